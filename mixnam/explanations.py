@@ -1,0 +1,300 @@
+"""What a trained model says about its features: shape functions, bounds, and the measures of Section 4.3.2.
+
+Everything is computed while the model is at hand and stored with the result. The measures put each value
+of a feature into many background rows, which makes it independent of the other features; feature-wise
+responses are computed once and recombined, so that this costs little (`Network.responses`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixnam import randomness
+from mixnam.datasets import Array
+from mixnam.networks import Network
+from mixnam.networks.stacked import Tensors
+
+#: Raised when a measure is taken differently; recorded with each result, no part of its key.
+REVISION = 1
+GRID = 100  # values of a feature, at equally spaced quantiles of all rows
+BACKGROUND = 500  # background rows of additivity and variability, drawn from all rows
+BINS = 200  # groups of rows with nearly equal x_i (conditional additivity)
+CURVE = 100  # points of a stored curve
+SAMPLE_FIRST, SAMPLE = 1000, 100  # rows whose contributions are stored: seed or fold 0, and the others
+MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
+_CELLS = 1 << 22  # numbers handled at a time
+_jvp: Any = torch.func.jvp
+
+
+def quantile_grid(column: Tensor, points: int = GRID) -> Tensor:
+    """Return `points` values of a column at equally spaced quantiles; each is a value of the data."""
+    levels = (torch.arange(points, dtype=torch.float64) + 0.5) / points
+    return column.sort().values[(levels * len(column)).long().to(column.device)]
+
+
+def curve_grid(column: Array, categories: int = 0, points: int = CURVE) -> Array:
+    """Return where a feature's curves are stored: half at quantiles, half evenly spaced; padded with NaN.
+
+    The even half spans the central 99 % of the rows, the extremes are included; a feature with few
+    distinct values is stored at those.
+    """
+    distinct = np.arange(categories, dtype=float) if categories else np.unique(column)
+    if len(distinct) > points:
+        low, high = np.quantile(column, [0.005, 0.995])
+        quantiles = np.quantile(column, np.linspace(0, 1, points // 2), method="inverted_cdf")
+        distinct = np.unique(np.concatenate([quantiles, np.linspace(low, high, points - points // 2)]))
+    return np.pad(distinct[:points], (0, max(0, points - len(distinct))), constant_values=np.nan)
+
+
+def variance_share(values: Tensor) -> float:
+    """Return Var(row means) / Var(all) of a matrix (grid, background); 1 where nothing varies. Equation (11)."""
+    values = values.double()
+    total = float(values.var(correction=0))
+    if total <= 1e-12 * float(values.square().mean()) or total == 0.0:
+        return 1.0  # a constant derivative varies with no other feature
+    return float(values.mean(dim=1).var(correction=0)) / total
+
+
+class Explainer:
+    """Measures of one trained member on a whole table.
+
+    **Shape:** `tensors` are (1, ...); `x` is (rows, n), the network inputs of all rows. `scale` turns
+    network outputs into the target's units.
+    """
+
+    def __init__(self, network: Network, tensors: Tensors, x: Tensor, scale: float) -> None:
+        self.network, self.tensors, self.x, self.scale = network, tensors, x, scale
+        rows, self.features = x.shape
+        chosen = randomness.permutation([randomness.key(0, "background")], rows, x.device)[0, :BACKGROUND]
+        self.background = x[chosen]
+        self.grid = torch.stack([quantile_grid(x[:, i]) for i in range(self.features)], dim=1)  # (G, n)
+
+    def _responses(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        experts, shares = self.network.responses(self.tensors, x[None])
+        return experts[0], shares[0]  # (n, B, C), (n, B, n·C)
+
+    def _bounds(self, experts: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds (P, n) that go with responses at P points."""
+        out = self.network.combine(self.tensors, experts.transpose(0, 1)[None], shares.sum(dim=0)[None])
+        return out.lower[0], out.upper[0]
+
+    @torch.no_grad()
+    def rows(self) -> dict[str, Tensor]:
+        """Return prediction (rows,), contributions, lower and upper (rows, n), and expert usage (n, C)."""
+        parts: dict[str, list[Tensor]] = {k: [] for k in ("prediction", "contributions", "lower", "upper")}
+        relevance = active = torch.zeros(())
+        for x in self.x.split(4096):
+            out = self.network(self.tensors, x[None])
+            for name, values in parts.items():
+                values.append(getattr(out, name)[0])
+            relevance = relevance + out.relevance[0].double().sum(dim=0) / len(self.x)
+            active = active + (out.relevance[0] > 0).double().sum(dim=0) / len(self.x)
+        return {k: torch.cat(v) for k, v in parts.items()} | {"relevance": relevance, "active": active}
+
+    def derivatives(self) -> Tensor:
+        """Return ∂ŷ/∂x_i at every row, on the scale of the network's inputs: (rows, n)."""
+        parts = []
+        for x in self.x.split(4096):
+            leaf = x.clone().requires_grad_(True)
+            total = self.network(self.tensors, leaf[None]).prediction.sum()
+            parts.append(torch.autograd.grad(total, leaf, allow_unused=True, materialize_grads=True)[0])
+        return torch.cat(parts)
+
+    def conditional_additivity(self) -> list[float]:
+        """Return each feature's additivity over rows of the data with nearly that x_i. Equation (11)."""
+        gradients = self.derivatives()
+        bins = min(BINS, len(self.x) // 20)
+        size = len(self.x) // bins
+        shares = []
+        for i in range(self.features):
+            order = self.x[:, i].argsort(stable=True)[: bins * size]
+            shares.append(variance_share(gradients[order, i].view(bins, size)))
+        return shares
+
+    def interventions(self) -> list[dict[str, float]]:
+        """Set each feature to each grid value in every background row, the other features unchanged.
+
+        Returns for each feature its marginal `additivity` (Equation (11)), its `variability` (Equation
+        (19), in squared target units, averaged over the grid) and `outside`, the share of cases in which
+        the prediction changes by more than the feature's own bounds allow.
+        """
+        tangents = torch.ones_like(self.grid)
+        at_grid, slopes_at_grid = _jvp(self._responses, (self.grid,), (tangents,))
+        (experts, shares), (d_experts, d_shares) = at_grid, slopes_at_grid
+        base_experts, base_shares = self._responses(self.background)
+        base = base_shares.sum(dim=0) + self.network.score_bias(self.tensors)[0]  # (B, n·C)
+        before = self.network.combine(self.tensors, base_experts.transpose(0, 1)[None], base[None])
+        lower, upper = self._bounds(experts, shares)
+        chunk = max(1, _CELLS // (len(self.background) * base.shape[1]))
+
+        def predict(e: Tensor, s: Tensor) -> Tensor:
+            out = self.network.combine(self.tensors, e.flatten(0, 1)[None], s.flatten(0, 1)[None])
+            return out.prediction[0].view(e.shape[:2])
+
+        found = []
+        for i in range(self.features):
+            slopes, values, outside = [], [], 0.0
+            for rows in torch.arange(len(self.grid), device=self.x.device).split(chunk):
+                # (g, B, ...): background rows with feature i replaced
+                mixed = base_experts.transpose(0, 1).repeat(len(rows), 1, 1, 1)
+                mixed[:, :, i] = experts[i, rows][:, None]
+                moved = torch.zeros_like(mixed)
+                moved[:, :, i] = d_experts[i, rows][:, None]
+                scores = base - base_shares[i] + shares[i, rows][:, None]
+                d_scores = d_shares[i, rows][:, None].expand_as(scores)
+
+                value, slope = _jvp(predict, (mixed, scores), (moved, d_scores))
+                slopes.append(slope)
+                values.append(value)
+                change = value - before.prediction[0]
+                own = before.contributions[0, :, i]
+                below, above = (bound[rows, i][:, None] - own for bound in (lower, upper))
+                slack = 1e-5 * (1 + above - below)
+                left = (change < below - slack) | (change > above + slack)
+                outside += float(left.double().mean()) * len(rows) / len(self.grid)
+            surface = torch.cat(values).double() * self.scale
+            deviation = surface - surface.mean(dim=0)  # F(x | x_i = a) minus its mean over x_i
+            found.append(
+                {
+                    "additivity": variance_share(torch.cat(slopes)),
+                    "variability": float(deviation.var(dim=1, correction=0).mean()),
+                    "outside": outside,
+                }
+            )
+        return found
+
+    @torch.no_grad()
+    def tightness(self) -> list[dict[str, float]]:
+        """Compare each feature's contributions with its bounds, over grid × all rows. Equation (12).
+
+        Returns for each feature `range` (the mean of (max o_i − min o_i) / (u_i − l_i), NaN where every
+        grid value has zero width), `spread` (the same for the 5 % to 95 % quantiles), `left_out` (grid
+        values of zero width) and `routed` (the share of the contribution's variance that x_i does not
+        determine).
+        """
+        experts, shares = self._responses(self.grid)
+        width = experts.shape[-1]
+        bias = self.network.score_bias(self.tensors)[0]
+        totals = torch.cat([self._responses(x)[1].sum(dim=0) for x in self.x.split(1024)]) + bias
+        own = torch.cat([self._own_shares(x) for x in self.x.split(1024)], dim=1)  # (n, rows, C)
+        found = []
+        lower, upper = self._bounds(experts, shares)
+        gaps = (upper - lower).double()  # (G, n)
+        for i in range(self.features):
+            columns = slice(i * width, (i + 1) * width)
+            other = totals[:, columns] - own[i]  # (rows, C)
+            low, high, spread, means, squares = [], [], [], [], []
+            for rows in torch.arange(len(self.grid), device=self.x.device).split(max(1, _CELLS // other.numel())):
+                relevance = self.network.relevance(other + shares[i, rows][:, None, columns])  # (g, rows, C)
+                o = (relevance @ experts[i, rows][:, :, None]).squeeze(-1).double()
+                low.append(o.amin(dim=1))
+                high.append(o.amax(dim=1))
+                ordered = o.sort(dim=1).values
+                spread.append(ordered[:, int(0.95 * (len(other) - 1))] - ordered[:, int(0.05 * (len(other) - 1))])
+                means.append(o.mean(dim=1))
+                squares.append(o.var(dim=1, correction=0))
+            gap = gaps[:, i]
+            kept = gap > 1e-6 * (1 + experts[i].abs().max())
+            between, within = float(torch.cat(means).var(correction=0)), float(torch.cat(squares).mean())
+            found.append(
+                {
+                    "range": float(((torch.cat(high) - torch.cat(low)) / gap)[kept].mean()),
+                    "spread": float((torch.cat(spread) / gap)[kept].mean()),
+                    "left_out": int((~kept).sum()),
+                    "routed": within / (between + within) if between + within > 0 else 0.0,
+                }
+            )
+        return found
+
+    def _own_shares(self, x: Tensor) -> Tensor:
+        """Return each feature's share in its own scores: (n, rows, C)."""
+        shares = self._responses(x)[1]
+        by_target = shares.unflatten(2, (self.features, -1))  # (n, B, n, C)
+        return torch.stack([by_target[i, :, i] for i in range(self.features)])
+
+    @torch.no_grad()
+    def curves(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return experts (n, P, C), lower, upper and mean contribution (n, P) for curve inputs (P, n).
+
+        The mean is taken over the background rows, with x_i set to the curve's value in each.
+        """
+        experts, shares = self._responses(inputs)
+        width = experts.shape[-1]
+        lower, upper = self._bounds(experts, shares)
+        totals = self._responses(self.background)[1].sum(dim=0) + self.network.score_bias(self.tensors)[0]
+        own = self._own_shares(self.background)
+        means = []
+        for i in range(self.features):
+            columns = slice(i * width, (i + 1) * width)
+            scores = (totals[:, columns] - own[i])[None] + shares[i][:, None, columns]  # (P, B, C)
+            means.append((self.network.relevance(scores).mean(dim=1) * experts[i]).sum(dim=-1))
+        return {"experts": experts, "lower": lower.T, "upper": upper.T, "mean": torch.stack(means)}
+
+
+def _mean(values: list[float]) -> float | None:
+    """Return the mean of the finite values, or None where there is none."""
+    finite = [v for v in values if np.isfinite(v)]
+    return float(np.mean(finite)) if finite else None
+
+
+def summarize(explainer: Explainer, rows: dict[str, Array]) -> dict[str, Any]:
+    """Return every measure with how it was taken; `rows` is what `Explainer.rows` gave, as arrays.
+
+    Widths, importance and variability are in the target's units; numbers that do not exist (the tightness
+    of bounds without width) are None.
+    """
+    scale = explainer.scale
+    tested = explainer.interventions()
+    tight = explainer.tightness()
+    conditional = explainer.conditional_additivity()
+    widths = (rows["upper"] - rows["lower"]) * scale
+    contributions = rows["contributions"] * scale
+    slack = 1e-5 * (1 + np.abs(rows["contributions"]).max())
+    o = rows["contributions"]
+    violations = int(((o < rows["lower"] - slack) | (o > rows["upper"] + slack)).sum())
+
+    def column(found: list[dict[str, float]], name: str) -> list[float | None]:
+        return [f[name] if np.isfinite(f[name]) else None for f in found]
+
+    def averaged(found: list[dict[str, float]], name: str) -> dict[str, Any]:
+        return {"mean": _mean([f[name] for f in found]), "per_feature": column(found, name)}
+
+    marginal = averaged(tested, "additivity")
+    return {
+        "revision": REVISION,
+        "grid": len(explainer.grid),
+        "background": len(explainer.background),
+        "rows": len(explainer.x),
+        "additivity": {
+            "marginal": marginal["mean"],
+            "conditional": _mean(conditional),
+            "per_feature": marginal["per_feature"],
+            "per_feature_conditional": conditional,
+            "derivative": "of the network's output by the network's input",
+            "bins": min(BINS, len(explainer.x) // 20),
+        },
+        "tightness": {
+            "range": _mean([f["range"] for f in tight]),
+            "per_feature": column(tight, "range"),
+            "spread_5_95": _mean([f["spread"] for f in tight]),
+            "left_out": sum(f["left_out"] for f in tight),
+            "background": len(explainer.x),
+        },
+        "variability": averaged(tested, "variability"),
+        "interventions_outside_bounds": averaged(tested, "outside"),
+        "bounds": {
+            "width": float(widths.mean()),
+            "width_per_feature": widths.mean(axis=0).tolist(),
+            "median_width_per_feature": np.median(widths, axis=0).tolist(),
+            "violations": violations,
+        },
+        "importance": {"per_feature": np.abs(contributions - contributions.mean(axis=0)).mean(axis=0).tolist()},
+        "routing": {
+            "routed_variance": averaged(tight, "routed"),
+            "never_active": float((rows["active"] == 0).mean()),
+        },
+    }

@@ -1,0 +1,297 @@
+"""`fit`: the one way from specs to results, for networks and library models alike."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r2_score, roc_auc_score
+
+import mixnam
+from mixnam import baselines, datasets, explanations, randomness
+from mixnam.datasets import Array, Dataset
+from mixnam.explanations import Explainer, curve_grid
+from mixnam.networks import Network, make_network
+from mixnam.networks.stacked import Tensors
+from mixnam.preprocessing import Preprocessing, Split, split_rows
+from mixnam.results import Arrays, Result, RunSpec
+from mixnam.settings import PER_MEMBER, LinearSettings, NetworkSettings
+from mixnam.training import Fold, Trained, Trainer
+
+Progress = Callable[[str], None]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device for `auto`, `cpu` or `cuda`; ValueError where it is unknown or absent."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', but torch finds no CUDA device; use 'auto' or 'cpu'")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _metrics(prediction: Array, y: Array, dataset: Dataset) -> dict[str, float]:
+    """Return a part's scores: errors in the target's units, or scores of log-odds against labels."""
+    if dataset.task == "regression":
+        error = prediction - y
+        mse = float(np.mean(error**2))
+        return {
+            "rmse": math.sqrt(mse),
+            "mse": mse,
+            "mae": float(np.abs(error).mean()),
+            "r2": float(r2_score(y, prediction)),
+        }
+    probability = 0.5 * (1 + np.tanh(prediction / 2))
+    return {
+        "auc": float(roc_auc_score(y, prediction)),
+        "average_precision": float(average_precision_score(y, prediction)),
+        "log_loss": float(log_loss(y, probability)),
+        "accuracy": float(accuracy_score(y, prediction > 0)),
+    }
+
+
+@cache
+def _git() -> dict[str, Any]:
+    folder = Path(mixnam.__file__).parent
+    try:
+        call = ["git", "-C", str(folder)]
+        commit = subprocess.run([*call, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
+        status = [*call, "status", "--porcelain", "--", str(folder)]
+        dirty = bool(subprocess.run(status, capture_output=True, text=True, check=True).stdout)
+        return {"git_commit": commit.strip(), "dirty": dirty}
+    except (OSError, subprocess.CalledProcessError):
+        return {"git_commit": None, "dirty": None}
+
+
+@cache
+def processor() -> str:
+    """Return the processor's name and core count."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        name = names[0] if names else name
+    return f"{name} ({os.cpu_count()} cores)"
+
+
+def provenance(device: torch.device, preset: str) -> dict[str, Any]:
+    """Return where and with what a result came about."""
+    versions = {"python": platform.python_version(), "mixnam": mixnam.__version__, "torch": torch.__version__}
+    versions |= {"numpy": np.__version__, "scikit-learn": sklearn.__version__}
+    return {
+        "preset": preset,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else processor(),
+        "device_type": device.type,
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    } | _git()
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif os.access("/proc/self/clear_refs", os.W_OK):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class _Member:
+    """One spec with its rows, transforms and inputs."""
+
+    def __init__(self, spec: RunSpec, dataset: Dataset) -> None:
+        self.spec, self.dataset = spec, dataset
+        self.split: Split = split_rows(dataset, spec.split, spec.seed)
+        self.preprocessing = Preprocessing(dataset, self.split.train, spec.seed)
+        self.x = self.preprocessing.inputs(dataset.x)
+        self.y = self.preprocessing.scale_target(dataset.y)
+
+
+def stacks(specs: Sequence[RunSpec], device: torch.device) -> list[list[RunSpec]]:
+    """Group specs that can train side by side; on a CPU each stands alone."""
+    groups: dict[Any, list[RunSpec]] = {}
+    for i, spec in enumerate(specs):
+        shared = tuple((k, v) for k, v in vars(spec.settings).items() if k not in PER_MEMBER)
+        # folds differ in their row counts, and nothing is padded: each is a stack of its own
+        alone = i if device.type == "cpu" else None
+        groups.setdefault((spec.dataset, spec.model, shared, spec.split, alone), []).append(spec)
+    return list(groups.values())
+
+
+def fit(
+    specs: Sequence[RunSpec],
+    device: str = "auto",
+    preset: str = "",
+    progress: Progress | None = None,
+    checkpoint: Callable[[RunSpec], Path] | None = None,
+) -> Iterator[Result]:
+    """Train what the specs describe and yield a Result for each, as they come.
+
+    On a CPU training runs on one thread, so that the same spec gives the same bits; several jobs make use
+    of several cores. `preset` is only recorded. With `checkpoint`, an interrupted run of a network goes on
+    from the file that it names for the spec.
+
+    Raises DataMissing or DataError for data that cannot be used, FloatingPointError where training
+    diverged from the first epoch.
+    """
+    where = pick_device(device)
+    threads = torch.get_num_threads()
+    if where.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        for group in stacks(specs, where):
+            dataset = datasets.load(group[0].dataset)
+            _reset_peak(where)
+            members = [_Member(spec, dataset) for spec in group]
+            networks = [make_network(spec.settings, dataset.x.shape[1]) for spec in group]
+            if isinstance(group[0].settings, LinearSettings):
+                trained = [_linear(member) for member in members]
+            else:
+                trained = _train(members, networks[0], where, progress, checkpoint)
+            for member, network, outcome in zip(members, networks, trained, strict=True):
+                result = _result(member, network, outcome, where, preset, len(group))
+                yield result
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _linear(member: _Member) -> Trained:
+    started = time.perf_counter()
+    train = member.split.train
+    tensors = baselines.fit_linear(member.x[train].astype(float), member.y[train], member.dataset.task)
+    return Trained(tensors, 0.0, 1, 1, False, [], time.perf_counter() - started, 1)
+
+
+def _train(
+    members: list[_Member],
+    network: Network,
+    device: torch.device,
+    progress: Progress | None,
+    checkpoint: Callable[[RunSpec], Path] | None,
+) -> list[Trained]:
+    def tensor(values: Sequence[NDArray[Any]]) -> torch.Tensor:
+        return torch.tensor(np.stack(values), dtype=torch.float32, device=device)
+
+    fold = Fold(
+        tensor([m.x[m.split.train] for m in members]),
+        tensor([m.y[m.split.train] for m in members]),
+        tensor([m.x[m.split.validation] for m in members]),
+        tensor([m.y[m.split.validation] for m in members]),
+    )
+    settings = [m.spec.settings for m in members]
+    assert all(isinstance(s, NetworkSettings) for s in settings)
+    trainer = Trainer(network, settings, [m.spec.seed for m in members], fold, members[0].dataset.task)  # type: ignore[arg-type]
+    label = f"{members[0].spec}" + (f" and {len(members) - 1} more" if len(members) > 1 else "")
+    say = None if progress is None else lambda line: progress(f"{label}: {line}")
+    path = checkpoint(members[0].spec) if checkpoint is not None and len(members) == 1 else None
+    trained = trainer.run(say, path)
+    for member, outcome in zip(members, trained, strict=True):
+        if math.isinf(outcome.best_score):
+            raise FloatingPointError(
+                f"{member.spec}: no epoch gave a finite validation score; lower learning_rate "
+                f"({member.spec.settings.learning_rate:g})"  # type: ignore[attr-defined]
+            )
+    return trained
+
+
+def _result(
+    member: _Member, network: Network, outcome: Trained, device: torch.device, preset: str, stack: int
+) -> Result:
+    dataset, spec = member.dataset, member.spec
+    started = time.perf_counter()
+    prediction, measures, arrays = _explain(
+        member, network, {k: t.to(device) for k, t in outcome.tensors.items()}, device
+    )
+    parts = {"train": member.split.train, "validation": member.split.validation, "test": member.split.test}
+    if not np.isfinite(prediction).all():
+        raise FloatingPointError(f"{spec}: predictions are not finite; lower learning_rate or raise the penalties")
+    history = {
+        "best_epoch": outcome.best_epoch,
+        "epochs": outcome.epochs,
+        "stopped_early": outcome.stopped_early,
+        "validation_scores": [[epoch, score] for epoch, score in outcome.scores if math.isfinite(score)],
+    }
+    cost = {
+        "fit_seconds": outcome.seconds,
+        "explain_seconds": time.perf_counter() - started,
+        "seconds_per_step": outcome.seconds / max(outcome.steps, 1),
+        "peak_memory_mb": _peak_mb(device),
+        "parameters": network.parameter_count(),
+        "stack": stack,
+    }
+    source = {"data_sha256": dataset.checksum, "data_source": dataset.source}
+    weights = {k: t[0].cpu().numpy() for k, t in outcome.tensors.items()}
+    return Result(
+        spec,
+        {name: _metrics(prediction[rows], dataset.y[rows], dataset) for name, rows in parts.items()},
+        measures,
+        history,
+        cost,
+        provenance(device, preset) | source,
+        fresh=(arrays | {"test_prediction": prediction[parts["test"]].astype(np.float32)}, weights),
+    )
+
+
+def _explain(
+    member: _Member, network: Network, tensors: Tensors, device: torch.device
+) -> tuple[Array, dict[str, Any], Arrays]:
+    """Return predictions for all rows in the target's units, the measures, and the arrays to store."""
+    dataset, prep = member.dataset, member.preprocessing
+    scale, offset = prep.target_scale, prep.target_mean
+    explainer = Explainer(network, tensors, torch.tensor(member.x, device=device), scale)
+    rows = {k: v.cpu().double().numpy() for k, v in explainer.rows().items()}
+    contributions = rows["contributions"] * scale
+    measures = explanations.summarize(explainer, rows)
+    columns = range(dataset.x.shape[1])
+    grid = np.stack([curve_grid(dataset.x[:, i], len(dataset.categories.get(i, ()))) for i in columns])
+    inputs = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
+    curves = {k: v.cpu().numpy() * scale for k, v in explainer.curves(torch.tensor(inputs, device=device)).items()}
+    count = explanations.SAMPLE_FIRST if member.spec.first else explanations.SAMPLE
+    sample = randomness.permutation([randomness.key(0, "sample")], len(dataset.y))[0, :count].numpy()
+    edges = np.quantile(dataset.x, [0.005, 0.995], axis=0)
+    density = [np.histogram(dataset.x[:, i], bins=50, range=tuple(edges[:, i]))[0] for i in columns]
+    arrays: Arrays = {
+        "grid": grid,
+        "grid_lower": curves["lower"],
+        "grid_upper": curves["upper"],
+        "grid_mean": curves["mean"],
+        "contribution_mean": contributions.mean(axis=0),
+        "density": np.stack(density),
+        "density_range": edges.T,
+        "sample_rows": sample,
+        "sample_x": dataset.x[sample],
+        "sample_contributions": contributions[sample],
+        "relevance": rows["relevance"],
+        "active": rows["active"],
+    }
+    if 1 < curves["experts"].shape[-1] <= explanations.MAX_EXPERTS:
+        arrays["grid_experts"] = curves["experts"]
+    blank = np.isnan(grid)
+    for name in ("grid_lower", "grid_upper", "grid_mean", "grid_experts"):
+        if name in arrays:
+            arrays[name] = np.where(blank if arrays[name].ndim == 2 else blank[..., None], np.nan, arrays[name])
+    small = {k: a.astype(np.int32 if a.dtype.kind == "i" else np.float32) for k, a in arrays.items()}
+    return rows["prediction"] * scale + offset, measures, small

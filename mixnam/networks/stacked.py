@@ -1,0 +1,131 @@
+"""Layers whose tensors carry a leading member axis, so that M networks train side by side.
+
+A network is a set of named parameters, each (M, ...), and functions of them. Inside a network a
+feature's activations are laid out (M, n, B, d), one matrix product per member and feature.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixnam import randomness
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Shape of one member's parameter and the distribution of its initial values."""
+
+    shape: tuple[int, ...]
+    kind: Literal["uniform", "normal", "constant"]
+    scale: float
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    def initialize(self, name: str, seeds: Sequence[int], device: torch.device) -> Tensor:
+        """Draw initial values: float32, (M, *shape). Uniform on [-scale, scale], or normal of that sd."""
+        if self.kind == "constant":
+            return torch.full((len(seeds), *self.shape), self.scale, device=device)
+        keys = [randomness.key(seed, f"initial/{name}") for seed in seeds]
+        if self.kind == "uniform":
+            values = randomness.uniform(keys, self.size).mul_(2).sub_(1)
+        else:
+            values = randomness.normal(keys, self.size)
+        return values.mul_(self.scale).float().view(len(seeds), *self.shape).to(device)
+
+
+def uniform(*shape: int, bound: float) -> Parameter:
+    """Declare a parameter drawn uniformly from [-bound, bound]."""
+    return Parameter(shape, "uniform", bound)
+
+
+def constant(*shape: int, value: float) -> Parameter:
+    """Declare a parameter or buffer that starts at `value`."""
+    return Parameter(shape, "constant", value)
+
+
+@dataclass
+class Draws:
+    """Where the random numbers of one training step come from.
+
+    Attributes: `seeds`, one a member; `step`, counted from the start of training; `rates`, by setting
+    name, the dropout probabilities that are not 0 for every member, each (M,).
+    """
+
+    seeds: Sequence[int]
+    step: int
+    rates: Tensors
+
+    def keep(self, stream: str, rate: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor | None:
+        """Return the 0/1 mask of `stream`, (M, *shape), or None where nothing is dropped."""
+        if rate not in self.rates:
+            return None
+        keys = [randomness.key(seed, stream, self.step) for seed in self.seeds]
+        return randomness.keep_mask(keys, self.rates[rate], shape, dtype)
+
+    def dropout(self, x: Tensor, stream: str, rate: str) -> Tensor:
+        """Return x with a random share set to 0 and the rest scaled by 1/(1-p); x is (M, ...)."""
+        mask = self.keep(stream, rate, x.shape[1:], x.dtype)
+        if mask is None:
+            return x
+        scale = (1 / (1 - self.rates[rate])).to(x.dtype)
+        return x * mask.mul_(per_member(scale, x))
+
+
+def per_member(values: Tensor, like: Tensor) -> Tensor:
+    """View one value a member, (M,), so that it multiplies a tensor (M, ...)."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply each feature's own linear map: (M, n, B, in), (M, n, in, out), (M, n, out) → (M, n, B, out)."""
+    if x.shape[-1] == 1:
+        return torch.addcmul(bias[:, :, None, :], x, weight)
+    members, features = x.shape[:2]
+    product = torch.baddbmm(bias.flatten(0, 1)[:, None, :], x.flatten(0, 1), weight.flatten(0, 1))
+    return product.unflatten(0, (members, features))
+
+
+def layer_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """Normalise over the last axis; gain and shift are (M, d), shared by all features, or (M, n, d)."""
+    if gain.dim() == 2 and len(gain) == 1:
+        return F.layer_norm(x, x.shape[-1:], gain[0], shift[0])
+    shape = (len(gain), -1, 1, gain.shape[-1])
+    return torch.addcmul(shift.view(shape), F.layer_norm(x, x.shape[-1:]), gain.view(shape))
+
+
+def batch_norm(
+    x: Tensor,
+    gain: Tensor,
+    shift: Tensor,
+    running: tuple[Tensor, Tensor],
+    axes: tuple[int, ...],
+    training: bool,
+) -> Tensor:
+    """Normalise (M, n, B, d) over `axes`, updating `running` (mean, variance) in place when training.
+
+    Statistics keep one value for each index of the other axes; gain, shift and running are shaped like
+    them without the reduced axes. Momentum 0.1, unbiased running variance, as in torch.
+    """
+    if training:
+        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        count = math.prod(x.shape[a] for a in axes)
+        with torch.no_grad():
+            running[0].lerp_(mean.view_as(running[0]), 0.1)
+            running[1].lerp_(variance.view_as(running[1]) * (count / max(count - 1, 1)), 0.1)
+    else:
+        shape = [1 if a in axes else size for a, size in enumerate(x.shape)]
+        mean, variance = running[0].view(shape), running[1].view(shape)
+    factor = gain.view(mean.shape) * torch.rsqrt(variance + 1e-5)
+    return torch.addcmul(shift.view(mean.shape) - mean * factor, x, factor)

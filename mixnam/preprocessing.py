@@ -1,0 +1,99 @@
+"""Splits, and the transforms of Appendix B, fitted on training rows only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold, train_test_split
+from sklearn.preprocessing import QuantileTransformer
+
+from mixnam import datasets, randomness
+from mixnam.datasets import Array, Dataset
+
+Rows = NDArray[np.int64]
+_NOISE = 1e-3
+_QUANTILES = 2000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the three parts; each row of the data set is in exactly one."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def split_rows(dataset: Dataset, split: str, seed: int) -> Split:
+    """Split the rows as the paper does (Appendix B).
+
+    `holdout` is Housing's one split: 20 % test and 0.1/(0.1+0.7) of the rest validation, whatever the
+    seed. `fold0` ... `fold4`: the publisher's test folds, or else a shuffled 5-fold split; validation is
+    20 % of the training rows, stratified by class, drawn with the seed.
+
+    Raises ValueError for any other split.
+    """
+    rows = np.arange(len(dataset.y))
+    labels = dataset.y if dataset.task == "classification" else None
+    if split == "holdout":
+        rest, test = train_test_split(rows, test_size=0.2, random_state=0)
+        train, validation = train_test_split(rest, test_size=0.1 / (0.1 + 0.7), random_state=0)
+        return Split(train, validation, test)
+    if split not in datasets.FOLDS:
+        raise ValueError(f"split must be holdout or one of {', '.join(datasets.FOLDS)}, got {split!r}")
+    fold = int(split[4:])
+    if dataset.folds is not None:
+        rest, test = rows[dataset.folds != fold], rows[dataset.folds == fold]
+    else:
+        rest, test = list(KFold(5, shuffle=True, random_state=0).split(rows))[fold]
+    stratify = None if labels is None else labels[rest]
+    train, validation = train_test_split(rest, test_size=0.2, stratify=stratify, random_state=seed)
+    return Split(train, validation, test)
+
+
+class Preprocessing:
+    """Target encoding of categorical columns, then a quantile transform to normal, then target scaling.
+
+    Attributes: `target_mean` and `target_scale` (regression; else 0 and 1) undo the target's scaling.
+    """
+
+    def __init__(self, dataset: Dataset, train: Rows, seed: int) -> None:
+        y = dataset.y[train]
+        self.categories = dataset.categories
+        self.prior = float(y.mean())
+        self.encodings = {c: self._encoding(dataset.x[train, c], y, len(n)) for c, n in dataset.categories.items()}
+        encoded = self._encode(dataset.x[train])
+        # noise separates ties, so that a value shared by many rows keeps one place on the normal scale
+        noise = randomness.normal([randomness.key(seed, "preprocessing/noise")], encoded.size).numpy()
+        scale = _NOISE / np.maximum(encoded.std(axis=0), _NOISE)
+        self.transformer = QuantileTransformer(
+            n_quantiles=min(_QUANTILES, len(train)), output_distribution="normal", subsample=None
+        ).fit(encoded + scale * noise.reshape(encoded.shape))
+        regression = dataset.task == "regression"
+        self.target_mean = self.prior if regression else 0.0
+        self.target_scale = (float(y.std()) or 1.0) if regression else 1.0
+
+    def _encoding(self, codes: Array, y: Array, count: int) -> Array:
+        """Return each category's mean target; a category seen once or never gets the overall mean."""
+        index = codes.astype(int)
+        seen = np.bincount(index, minlength=count)
+        sums = np.bincount(index, weights=y, minlength=count)
+        return np.where(seen > 1, sums / np.maximum(seen, 1), self.prior)
+
+    def _encode(self, x: Array) -> Array:
+        encoded = np.array(x, dtype=np.float64)
+        for column, values in self.encodings.items():
+            encoded[:, column] = values[x[:, column].astype(int)]
+        return encoded
+
+    def inputs(self, x: Array) -> NDArray[np.float32]:
+        """Return network inputs for raw features: (rows, n) → (rows, n) float32."""
+        transformed: Any = self.transformer.transform(self._encode(x))
+        return np.asarray(transformed, dtype=np.float32)
+
+    def scale_target(self, y: Array) -> Array:
+        """Standardise a regression target; class labels stay as they are."""
+        return (y - self.target_mean) / self.target_scale

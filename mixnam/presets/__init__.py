@@ -1,0 +1,63 @@
+"""Presets: how much to run, and with which settings.
+
+Settings of a run are, each over the one before: the model's frozen defaults, the published ones
+(`published/settings.csv`), the preset's for the model, the preset's for the data set and model, and
+what the caller says. Unknown names are errors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from mixnam import datasets
+from mixnam.published import settings as published_settings
+from mixnam.settings import MODELS, Settings, make_settings
+
+PRESETS = ("smoke", "quick", "paper")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset's name and the content of its file."""
+
+    name: str
+    content: Mapping[str, Any]
+
+    def number(self, name: str, experiment: str = "") -> int:
+        """Return `seeds` or `folds`, the experiment's own where it has one."""
+        return int(self.content.get(experiment, {}).get(name, self.content[name]))
+
+    def values(self, experiment: str) -> list[float]:
+        """Return the values that an experiment sweeps."""
+        return list(self.content[experiment]["values"])
+
+    def settings(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+        """Return the settings of `model` on `dataset` under this preset, `overrides` last."""
+        layers = (
+            published_settings(dataset, model),
+            self.content.get(model, {}),
+            self.content.get(dataset, {}).get(model, {}),
+            overrides or {},
+        )
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged |= layer
+        return make_settings(model, merged)
+
+
+@cache
+def load_preset(name: str) -> Preset:
+    """Read a preset; ValueError for an unknown name, or a file with names it should not have."""
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+    content = tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    known = {"seeds", "folds", "lambda_sweep", *MODELS, *datasets.REGISTRY}
+    for entry in content:
+        if entry not in known:
+            raise ValueError(f"preset {name}: unknown entry {entry!r}; known are {', '.join(sorted(known))}")
+    return Preset(name, content)

@@ -1,0 +1,47 @@
+"""The paper's numbers and settings, each with its source."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+
+from mixnam.settings import MODELS
+
+
+@cache
+def table(name: str) -> pd.DataFrame:
+    """Read one of the published tables, such as `table1_accuracy`."""
+    with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as source:
+        return pd.read_csv(source)
+
+
+def settings(dataset: str, model: str) -> dict[str, Any]:
+    """Return the published settings of `model` on `dataset`, empty where there are none."""
+    kind = MODELS.get(model)
+    if kind is None:
+        return {}
+    rows = table("settings").query("dataset == @dataset and model == @model")
+    return {name: _parse(kind, name, value) for name, value in zip(rows["setting"], rows["value"], strict=True)}
+
+
+def _parse(kind: type, name: str, text: str) -> Any:
+    default = getattr(kind, name)
+    if isinstance(default, tuple):
+        return tuple(int(part) for part in text.split())
+    return text if isinstance(default, str) else type(default)(float(text))
+
+
+def accuracy(dataset: str, model: str) -> tuple[float, float] | None:
+    """Return mean and standard deviation as printed in Tables 1 and 6, or None."""
+    rows = table("table1_accuracy").query("dataset == @dataset and model == @model")
+    return None if rows.empty else (float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]))
+
+
+def sweep(quantity: str, penalty: float, model: str = "MixNAM") -> tuple[float, float] | None:
+    """Return mean and standard deviation of `quantity` in Table 3 at λ = `penalty`, or None."""
+    rows = table("table3_additivity_tightness_housing").query("quantity == @quantity and model == @model")
+    rows = rows[rows["lambda"].isna() | (rows["lambda"] == penalty)]
+    return None if rows.empty else (float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]))

@@ -1,0 +1,80 @@
+"""Counter-based random numbers: a pure function of (seed, stream, step, index).
+
+There is no generator to save or replay, so neither the size of a stack, nor the order of draws, nor
+stopping and resuming can change a number. The mixing function is splitmix64's finaliser applied to a
+counter (Steele, Lea and Flood 2014), in torch's int64 arithmetic, which wraps around.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)), (31, 1))
+_CHUNK = 1 << 16  # counters mixed at a time: they stay in the processor's second-level cache
+
+
+def key(seed: int, stream: str, step: int = 0) -> int:
+    """Return the 64-bit start of the sequence of (seed, stream, step), as a signed integer."""
+    digest = hashlib.blake2b(f"{seed}/{stream}/{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+@lru_cache(maxsize=8)
+def _counters(count: int, device: str) -> Tensor:
+    return torch.arange(count, device=device).mul_(_GOLDEN)
+
+
+def bits(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return `count` 64-bit draws for each key: int64, (M, count)."""
+    starts = torch.tensor(list(keys), device=device)[:, None]
+    counters = _counters(count, str(device))
+    out = torch.empty((len(keys), count), dtype=torch.int64, device=device)
+    chunk = _CHUNK if out.device.type == "cpu" else max(count, 1)
+    for start in range(0, count, chunk):
+        part = out[:, start : start + chunk]
+        torch.add(counters[start : start + chunk], starts, out=part)
+        for shift, factor in _MIX:
+            # int64 shifts copy the sign bit: mask the copies off, or the bits are biased
+            shifted = (part >> shift).bitwise_and_((1 << (64 - shift)) - 1)
+            part.bitwise_xor_(shifted)
+            if factor != 1:
+                part.mul_(factor)
+    return out
+
+
+def uniform(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return draws from the open interval (0, 1): float64, (M, count), each an odd multiple of 2^-53."""
+    return (bits(keys, count, device) >> 12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
+
+
+def normal(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return draws from the standard normal distribution: float64, (M, count)."""
+    return torch.special.ndtri(uniform(keys, count, device))
+
+
+def permutation(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return a random order of range(count) for each key: int64, (M, count)."""
+    return bits(keys, count, device).argsort(dim=1, stable=True)
+
+
+def keep_mask(keys: Sequence[int], drop: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return a mask that is 0 with probability `drop` and 1 elsewhere, drawn from 16-bit lanes.
+
+    **Shape:** `drop` is (M,), on the device to draw on; the result is (M, *shape). Probabilities are
+    rounded to multiples of 2^-16.
+    """
+    size = torch.Size(shape).numel()
+    lanes = bits(keys, -(-size // 4), drop.device).view(torch.int16)[:, :size]
+    mask = torch.empty(lanes.shape, dtype=dtype, device=drop.device)
+    threshold = (drop * 65536).round().sub(32768).to(torch.int32)[:, None]
+    if len(keys) == 1:  # a plain number keeps the comparison in 16 bits
+        torch.ge(lanes, int(threshold), out=mask)
+    else:
+        torch.ge(lanes, threshold, out=mask)
+    return mask.view(len(keys), *shape)

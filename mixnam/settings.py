@@ -1,0 +1,168 @@
+"""Settings of every model: typed, checked, with defaults that never change.
+
+A stored result is identified by the settings that differ from these defaults, so a default is frozen:
+an option added later takes the value that reproduces what was done before it existed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+#: Revision of each part that a result passes through. Raising one sets aside what passed through it.
+REVISIONS: dict[str, int] = {
+    "preprocessing": 1,
+    "training": 1,
+    "mixture": 1,
+    "additive": 1,
+    "linear": 1,
+}
+
+#: Settings that leave tensor shapes and control flow alone: members of one stack may differ in them.
+PER_MEMBER = (
+    "learning_rate",
+    "weight_decay",
+    "dropout",
+    "expert_dropout",
+    "output_penalty",
+    "variation_penalty",
+)
+
+
+def number(default: Any, low: float, high: float = math.inf, *, below_high: bool = False) -> Any:
+    """Declare a numeric setting with its permitted range."""
+    bounds = {"low": low, "high": high, "below_high": below_high}
+    return dataclasses.field(default=default, metadata=bounds)
+
+
+@cache
+def _types(settings: Any) -> dict[str, Any]:
+    return get_type_hints(settings)
+
+
+def _typed(name: str, value: Any, wanted: Any) -> Any:
+    """Return `value` as `wanted`, or raise TypeError naming the setting."""
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted) or isinstance(value, bool):
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, get_args(wanted)))}, got {value!r}")
+        return value
+    if get_origin(wanted) is tuple:
+        if not isinstance(value, (tuple, list)):
+            raise TypeError(f"{name} must be a list of integers, got {value!r}")
+        return tuple(_typed(f"{name}[{i}]", item, get_args(wanted)[0]) for i, item in enumerate(value))
+    if wanted is bool:
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be true or false, got {value!r}")
+        return value
+    integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or (wanted is int and not integral):
+        kind = "an integer" if wanted is int else "a number"
+        raise TypeError(f"{name} must be {kind}, got {value!r}")
+    return wanted(value)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all models share: validation, and the part of the settings that identifies a result."""
+
+    model: ClassVar[str]
+    parts: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = _typed(field.name, getattr(self, field.name), _types(type(self))[field.name])
+            object.__setattr__(self, field.name, value)
+            if not field.metadata:
+                continue
+            low, high, below = (field.metadata[k] for k in ("low", "high", "below_high"))
+            for item in value if isinstance(value, tuple) else (value,):
+                if math.isnan(item) or item < low or item > high or (below and item == high):
+                    limit = "" if high == math.inf else f" and {'<' if below else '<='} {high:g}"
+                    raise ValueError(f"{field.name} must be >= {low:g}{limit}, got {item!r}")
+
+    def changed(self) -> dict[str, Any]:
+        """Return the settings that differ from the frozen defaults, by name."""
+        pairs = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+        return {name: value for name, value, default in pairs if value != default}
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Settings):
+    """Training protocol of all networks (Appendix B and C; `max iteration` of Table 5 counts epochs)."""
+
+    epochs: int = number(1000, 1)
+    batch_size: int = number(2048, 2)
+    learning_rate: float = number(5.97e-4, 0.0)
+    weight_decay: float = number(5.29e-5, 0.0)
+    dropout: float = number(0.1, 0.0, 1.0, below_high=True)
+    output_penalty: float = number(1.97e-5, 0.0)
+    #: which validation score picks the epoch in classification (regression: the error)
+    selection: Literal["auc_plus_f1", "auc"] = "auc_plus_f1"
+
+
+@dataclass(frozen=True)
+class MixNAMSettings(NetworkSettings):
+    """MixNAM (Section 3); the defaults are Table 5's column for Housing."""
+
+    model: ClassVar[str] = "MixNAM"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "training", "mixture")
+
+    layers: int = number(4, 1)
+    width: int = number(128, 1)
+    experts: int = number(4, 1)
+    active_experts: int = number(4, 1)
+    expert_dropout: float = number(0.2, 0.0, 1.0, below_high=True)
+    variation_penalty: float = number(0.1, 0.0)
+    normalization: Literal["layer_norm", "batch_norm"] = "layer_norm"
+    #: one normalisation for all layers and features (the authors' code), or one per layer and feature
+    shared_normalization: bool = True
+    initialization: Literal["authors", "standard"] = "authors"
+    #: relevance dropped and scaled by 1/(1-p) (authors), dropped only (paper's text), or renormalised
+    expert_dropout_mode: Literal["scale", "drop", "renormalize"] = "scale"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.active_experts > self.experts:
+            raise ValueError(f"active_experts must be <= experts ({self.experts}), got {self.active_experts}")
+
+
+@dataclass(frozen=True)
+class NAMSettings(NetworkSettings):
+    """Neural additive model as benchmarked by NBM: hidden layers 64-64-32, batch norm, ReLU per feature."""
+
+    model: ClassVar[str] = "NAM"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "training", "additive")
+
+    hidden: tuple[int, ...] = number((64, 64, 32), 1)
+
+
+@dataclass(frozen=True)
+class LinearSettings(Settings):
+    """Ordinary least squares, or logistic regression without penalty."""
+
+    model: ClassVar[str] = "Linear"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "linear")
+
+
+MODELS: dict[str, type[Settings]] = {s.model: s for s in (MixNAMSettings, NAMSettings, LinearSettings)}
+
+
+def settings_class(model: str) -> type[Settings]:
+    """Return the settings class of `model`; ValueError lists the known models."""
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    return MODELS[model]
+
+
+def make_settings(model: str, values: Mapping[str, Any]) -> Settings:
+    """Build the settings of `model` from `values` over the defaults; unknown names raise ValueError."""
+    kind = settings_class(model)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{model} has no setting {name!r}; it has {', '.join(known) or 'none'}")
+    return kind(**values)

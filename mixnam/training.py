@@ -1,0 +1,315 @@
+"""One training loop for a stack of networks (Appendix B): AdamW, cosine annealing, best epoch, patience.
+
+On a CPU a stack holds one member and runs on one thread, where the same inputs give the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import f1_score, roc_auc_score
+from torch import Tensor
+
+from mixnam import randomness
+from mixnam.networks import Network, Outputs
+from mixnam.networks.stacked import Draws, Tensors, per_member
+from mixnam.settings import PER_MEMBER, NetworkSettings
+
+Task = Literal["regression", "classification"]
+Progress = Callable[[str], None]
+_ROWS = 4096  # rows evaluated at a time
+
+
+@dataclass
+class Fold:
+    """Network inputs and targets of M members, as tensors on the training device.
+
+    **Shape:** `x` and `x_validation` are (M, rows, n); `y` and `y_validation` (M, rows), a standardised
+    target or 0/1 labels.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_validation: Tensor
+    y_validation: Tensor
+
+
+@dataclass
+class Trained:
+    """One trained member: `tensors` (its best epoch's weights and buffers, each (1, ...)) and its history."""
+
+    tensors: Tensors
+    best_score: float
+    best_epoch: int
+    epochs: int
+    stopped_early: bool
+    scores: list[tuple[int, float]]
+    seconds: float
+    steps: int
+
+
+class AdamW:
+    """AdamW (Loshchilov and Hutter 2019) on flat parameters (M, P), with a rate and a decay a member."""
+
+    betas = (0.9, 0.999)
+    epsilon = 1e-8
+
+    def __init__(self, flat: Tensor) -> None:
+        self.first = torch.zeros_like(flat)
+        self.second = torch.zeros_like(flat)
+        self.steps = 0
+
+    def step(self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor) -> None:
+        """Update `flat` in place; `rate` and `decay` are (M, 1)."""
+        self.steps += 1
+        b1, b2 = self.betas
+        self.first.lerp_(gradient, 1 - b1)
+        self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+        denominator = self.second.sqrt().div_(math.sqrt(1 - b2**self.steps)).add_(self.epsilon)
+        flat.mul_(1 - rate * decay)
+        flat.sub_(torch.div(self.first, denominator, out=denominator).mul_(rate / (1 - b1**self.steps)))
+
+
+def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors) -> Tensor:
+    """Return each member's training loss, (M,). Equation (8), with the unbiased variance over experts.
+
+    `penalties` holds `output_penalty` γ and, for mixtures, `variation_penalty` λ, each (M,). The unbiased
+    variance is what the authors' code takes: λ·C/(C-1) in the paper's terms.
+    """
+    if task == "regression":
+        total = (outputs.prediction - y).square().mean(dim=1)
+    else:
+        total = F.binary_cross_entropy_with_logits(outputs.prediction, y, reduction="none").mean(dim=1)
+    total = total + penalties["output_penalty"] * outputs.contributions.square().mean(dim=(1, 2))
+    if "variation_penalty" in penalties and outputs.experts.shape[-1] > 1:
+        total = total + penalties["variation_penalty"] * outputs.experts.var(dim=-1).mean(dim=(1, 2))
+    return total
+
+
+@torch.no_grad()
+def predict(network: Network, tensors: Tensors, x: Tensor) -> Tensor:
+    """Return predictions in evaluation mode: (M, rows, n) → (M, rows)."""
+    return torch.cat([network(tensors, part).prediction for part in x.split(_ROWS, dim=1)], dim=1)
+
+
+def validation_scores(prediction: Tensor, y: Tensor, task: Task, selection: str) -> list[float]:
+    """Return each member's validation score, lower is better: RMSE, or minus AUC (+ 0.1 macro-F1)."""
+    if task == "regression":
+        return (prediction - y).square().mean(dim=1).sqrt().tolist()
+    scores = []
+    for logit, label in zip(prediction.cpu().numpy(), y.cpu().numpy(), strict=True):
+        if not np.isfinite(logit).all():
+            scores.append(math.nan)
+            continue
+        score = roc_auc_score(label, logit)
+        if selection == "auc_plus_f1":
+            score += 0.1 * f1_score(label, logit > 0, average="macro")
+        scores.append(-float(score))
+    return scores
+
+
+@dataclass
+class _State:
+    """Everything that training changes; saved whole in a checkpoint."""
+
+    flat: Tensor
+    optimizer: AdamW
+    buffers: Tensors
+    best: Tensor
+    best_buffers: Tensors
+    best_score: list[float]
+    best_epoch: list[int]
+    scores: list[list[tuple[int, float]]]
+    stopped: list[bool]
+    members: list[int]
+    epoch: int = 0
+    seconds: float = 0.0
+
+    def keep(self, positions: list[int]) -> None:
+        """Drop the members that are not at `positions`."""
+        index = torch.tensor(positions, dtype=torch.long, device=self.flat.device)
+        self.flat = self.flat[index]
+        self.best = self.best[index]
+        self.optimizer.first, self.optimizer.second = self.optimizer.first[index], self.optimizer.second[index]
+        self.buffers = {k: b[index] for k, b in self.buffers.items()}
+        self.best_buffers = {k: b[index] for k, b in self.best_buffers.items()}
+        self.best_score = [self.best_score[p] for p in positions]
+        self.best_epoch = [self.best_epoch[p] for p in positions]
+        self.scores = [self.scores[p] for p in positions]
+        self.stopped = [self.stopped[p] for p in positions]
+        self.members = [self.members[p] for p in positions]
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        content: dict[str, Any] = {k: v for k, v in vars(self).items() if k != "optimizer"}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        torch.save(content | {"adam": vars(self.optimizer)}, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint of the same spec."""
+        content = torch.load(path, map_location=self.flat.device, weights_only=True)
+        vars(self.optimizer).update(content.pop("adam"))
+        vars(self).update(content)
+
+
+class Trainer:
+    """Trains M members of one architecture side by side.
+
+    **Shape:** `settings` and `seeds` hold one entry a member; settings may differ only in
+    `settings.PER_MEMBER`. `fold` holds their data.
+
+    Raises ValueError where members differ in anything else.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        settings: Sequence[NetworkSettings],
+        seeds: Sequence[int],
+        fold: Fold,
+        task: Task,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        shared = [{k: v for k, v in vars(s).items() if k not in PER_MEMBER} for s in settings]
+        if any(s != shared[0] for s in shared):
+            names = sorted({k for s in shared for k in s if s[k] != shared[0][k]})
+            raise ValueError(f"members of one stack must agree in {', '.join(names)}")
+        self.network, self.seeds, self.task = network, list(seeds), task
+        self.fold = Fold(*(t.to(dtype) for t in vars(fold).values()))
+        self.settings = settings[0]
+        device = fold.x.device
+        names = [name for name in PER_MEMBER if hasattr(settings[0], name)]
+        self.values = {
+            name: torch.tensor([getattr(s, name) for s in settings], dtype=dtype, device=device) for name in names
+        }
+        self.dropped = [k for k in ("dropout", "expert_dropout") if k in names and bool(self.values[k].any())]
+        parameters, buffers = network.initialize(self.seeds, device)
+        flat = torch.cat([p.reshape(len(self.seeds), -1) for p in parameters.values()], dim=1).to(dtype)
+        buffers = {k: b.to(dtype) for k, b in buffers.items()}
+        count = len(seeds)
+        self.state = _State(
+            flat=flat,
+            optimizer=AdamW(flat),
+            buffers=buffers,
+            best=flat.clone(),
+            best_buffers={k: b.clone() for k, b in buffers.items()},
+            best_score=[math.inf] * count,
+            best_epoch=[0] * count,
+            scores=[[] for _ in range(count)],
+            stopped=[False] * count,
+            members=list(range(count)),
+        )
+
+    def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
+        """View flat parameters (M, P) by name, together with the buffers."""
+        specs = self.network.parameters
+        parts = flat.split([p.size for p in specs.values()], dim=1)
+        named = {name: part.view(-1, *p.shape) for (name, p), part in zip(specs.items(), parts, strict=True)}
+        return named | buffers
+
+    def step(self, x: Tensor, y: Tensor, rate: float) -> Tensor:
+        """Take one step on a batch x (M, B, n), y (M, B), with learning rates times `rate`; return losses."""
+        state = self.state
+        values = {k: v[state.members] for k, v in self.values.items()} if len(state.members) > 1 else self.values
+        draws = Draws(
+            [self.seeds[m] for m in state.members], state.optimizer.steps, {k: values[k] for k in self.dropped}
+        )
+        leaf = state.flat.requires_grad_(True)
+        losses = loss(self.network(self.tensors(leaf, state.buffers), x, draws), y, self.task, values)
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        leaf.requires_grad_(False)
+        rates, decay = (per_member(values[k], leaf) for k in ("learning_rate", "weight_decay"))
+        state.optimizer.step(leaf, gradient, rates * rate, decay)
+        return losses.detach()
+
+    def epoch(self) -> None:
+        """Run one epoch: each row once, in a fresh random order, the short last batch included."""
+        state, size = self.state, self.settings.batch_size
+        rate = 0.5 * (1 + math.cos(math.pi * state.epoch / self.settings.epochs))
+        index = torch.tensor(state.members, device=state.flat.device)[:, None]
+        keys = [randomness.key(self.seeds[m], "order", state.epoch) for m in state.members]
+        order = randomness.permutation(keys, self.fold.x.shape[1], state.flat.device)
+        x, y = self.fold.x[index, order], self.fold.y[index, order]
+        for xb, yb in zip(x.split(size, dim=1), y.split(size, dim=1), strict=True):
+            self.step(xb, yb, rate)
+        state.epoch += 1
+
+    def _score(self) -> None:
+        state = self.state
+        x, y = self.fold.x_validation[state.members], self.fold.y_validation[state.members]
+        prediction = predict(self.network, self.tensors(state.flat, state.buffers), x)
+        scores = validation_scores(prediction, y, self.task, self.settings.selection)
+        thin = max(1, self.settings.epochs // 100)
+        for i, score in enumerate(scores):
+            if state.epoch % thin == 0 or state.epoch == 1:
+                state.scores[i].append((state.epoch, score))
+            if score < state.best_score[i] and not state.stopped[i]:
+                state.best_score[i], state.best_epoch[i] = score, state.epoch
+                state.best[i] = state.flat[i]
+                for k, buffer in state.buffers.items():
+                    state.best_buffers[k][i] = buffer[i]
+            waited = state.epoch - state.best_epoch[i]
+            if state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4:
+                state.stopped[i] = True
+
+    def run(
+        self, progress: Progress | None = None, checkpoint: Path | None = None, checkpoint_seconds: float = 60.0
+    ) -> list[Trained]:
+        """Train to the end and return the members in the given order.
+
+        With `checkpoint`, the state is saved there every `checkpoint_seconds`, taken up from there if the
+        file exists, and deleted by whoever has stored the result.
+        """
+        state = self.state
+        if checkpoint is not None and checkpoint.exists():
+            state.load(checkpoint)
+        total = len(state.members)
+        done: dict[int, Trained] = {}
+        before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
+        while state.members:
+            self.epoch()
+            self._score()
+            now = time.perf_counter()
+            state.seconds = before + now - started
+            finished = [i for i, stopped in enumerate(state.stopped) if stopped]
+            # members that have stopped leave the stack when half are done
+            if len(finished) * 2 >= len(state.members):
+                for i in finished:
+                    done[state.members[i]] = self._trained(i)
+                state.keep([i for i in range(len(state.members)) if i not in finished])
+            elif checkpoint is not None and now - saved > checkpoint_seconds:
+                state.save(checkpoint)
+                saved = now
+            if progress is not None and state.members and now - said > 10:
+                progress(self._report())
+                said = now
+        return [done[i] for i in range(total)]
+
+    def _report(self) -> str:
+        state, epochs = self.state, self.settings.epochs
+        best = min(range(len(state.members)), key=lambda i: state.best_score[i])
+        left = state.seconds / state.epoch * (epochs - state.epoch)
+        return (
+            f"epoch {state.epoch}/{epochs}, best validation score {abs(state.best_score[best]):.4f} "
+            f"(epoch {state.best_epoch[best]}), at most {left:.0f} s left"
+        )
+
+    def _trained(self, i: int) -> Trained:
+        state = self.state
+        buffers = {k: b[i : i + 1].clone() for k, b in state.best_buffers.items()}
+        tensors = {k: t.clone() for k, t in self.tensors(state.best[i : i + 1], buffers).items()}
+        return Trained(
+            tensors, state.best_score[i], state.best_epoch[i], state.epoch,
+            state.epoch < self.settings.epochs, state.scores[i], state.seconds, state.optimizer.steps,
+        )  # fmt: skip
