@@ -37,21 +37,26 @@ class Outcome:
     skipped: str = ""
 
 
-def members(dataset: str, preset: str, experiment: str = "") -> list[tuple[str, int]]:
-    """Return the (split, seed) pairs that a preset runs: seeds on one split, or folds with seed 0."""
+def specs_of(
+    dataset: str,
+    model: str,
+    preset: str,
+    overrides: Mapping[str, Any] | None = None,
+    experiment: str = "",
+    seeds: int | None = None,
+) -> list[RunSpec]:
+    """Return the specs of one model on one data set: seeds on one split, or folds with seed 0.
+
+    How many is the preset's to say, unless `seeds` says how many seeds (and then all folds).
+    """
     chosen = load_preset(preset)
+    settings = chosen.settings(dataset, model, overrides)
     splits = datasets.entry(dataset).splits
     if splits == datasets.HOLDOUT:
-        return [("holdout", seed) for seed in range(chosen.number("seeds", experiment))]
-    return [(split, 0) for split in splits[: chosen.number("folds", experiment)]]
-
-
-def specs_of(
-    dataset: str, model: str, preset: str, overrides: Mapping[str, Any] | None = None, experiment: str = ""
-) -> list[RunSpec]:
-    """Return the specs of one model on one data set, one a seed or fold."""
-    settings = load_preset(preset).settings(dataset, model, overrides)
-    return [RunSpec(dataset, settings, split, seed) for split, seed in members(dataset, preset, experiment)]
+        count = chosen.number("seeds", experiment) if seeds is None else seeds
+        return [RunSpec(dataset, settings, "holdout", seed) for seed in range(count)]
+    folds = splits[: chosen.number("folds", experiment)] if seeds is None else splits
+    return [RunSpec(dataset, settings, split, 0) for split in folds]
 
 
 def accuracy(dataset: str, preset: str) -> list[RunSpec]:

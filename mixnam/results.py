@@ -231,8 +231,8 @@ class Store:
         write_file(folder / f"{result.key}.safetensors", save(_contiguous(result.arrays)))
         if result.spec.first:
             write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
-        text = json.dumps(result.to_json(), indent=1, allow_nan=False)
-        write_file(path, (text + "\n").encode())
+        lines = (f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in result.to_json().items())
+        write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
         return read(path)
 
     def lock(self, spec: RunSpec) -> FileLock:

@@ -10,7 +10,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 #: Revision of each part that a result passes through. Raising one sets aside what passed through it.
@@ -37,11 +36,6 @@ def number(default: Any, low: float, high: float = math.inf, *, below_high: bool
     """Declare a numeric setting with its permitted range."""
     bounds = {"low": low, "high": high, "below_high": below_high}
     return dataclasses.field(default=default, metadata=bounds)
-
-
-@cache
-def _types(settings: Any) -> dict[str, Any]:
-    return get_type_hints(settings)
 
 
 def _typed(name: str, value: Any, wanted: Any) -> Any:
@@ -73,8 +67,9 @@ class Settings:
     parts: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
+        types = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            value = _typed(field.name, getattr(self, field.name), _types(type(self))[field.name])
+            value = _typed(field.name, getattr(self, field.name), types[field.name])
             object.__setattr__(self, field.name, value)
             if not field.metadata:
                 continue

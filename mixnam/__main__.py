@@ -1,0 +1,135 @@
+"""Command line: python -m mixnam run | status | verify."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mixnam import datasets, experiments
+from mixnam.fitting import fit
+from mixnam.presets import PRESETS, load_preset
+from mixnam.report import duration, estimate
+from mixnam.results import Result, Store, UnreadableResult
+
+#: how far a repeated run on other hardware or versions may move a test score, as a share of it
+TOLERANCE = 0.02
+
+
+def _experiments(text: str) -> list[str]:
+    return list(experiments.EXPERIMENTS) if text == "all" else text.split(",")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train what the named experiments lack."""
+    missing = 0
+    for name in _experiments(arguments.experiment):
+        for dataset in arguments.dataset.split(","):
+            outcome = experiments.run(name, dataset, arguments.preset, arguments.results, arguments.device)
+            missing += len(outcome.missing)
+            state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
+            print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results, {state}")
+    return 1 if missing else 0
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Say what is there, what is superseded or unreadable, and what a preset still lacks."""
+    store = Store(arguments.results)
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in store:
+        label = f"superseded ({result.revisions})" if result.superseded else result.provenance["preset"]
+        groups.setdefault((result.spec.dataset, result.spec.model, label), []).append(result)
+    for (dataset, model, label), found in groups.items():
+        seconds = sum(r.cost["fit_seconds"] for r in found)
+        print(f"{dataset:14} {model:10} {label:10} {len(found):4} results, {duration(seconds)} of training")
+    print(f"{sum(map(len, groups.values()))} results in {store.root}")
+    for name in _experiments(arguments.experiment):
+        for dataset in arguments.dataset.split(","):
+            specs = experiments.specs_for(name, dataset, arguments.preset)
+            lacking = [spec for spec in specs if store.get(spec) is None]
+            here = f"{len(specs) - len(lacking)} of {len(specs)}"
+            print(f"{name} on {dataset} ({arguments.preset}): {here}; {estimate(lacking)}")
+    return 0
+
+
+def differences(stored: Result, again: Result) -> tuple[bool, str]:
+    """Compare a stored result with its repetition; say whether it holds, and how far."""
+    arrays = stored.arrays | (
+        stored.weights if stored.spec.first and stored.path(".weights.safetensors").exists() else {}
+    )
+    repeated = again.arrays | again.weights
+    same = stored.metrics == again.metrics and all(
+        np.array_equal(a, repeated[k], equal_nan=True) for k, a in arrays.items()
+    )
+    if same:
+        return True, "the same bits"
+    metric = datasets.entry(stored.spec.dataset).metric
+    before, after = (r.metrics["test"][metric] for r in (stored, again))
+    where = [(r.provenance["device"], r.provenance["threads"], r.provenance["versions"]) for r in (stored, again)]
+    if where[0] == where[1] and again.provenance["device_type"] == "cpu":
+        return False, f"other bits on the same CPU and versions: test {metric} {before!r} before, {after!r} now"
+    close = abs(before - after) <= TOLERANCE * abs(before)
+    word = "within" if close else "beyond"
+    return (
+        close,
+        f"test {metric} {before:.5f} before, {after:.5f} now: {word} {TOLERANCE:.0%} (other device or versions)",
+    )
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Train stored results again and compare."""
+    chosen = [r for r in Store(arguments.results) if any(r.key.startswith(k) for k in arguments.keys)]
+    if not chosen:
+        print(
+            f"no result in {arguments.results} has a key that starts with {' or '.join(arguments.keys)}",
+            file=sys.stderr,
+        )
+        return 2
+    held = True
+    for stored in chosen:
+        if stored.superseded:
+            print(
+                f"{stored.key[:12]} {stored.spec}: superseded, trained by revisions {stored.revisions}; not comparable"
+            )
+            held = False
+            continue
+        (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], experiments.say)
+        same, text = differences(stored, again)
+        held &= same
+        print(f"{stored.key[:12]} {stored.spec}: {text}")
+    return 0 if held else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mixnam", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, function in (("run", run), ("status", status)):
+        command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
+        nargs = {"nargs": "?", "default": "all"} if name == "status" else {}
+        command.add_argument("experiment", help=f"{', '.join(experiments.EXPERIMENTS)}, or all", **nargs)  # type: ignore[arg-type]
+        command.add_argument("--dataset", default="housing", help="one or more, separated by commas")
+        command.add_argument("--preset", default="quick", choices=PRESETS)
+        command.set_defaults(function=function)
+    command = commands.add_parser("verify", help=(verify.__doc__ or "").splitlines()[0])
+    command.add_argument("keys", nargs="+", help="keys, or their first digits")
+    command.set_defaults(function=verify)
+    for command in commands.choices.values():
+        command.add_argument("--results", type=Path, default=Path("book/results"), help="directory of the results")
+        command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    arguments = parser.parse_args(argv)
+    if hasattr(arguments, "preset"):
+        load_preset(arguments.preset)
+    try:
+        code: int = arguments.function(arguments)
+    except (ValueError, datasets.DataError, UnreadableResult) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

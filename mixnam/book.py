@@ -1,0 +1,288 @@
+"""From notebooks to a book: execute them, put their pages together, build, and write RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+
+from mixnam import datasets, experiments, report
+from mixnam.fitting import provenance
+from mixnam.presets import PRESETS
+from mixnam.results import RunSpec, Store, write_file
+
+#: Pages before and after the experiments' own, all of them notebooks.
+FRONT, BACK = ("index", "scorecard"), ("status",)
+HAND_WRITTEN = ("method", "rerun", "data")
+LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
+
+
+def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the pages of experiments as {page: (notebook, data set)}: accuracy on each, λ sweep on the real ones.
+
+    scikit-learn's bundled sets are always among them: they need no network.
+    """
+    bundled = [name for name, entry in datasets.REGISTRY.items() if entry.bundled]
+    chosen = list(dict.fromkeys([*names, *bundled]))
+    pages = {f"accuracy_{d}": ("accuracy", d) for d in chosen}
+    return pages | {f"lambda_sweep_{d}": ("lambda_sweep", d) for d in chosen if d not in bundled}
+
+
+def all_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return every notebook page in the book's order."""
+    return (
+        {page: (page, "housing") for page in FRONT}
+        | experiment_pages(names)
+        | {page: (page, "housing") for page in BACK}
+    )
+
+
+def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, device: str, train: bool) -> None:
+    """Execute a notebook through papermill with the given parameters; `out` appears only when it is done."""
+    import papermill
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for line in record.getMessage().splitlines():
+                if "epoch" in line or "after" in line or "skipped" in line:
+                    print(f"[{out.stem}] {line}", flush=True)
+
+    logger = logging.getLogger("papermill")
+    logger.handlers, logger.propagate = [Lines()], False
+    logger.setLevel(logging.INFO)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    root = report.root()
+    where = results.absolute()
+    told = where.relative_to(root) if where.is_relative_to(root) else where
+    temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
+    papermill.execute_notebook(
+        str(root / "notebooks" / f"{notebook}.ipynb"), str(temporary),
+        {"dataset": dataset, "preset": preset, "device": device, "results": told.as_posix(), "train": train},
+        kernel_name="python3", cwd=str(root), progress_bar=False, log_output=True,
+    )  # fmt: skip
+    os.replace(temporary, out)
+
+
+def clean(path: Path, title: str = "") -> bytes:
+    """Return an executed notebook as a page: bytes that depend on its content alone.
+
+    Left out are run times, timestamps, host-specific metadata and progress lines; ids are fixed, code is
+    not shown, `title` is added to the heading. Run times are shown from the results instead.
+    """
+    notebook: Any = nbformat.read(path, as_version=4)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        cell.metadata = {"tags": sorted(cell.metadata.get("tags", []))}
+        if number == 0 and title:
+            cell.source = re.sub(r"^(# .*)", rf"\1: {title}", cell.source, count=1)
+        if cell.cell_type == "code":
+            cell.metadata["tags"].append("remove-input")
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            for output in cell.outputs:
+                output.pop("metadata", None)
+                if output.output_type in ("display_data", "execute_result"):
+                    output["metadata"] = {}
+    return (json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def table_of_contents(names: Sequence[str]) -> str:
+    """Return the content of `_toc.yml` for these data sets."""
+    experiment = experiment_pages(names)
+    parts = (
+        ("Results", [*FRONT[1:], *experiment]),
+        ("Background", list(HAND_WRITTEN)),
+        ("About this run", list(BACK)),
+    )
+    lines = ["# written by python -m mixnam.book", "format: jb-book", "root: index", "parts:"]
+    for caption, pages in parts:
+        lines += [f"  - caption: {caption}", "    chapters:"] + [f"      - file: {page}" for page in pages]
+    return "\n".join(lines) + "\n"
+
+
+def assemble(pages: Path, out: Path, names: Sequence[str]) -> None:
+    """Put a book together in `out`: hand-written pages from `book/`, executed notebooks from `pages`."""
+    source = report.root() / "book"
+    if out.resolve() != source.resolve():
+        shutil.rmtree(out, ignore_errors=True)
+        ignored = shutil.ignore_patterns("results", "_build", "*.ipynb", "_toc.yml")
+        shutil.copytree(source, out, ignore=ignored)
+    for page, (_, dataset) in all_pages(names).items():
+        title = datasets.entry(dataset).title if page in experiment_pages(names) else ""
+        write_file(out / f"{page}.ipynb", clean(pages / f"{page}.ipynb", title))
+    write_file(out / "_toc.yml", table_of_contents(names).encode())
+
+
+def build(book: Path) -> Path:
+    """Build the HTML book, warnings being errors, and return its first page."""
+    command = [sys.executable, "-m", "jupyter_book", "build", str(book), "--all", "-W", "--keep-going", "-n", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"jupyter-book build {book} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    return book / "_build" / "html" / "index.html"
+
+
+def preflight(specs: Sequence[RunSpec], jobs: int) -> str:
+    """Check Python, disk and memory, and return the estimate that a report starts with.
+
+    Raises SystemExit naming what is short and how much is needed.
+    """
+    if sys.version_info < LEAST_PYTHON:
+        raise SystemExit(f"Python {platform.python_version()} is too old; 3.11 or later is needed")
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    if free < LEAST_DISK_GB:
+        raise SystemExit(f"{free:.1f} GB of disk are free here; {LEAST_DISK_GB} GB are needed")
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+        if memory < LEAST_MEMORY_GB:
+            raise SystemExit(f"this machine has {memory:.1f} GB of memory; {LEAST_MEMORY_GB} GB are needed")
+    return report.estimate(specs, jobs)
+
+
+def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str:
+    """Return what a report has to train and how long that may take, and say what will be skipped."""
+    store = Store(results)
+    wanted: dict[str, RunSpec] = {}
+    skipped = []
+    for notebook, dataset in experiment_pages(names).values():
+        try:
+            datasets.load(dataset)
+            wanted |= {s.key: s for s in experiments.specs_for(notebook, dataset, preset)}
+        except datasets.DataError as error:
+            skipped.append(f"will be skipped: {notebook} on {dataset}: {error}")
+    lacking = [spec for spec in wanted.values() if store.get(spec) is None]
+    line = (
+        f"report at the {preset} preset on {', '.join(names)}: {preflight(lacking, jobs)}, then about 2 min for pages"
+    )
+    return "\n".join([line, *skipped])
+
+
+def results_markdown(parameters: report.Parameters) -> str:
+    """Return RESULTS.md: the reference's tables and verdicts, for reading without installing anything."""
+
+    def section(title: str, table: pd.DataFrame) -> str:
+        return f"## {title}\n\n{table.to_markdown(index=False)}\n"
+
+    parts = [
+        "# Results\n\nWritten by `make reference` from `book/results/`; do not edit. `n` counts seeds or folds; the\n"
+        "paper's ± stands on ten seeds (Housing).\n",
+        section("In short", report.headline_table(parameters)),
+        section("Claims", report.claims_table(parameters)),
+        section("Accuracy on California Housing (Table 1)", report.accuracy_table(parameters)),
+        section("The variation penalty λ (Table 3)", report.sweep_table(parameters)),
+        report.verdict_count(parameters) + "\n",
+    ]
+    return "\n".join(parts)
+
+
+def make_reference(names: Sequence[str]) -> None:
+    """Execute the notebooks on the reference results, without training, into `book/`; write RESULTS.md."""
+    root = report.root()
+    work = root / "runs" / "reference"
+    for page, (notebook, dataset) in all_pages(names).items():
+        print(f"reference: {page}", flush=True)
+        execute(notebook, work / f"{page}.ipynb", dataset, "paper", root / "book" / "results", "cpu", False)
+    assemble(work, root / "book", names)
+    parameters = report.Parameters("housing", "paper", "cpu", root / "book" / "results", False)
+    write_file(root / "RESULTS.md", results_markdown(parameters).encode())
+
+
+def page_times(folder: Path) -> dict[str, float]:
+    """Return how many seconds each executed notebook in `folder` took, by page, as papermill recorded it."""
+    times = {}
+    for path in sorted(folder.glob("*.ipynb")):
+        duration = nbformat.read(path, as_version=4).metadata.get("papermill", {}).get("duration")
+        if duration is not None:
+            times[path.stem] = float(duration)
+    return times
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of `make report` and `make reference`; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mixnam.book", description=__doc__)
+    parser.add_argument("command", choices=("estimate", "page", "report", "reference"))
+    parser.add_argument("page", nargs="?", help="the page to execute")
+    parser.add_argument("--preset", default="quick", choices=PRESETS)
+    parser.add_argument("--datasets", default="housing", help="separated by commas")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--run", type=Path, help="directory of this rerun (default: runs/PRESET)")
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, for the estimate")
+    arguments = parser.parse_args(argv)
+    names = arguments.datasets.split(",")
+    for name in names:
+        if name not in datasets.REGISTRY:
+            parser.error(f"--datasets: unknown data set {name!r}; known are {', '.join(datasets.REGISTRY)}")
+    run = (arguments.run or report.root() / "runs" / arguments.preset).absolute()
+    if arguments.command == "estimate":
+        print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
+    elif arguments.command == "page":
+        notebook, dataset = all_pages(names)[arguments.page]
+        out = run / "notebooks" / f"{arguments.page}.ipynb"
+        execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
+    elif arguments.command == "report":
+        assemble(run / "notebooks", run / "book", names)
+        print(f"report: {build(run / 'book')}", flush=True)
+    else:
+        make_reference(names)
+    return 0
+
+
+def status_table(parameters: report.Parameters) -> pd.DataFrame:
+    """Return the status page's table: for each page its results, their training time and its own run time."""
+    column = report.columns(parameters)[0 if parameters.is_reference else -1]
+    folder = parameters.results.parent / "notebooks"
+    times = page_times(folder) if folder.exists() and not parameters.is_reference else {}
+    shown = [name for name in datasets.REGISTRY if (report.root() / "notebooks").exists()]
+    rows = []
+    for page, (notebook, dataset) in experiment_pages([n for n in shown if not datasets.REGISTRY[n].bundled]).items():
+        specs = experiments.specs_for(notebook, dataset, column.preset)
+        found = [r for spec in specs if (r := column.store.get(spec)) is not None]
+        seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
+        row = {
+            "page": page,
+            "results": f"{len(found)} of {len(specs)}",
+            "training": report.duration(seconds) if found else "–",
+        }
+        if times:
+            row["page run in"] = report.duration(times[page]) if page in times else "–"
+        rows.append(row | {"device": ", ".join(sorted({r.provenance["device"] for r in found})) or "–"})
+    return pd.DataFrame(rows)
+
+
+def origin_table(parameters: report.Parameters) -> pd.DataFrame:
+    """Return the status page's second table: versions, commits and data behind the results shown."""
+    import torch
+
+    column = report.columns(parameters)[0 if parameters.is_reference else -1]
+    found = list(column.store)
+    rows = []
+    for result in found:
+        p = result.provenance
+        rows.append(
+            {
+                "data set": result.spec.dataset, "data SHA-256": p["data_sha256"][:16], "data from": p["data_source"],
+                "commit": (p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else ""),
+                "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items()), "threads": p["threads"],
+            }
+        )  # fmt: skip
+    if not rows:
+        p = provenance(torch.device("cpu"), parameters.preset)
+        rows.append({"data set": "none", "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items())})
+    table = pd.DataFrame(rows)
+    return table.groupby(list(table.columns), sort=False).size().rename("results").reset_index()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

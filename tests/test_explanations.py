@@ -1,0 +1,271 @@
+"""The measures equal their definitions, taken slowly through the whole network."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from mixnam import explanations
+from mixnam.explanations import Explainer, curve_grid, quantile_grid, summarize, variance_share
+from mixnam.settings import LinearSettings, MixNAMSettings, NAMSettings
+
+ROWS = 80
+CASES = {
+    "dense": MixNAMSettings(layers=2, width=6, experts=3, active_experts=3),
+    "sparse": MixNAMSettings(layers=2, width=6, experts=4, active_experts=2),
+    "one_active": MixNAMSettings(layers=1, width=5, experts=3, active_experts=1),
+    "batch_norm": MixNAMSettings(layers=2, width=6, experts=2, active_experts=2, normalization="batch_norm"),
+}
+
+
+def table(rows=ROWS, features=3, seed=0):
+    x = torch.randn(rows, features, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]  # marginal and conditional measures differ where features correlate
+    return x
+
+
+def explained(build, settings, x, scale=1.0):
+    network, tensors = build(settings, x.shape[1])
+    tensors = {name: t.to(x.dtype) for name, t in tensors.items()}
+
+    def outputs(rows):
+        return network(tensors, rows[None])
+
+    return Explainer(network, tensors, x, scale), outputs
+
+
+def bounds(outputs):
+    def call(rows):
+        out = outputs(rows)
+        return out.contributions[0], out.lower[0], out.upper[0]
+
+    return call
+
+
+def as_arrays(rows):
+    return {name: values.double().numpy() for name, values in rows.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_additivity_and_variability_equal_brute_force(build, case):
+    explainer, outputs = explained(build, CASES[case], table(), scale=2.5)
+    found = explainer.interventions()
+
+    def predict(rows):
+        return outputs(rows).prediction[0]
+
+    for i in range(3):
+        grid, background = explainer.grid[:, i], explainer.background
+        expected = reference.additivity(predict, background, grid, i)
+        assert 0 < expected < 1
+        assert found[i]["additivity"] == pytest.approx(expected, rel=1e-9)
+        expected = reference.variability(predict, background, grid, i) * 2.5**2
+        assert found[i]["variability"] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_tightness_equals_brute_force(build, case):
+    explainer, outputs = explained(build, CASES[case], table())
+    for i, found in enumerate(explainer.tightness()):
+        grid = explainer.grid[:, i]
+        expected = reference.tightness(bounds(outputs), explainer.x, grid, i)
+        assert 0 < expected <= 1
+        assert found["range"] == pytest.approx(expected, rel=1e-9)
+        assert found["left_out"] == 0
+        surface = np.array([bounds(outputs)(reference.replaced(explainer.x, i, a))[0][:, i].numpy() for a in grid])
+        within = np.mean([np.var(row) for row in surface])
+        assert found["routed"] == pytest.approx(within / np.var(surface), rel=1e-9)
+        assert found["spread"] <= found["range"]
+
+
+def test_interventions_outside_bounds_equal_brute_force(build):
+    explainer, outputs = explained(build, CASES["dense"], table())
+    before = outputs(explainer.background)
+    for i, found in enumerate(explainer.interventions()):
+        outside = []
+        for value in explainer.grid[:, i]:
+            after = outputs(reference.replaced(explainer.background, i, value))
+            change = after.prediction[0] - before.prediction[0]
+            least, most = (bound[0, :, i] - before.contributions[0, :, i] for bound in (after.lower, after.upper))
+            outside += ((change < least - 1e-5) | (change > most + 1e-5)).tolist()
+        assert 0 < np.mean(outside) < 1
+        assert found["outside"] == pytest.approx(np.mean(outside), abs=2e-3)  # our slack is a little wider
+
+
+def test_conditional_additivity_equals_brute_force(build):
+    x = table(200)
+    explainer, outputs = explained(build, CASES["sparse"], x)
+    leaf = x.clone().requires_grad_(True)
+    slopes = torch.autograd.grad(outputs(leaf).prediction.sum(), leaf)[0]
+    torch.testing.assert_close(explainer.derivatives(), slopes)
+    for i, found in enumerate(explainer.conditional_additivity()):
+        groups = np.array_split(slopes[x[:, i].argsort(), i].numpy(), 10)  # 200 rows in groups of 20
+        assert found == pytest.approx(np.var([g.mean() for g in groups]) / np.var(slopes[:, i].numpy()), rel=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_curves_and_rows_equal_brute_force(build, case):
+    explainer, outputs = explained(build, CASES[case], table())
+    rows, out = explainer.rows(), outputs(explainer.x)
+    for name in ("prediction", "contributions", "lower", "upper"):
+        torch.testing.assert_close(rows[name], getattr(out, name)[0])
+    torch.testing.assert_close(rows["relevance"], out.relevance[0].mean(dim=0))
+    torch.testing.assert_close(rows["active"], (out.relevance[0] > 0).double().mean(dim=0))
+    inputs = explainer.grid[::20]
+    curves = explainer.curves(inputs)
+    for i, p in itertools.product(range(3), range(len(inputs))):
+        out = outputs(reference.replaced(explainer.background, i, inputs[p, i]))
+        torch.testing.assert_close(curves["experts"][i, p], out.experts[0, 0, i])
+        torch.testing.assert_close(curves["lower"][i, p], out.lower[0, 0, i])
+        torch.testing.assert_close(curves["upper"][i, p], out.upper[0, 0, i])
+        torch.testing.assert_close(curves["mean"][i, p], out.contributions[0, :, i].mean())
+
+
+def test_measures_do_not_depend_on_how_many_numbers_are_handled_at_a_time(build, monkeypatch):
+    explainer, _ = explained(build, CASES["sparse"], table())
+    whole = explainer.interventions(), explainer.tightness()
+    monkeypatch.setattr(explanations, "_CELLS", 7 * ROWS * 12)
+    for first, second in zip(whole, (explainer.interventions(), explainer.tightness()), strict=True):
+        for a, b in zip(first, second, strict=True):
+            assert a == pytest.approx(b, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "settings",
+    [NAMSettings(hidden=(8, 6)), MixNAMSettings(layers=2, width=6, experts=1, active_experts=1)],
+    ids=["NAM", "one expert"],
+)
+def test_additive_models_have_additivity_1_and_variability_0(build, settings, dtype):
+    explainer, outputs = explained(build, settings, table().to(dtype))
+    spread = float(outputs(explainer.x).prediction.var())
+    for found in explainer.interventions():
+        assert found["additivity"] >= 0.9995
+        assert found["variability"] <= 1e-10 * spread
+    for found in explainer.tightness():  # bounds without width are left out and counted
+        assert np.isnan(found["range"])
+        assert found["left_out"] == explanations.GRID
+
+
+def test_conditional_additivity_of_additive_models_is_near_1_with_enough_rows(build):
+    x = table(6000)
+    additive, _ = explained(build, MixNAMSettings(layers=2, width=6, experts=1, active_experts=1), x)
+    mixture, _ = explained(build, CASES["sparse"], x)
+    assert min(additive.conditional_additivity()) > 0.97
+    assert min(mixture.conditional_additivity()) < 0.8
+    linear, _ = explained(build, LinearSettings(), x)
+    assert linear.conditional_additivity() == [1.0, 1.0, 1.0]
+
+
+def test_variance_share_of_known_matrices():
+    assert variance_share(torch.tensor([[1.0, 1.0], [3.0, 3.0]])) == 1
+    assert variance_share(torch.tensor([[1.0, 3.0], [1.0, 3.0]])) == 0
+    assert variance_share(torch.tensor([[0.0, 2.0], [2.0, 4.0]])) == 0.5
+    assert variance_share(torch.full((2, 3), 0.7)) == 1
+    assert variance_share(torch.zeros(2, 3)) == 1
+
+
+def test_the_background_is_a_repeatable_choice_of_different_rows(build):
+    x = table(700)
+    first, second = (explained(build, CASES["dense"], x)[0].background for _ in range(2))
+    assert torch.equal(first, second)
+    assert len(first.unique(dim=0)) == explanations.BACKGROUND == 500
+    assert {tuple(row) for row in first.tolist()} <= {tuple(row) for row in x.tolist()}
+
+
+@pytest.mark.parametrize("settings", [*CASES.values(), NAMSettings(hidden=(4,)), LinearSettings()])
+@pytest.mark.parametrize("constant", [False, True])
+def test_summaries_are_finite_and_can_be_written(build, settings, constant):
+    x = table().float()
+    if constant:
+        x[:, 1] = 0.3
+    explainer, _ = explained(build, settings, x, scale=3.0)
+    found = summarize(explainer, as_arrays(explainer.rows()))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["bounds"]["violations"] == 0
+    assert 0 <= found["additivity"]["marginal"] <= 1 + 1e-6
+    assert 0 <= found["additivity"]["conditional"] <= 1 + 1e-6
+    assert found["variability"]["mean"] >= 0
+    additive = not isinstance(settings, MixNAMSettings)
+    assert (found["tightness"]["range"] is None) == additive
+    assert found["tightness"]["left_out"] == (300 if additive else 0)
+    assert None not in found["additivity"]["per_feature"]
+
+
+def test_a_summary_averages_the_features_and_is_in_target_units(build):
+    x = table()
+    explainer, outputs = explained(build, CASES["sparse"], x, scale=3.0)
+    found = summarize(explainer, as_arrays(explainer.rows()))
+    tested, tight = explainer.interventions(), explainer.tightness()
+    assert found["additivity"]["marginal"] == pytest.approx(np.mean([f["additivity"] for f in tested]))
+    assert found["additivity"]["per_feature"] == [f["additivity"] for f in tested]
+    assert found["additivity"]["conditional"] == pytest.approx(np.mean(explainer.conditional_additivity()))
+    assert found["tightness"]["range"] == pytest.approx(np.mean([f["range"] for f in tight]))
+    assert found["variability"]["per_feature"] == [f["variability"] for f in tested]
+    out = outputs(x)
+    widths = 3 * (out.upper - out.lower)[0]
+    assert found["bounds"]["width"] == pytest.approx(float(widths.mean()))
+    assert found["bounds"]["width_per_feature"] == pytest.approx(widths.mean(dim=0).tolist())
+    o = 3 * out.contributions[0]
+    assert found["importance"]["per_feature"] == pytest.approx((o - o.mean(dim=0)).abs().mean(dim=0).tolist())
+
+
+def test_a_summary_counts_contributions_outside_their_bounds(build):
+    explainer, _ = explained(build, CASES["dense"], table())
+    rows = as_arrays(explainer.rows())
+    rows["contributions"][3, 1] = rows["upper"][3, 1] + 0.1
+    rows["contributions"][5, 2] = rows["lower"][5, 2] - 0.1
+    assert summarize(explainer, rows)["bounds"]["violations"] == 2
+
+
+@given(arrays.arrays(np.float64, st.integers(1, 300), elements=st.floats(-1e6, 1e6)), st.integers(1, 120))
+def test_quantile_grid_holds_values_of_the_data_in_order(column, points):
+    grid = quantile_grid(torch.from_numpy(column), points).numpy()
+    assert len(grid) == points
+    assert set(grid) <= set(column)
+    assert (np.diff(grid) >= 0).all()
+
+
+def test_quantile_grid_holds_the_midpoints_of_equal_groups():
+    column = torch.arange(1000.0)[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
+    assert quantile_grid(column, 10).tolist() == [50.0 + 100 * k for k in range(10)]
+
+
+@given(arrays.arrays(np.float64, st.integers(1, 400), elements=st.floats(-1e6, 1e6)), st.sampled_from([10, 100]))
+def test_curve_grid_is_sorted_padded_and_includes_the_extremes(column, points):
+    grid = curve_grid(column, points=points)
+    assert grid.shape == (points,)
+    used = grid[: np.isfinite(grid).sum()]
+    assert np.isnan(grid[len(used) :]).all()
+    assert (np.diff(used) > 0).all()
+    assert (used[0], used[-1]) == (column.min(), column.max())
+    distinct = np.unique(column)
+    if len(distinct) <= points:
+        assert used.tolist() == distinct.tolist()
+
+
+def test_curve_grid_is_half_quantiles_and_half_even():
+    column = np.exp(4 * np.random.default_rng(0).normal(size=5000))
+    grid = curve_grid(column)
+    used = grid[np.isfinite(grid)]
+    assert len(used) >= 98  # the two halves share at most their ends
+    assert np.isin(np.quantile(column, np.linspace(0, 1, 50), method="inverted_cdf"), used).all()
+    even = np.linspace(*np.quantile(column, [0.005, 0.995]), 50)
+    assert np.isin(even, used).all()
+
+
+@pytest.mark.parametrize("categories", [3, 100, 130])
+def test_curve_grid_of_a_categorical_column_holds_categories(categories):
+    column = np.random.default_rng(0).integers(0, categories, 2000).astype(float)
+    grid = curve_grid(column, categories)
+    used = grid[np.isfinite(grid)]
+    assert (used == used.astype(int)).all()
+    if categories <= 100:  # all of them, whether they occur or not
+        assert used.tolist() == list(range(categories))
+        assert curve_grid(column[:2], categories)[:categories].tolist() == list(range(categories))

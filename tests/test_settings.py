@@ -1,0 +1,192 @@
+import dataclasses
+import math
+
+import pytest
+
+from mixnam.results import RunSpec
+from mixnam.settings import (
+    MODELS,
+    PER_MEMBER,
+    REVISIONS,
+    LinearSettings,
+    MixNAMSettings,
+    NAMSettings,
+    make_settings,
+    settings_class,
+)
+
+# setting, bad value, the error, and what its message says of the remedy
+BAD = [
+    ("epochs", True, TypeError, "must be an integer"),
+    ("epochs", "5", TypeError, "must be an integer"),
+    ("epochs", 2.5, TypeError, "must be an integer"),
+    ("epochs", None, TypeError, "must be an integer"),
+    ("epochs", math.nan, TypeError, "must be an integer"),
+    ("epochs", math.inf, TypeError, "must be an integer"),
+    ("epochs", 0, ValueError, "must be >= 1"),
+    ("batch_size", 1, ValueError, "must be >= 2"),
+    ("width", 0, ValueError, "must be >= 1"),
+    ("experts", -1, ValueError, "must be >= 1"),
+    ("learning_rate", "0.1", TypeError, "must be a number"),
+    ("learning_rate", False, TypeError, "must be a number"),
+    ("learning_rate", None, TypeError, "must be a number"),
+    ("learning_rate", [0.1], TypeError, "must be a number"),
+    ("learning_rate", -1e-9, ValueError, "must be >= 0"),
+    ("learning_rate", math.nan, ValueError, "must be >= 0"),
+    ("variation_penalty", -1.0, ValueError, "must be >= 0"),
+    ("dropout", 1.0, ValueError, "must be >= 0 and < 1"),
+    ("expert_dropout", 1, ValueError, "must be >= 0 and < 1"),
+    ("expert_dropout", math.nan, ValueError, "must be >= 0 and < 1"),
+    ("shared_normalization", 1, TypeError, "must be true or false"),
+    ("shared_normalization", "false", TypeError, "must be true or false"),
+    ("normalization", "layernorm", ValueError, "must be one of 'layer_norm', 'batch_norm'"),
+    ("normalization", None, ValueError, "must be one of 'layer_norm', 'batch_norm'"),
+    ("normalization", ["layer_norm"], ValueError, "must be one of 'layer_norm', 'batch_norm'"),
+    ("selection", "accuracy", ValueError, "must be one of 'auc_plus_f1', 'auc'"),
+    ("expert_dropout_mode", True, ValueError, "must be one of 'scale', 'drop', 'renormalize'"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "error", "remedy"), BAD, ids=lambda v: repr(v)[:20])
+def test_a_bad_value_is_refused_by_name_value_and_remedy(name, value, error, remedy):
+    with pytest.raises(error) as caught:
+        MixNAMSettings(**{name: value})
+    message = str(caught.value)
+    assert name in message
+    assert remedy in message
+    assert f"got {value!r}" in message
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "output_penalty", "variation_penalty"])
+def test_infinity_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name} must be .*, got inf"):
+        MixNAMSettings(**{name: math.inf})
+
+
+@pytest.mark.parametrize(
+    ("hidden", "error", "message"),
+    [
+        (64, TypeError, "hidden must be a list of integers, got 64"),
+        ("64 32", TypeError, "hidden must be a list of integers, got '64 32'"),
+        ((64, True), TypeError, r"hidden\[1\] must be an integer, got True"),
+        ((64, "32"), TypeError, r"hidden\[1\] must be an integer, got '32'"),
+        ((64, 0), ValueError, "hidden must be >= 1, got 0"),
+    ],
+)
+def test_bad_hidden_layers_are_refused(hidden, error, message):
+    with pytest.raises(error, match=message):
+        NAMSettings(hidden=hidden)
+
+
+def test_more_active_experts_than_experts_are_refused():
+    with pytest.raises(ValueError, match=r"active_experts must be <= experts \(4\), got 5"):
+        MixNAMSettings(active_experts=5)
+    with pytest.raises(ValueError, match=r"active_experts must be <= experts \(2\), got 4"):
+        MixNAMSettings(experts=2)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_unknown_setting_is_refused_with_the_known_ones(model):
+    with pytest.raises(ValueError, match=f"{model} has no setting 'lr'; it has ") as caught:
+        make_settings(model, {"lr": 0.1})
+    for field in dataclasses.fields(MODELS[model]):
+        assert field.name in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [settings_class, lambda model: make_settings(model, {})])
+def test_an_unknown_model_is_refused_with_the_known_ones(make):
+    with pytest.raises(ValueError, match="model must be one of MixNAM, NAM, Linear, got 'mixnam'"):
+        make("mixnam")
+
+
+def test_range_ends_are_accepted():
+    MixNAMSettings(epochs=1, batch_size=2, layers=1, width=1, experts=1, active_experts=1)
+    MixNAMSettings(learning_rate=0, weight_decay=0, dropout=0, expert_dropout=0.999, variation_penalty=0)
+
+
+def test_changed_lists_differences_only():
+    assert MixNAMSettings().changed() == {}
+    assert NAMSettings().changed() == {}
+    assert LinearSettings().changed() == {}
+    # a value given that equals the default is no difference
+    settings = MixNAMSettings(width=32, epochs=1000, variation_penalty=0.1, normalization="layer_norm")
+    assert settings.changed() == {"width": 32}
+    assert NAMSettings(hidden=[64, 64, 32]).changed() == {}
+    assert NAMSettings(hidden=[8], dropout=0).changed() == {"hidden": (8,), "dropout": 0.0}
+
+
+def test_numbers_take_the_type_of_their_setting():
+    settings = MixNAMSettings(variation_penalty=1, epochs=5.0)
+    assert type(settings.variation_penalty) is float
+    assert type(settings.epochs) is int
+    assert settings == MixNAMSettings(variation_penalty=1.0, epochs=5)
+    assert NAMSettings(hidden=[8.0, 4]).hidden == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("model", "one", "other"),
+    [
+        ("MixNAM", {"variation_penalty": 1}, {"variation_penalty": 1.0}),
+        ("MixNAM", {"epochs": 5.0}, {"epochs": 5}),
+        ("MixNAM", {"weight_decay": -0.0}, {"weight_decay": 0.0}),
+        ("NAM", {"hidden": [8, 4]}, {"hidden": (8.0, 4.0)}),
+    ],
+)
+def test_equal_numbers_give_equal_keys(model, one, other):
+    keys = [RunSpec("diabetes", make_settings(model, values), "holdout", 0).key for values in (one, other)]
+    assert keys[0] == keys[1]
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MixNAMSettings().width = 3
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_part_of_a_model_has_a_revision(model):
+    assert MODELS[model].parts
+    assert set(MODELS[model].parts) <= set(REVISIONS)
+
+
+def test_members_of_a_stack_differ_in_known_settings_only():
+    assert set(PER_MEMBER) <= {field.name for field in dataclasses.fields(MixNAMSettings)}
+
+
+# a stored result names only what differs from the defaults, so none of these may ever change
+FROZEN = {
+    MixNAMSettings: {
+        "epochs": 1000,
+        "batch_size": 2048,
+        "learning_rate": 5.97e-4,
+        "weight_decay": 5.29e-5,
+        "dropout": 0.1,
+        "output_penalty": 1.97e-5,
+        "selection": "auc_plus_f1",
+        "layers": 4,
+        "width": 128,
+        "experts": 4,
+        "active_experts": 4,
+        "expert_dropout": 0.2,
+        "variation_penalty": 0.1,
+        "normalization": "layer_norm",
+        "shared_normalization": True,
+        "initialization": "authors",
+        "expert_dropout_mode": "scale",
+    },
+    NAMSettings: {
+        "epochs": 1000,
+        "batch_size": 2048,
+        "learning_rate": 5.97e-4,
+        "weight_decay": 5.29e-5,
+        "dropout": 0.1,
+        "output_penalty": 1.97e-5,
+        "selection": "auc_plus_f1",
+        "hidden": (64, 64, 32),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", FROZEN, ids=lambda kind: kind.model)
+def test_defaults_are_frozen(kind):
+    settings = dataclasses.asdict(kind())
+    assert {name: settings.get(name) for name in FROZEN[kind]} == FROZEN[kind]
