@@ -1,4 +1,4 @@
-"""Command line: python -m mixnam run | status | verify."""
+"""Command line: python -m mixnam run | status | verify | measure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mixnam import datasets, experiments
-from mixnam.fitting import fit
+from mixnam.fitting import fit, measure_again
 from mixnam.presets import PRESETS, load_preset
 from mixnam.report import duration, estimate
 from mixnam.results import Result, Store, UnreadableResult
@@ -79,6 +79,23 @@ def differences(stored: Result, again: Result) -> tuple[bool, str]:
     )
 
 
+def chosen(arguments: argparse.Namespace) -> list[Result]:
+    """Return the stored results whose keys start with the given digits; ValueError where there is none."""
+    found = [r for r in Store(arguments.results) if any(r.key.startswith(k) for k in arguments.keys)]
+    if not found:
+        raise ValueError(f"no result in {arguments.results} has a key that starts with {' or '.join(arguments.keys)}")
+    return found
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """Take measures and curves of stored results again, from their weights."""
+    store = Store(arguments.results)
+    for stored in chosen(arguments):
+        store.put(measure_again(stored, arguments.device))
+        print(f"{stored.key[:12]} {stored.spec}: measured again")
+    return 0
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Train stored results again and compare."""
     chosen = [r for r in Store(arguments.results) if any(r.key.startswith(k) for k in arguments.keys)]
@@ -114,9 +131,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--dataset", default="housing", help="one or more, separated by commas")
         command.add_argument("--preset", default="quick", choices=PRESETS)
         command.set_defaults(function=function)
-    command = commands.add_parser("verify", help=(verify.__doc__ or "").splitlines()[0])
-    command.add_argument("keys", nargs="+", help="keys, or their first digits")
-    command.set_defaults(function=verify)
+    for name, function in (("verify", verify), ("measure", measure)):
+        command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
+        command.add_argument("keys", nargs="+", help="keys, or their first digits")
+        command.set_defaults(function=function)
     for command in commands.choices.values():
         command.add_argument("--results", type=Path, default=Path("book/results"), help="directory of the results")
         command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))

@@ -22,7 +22,7 @@ from mixnam.networks.stacked import Tensors
 REVISION = 1
 GRID = 100  # values of a feature, at equally spaced quantiles of all rows
 BACKGROUND = 500  # background rows of additivity and variability, drawn from all rows
-BINS = 200  # groups of rows with nearly equal x_i (conditional additivity)
+BINS = 200  # groups of rows with nearly equal x_i (the conditional readings)
 CURVE = 100  # points of a stored curve
 SAMPLE_FIRST, SAMPLE = 1000, 100  # rows whose contributions are stored: seed or fold 0, and the others
 MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
@@ -107,13 +107,29 @@ class Explainer:
     def conditional_additivity(self) -> list[float]:
         """Return each feature's additivity over rows of the data with nearly that x_i. Equation (11)."""
         gradients = self.derivatives()
-        bins = min(BINS, len(self.x) // 20)
-        size = len(self.x) // bins
-        shares = []
+        return [variance_share(gradients[self._groups(i), i]) for i in range(self.features)]
+
+    def conditional_tightness(self, rows: dict[str, Array]) -> list[float]:
+        """Return each feature's tightness over rows of the data with nearly that x_i, at most 1 a group.
+
+        `rows` is what `rows` gave, as arrays. Within a group x_i still varies, and so does the shape
+        function: where bounds are narrower than that, the ratio exceeds 1 and is cut. Equation (12).
+        """
+        found = []
         for i in range(self.features):
-            order = self.x[:, i].argsort(stable=True)[: bins * size]
-            shares.append(variance_share(gradients[order, i].view(bins, size)))
-        return shares
+            groups = self._groups(i).cpu().numpy()
+            o, width = (v[groups, i] for v in (rows["contributions"], rows["upper"] - rows["lower"]))
+            gap = width.mean(axis=1)
+            kept = gap > 1e-6 * (1 + np.abs(rows["contributions"]).max())
+            ratio = np.ptp(o, axis=1)[kept] / gap[kept]
+            found.append(float(np.minimum(ratio, 1.0).mean()) if kept.any() else float("nan"))
+        return found
+
+    def _groups(self, i: int) -> Tensor:
+        """Return rows in groups of nearly equal x_i: (groups, rows of a group), the few left over dropped."""
+        count = max(1, min(BINS, len(self.x) // 20))
+        size = len(self.x) // count
+        return self.x[:, i].argsort(stable=True)[: count * size].view(count, size)
 
     def interventions(self) -> list[dict[str, float]]:
         """Set each feature to each grid value in every background row, the other features unchanged.
@@ -251,6 +267,7 @@ def summarize(explainer: Explainer, rows: dict[str, Array]) -> dict[str, Any]:
     tested = explainer.interventions()
     tight = explainer.tightness()
     conditional = explainer.conditional_additivity()
+    conditional_tightness = explainer.conditional_tightness(rows)
     widths = (rows["upper"] - rows["lower"]) * scale
     contributions = rows["contributions"] * scale
     slack = 1e-5 * (1 + np.abs(rows["contributions"]).max())
@@ -275,10 +292,11 @@ def summarize(explainer: Explainer, rows: dict[str, Array]) -> dict[str, Any]:
             "per_feature": marginal["per_feature"],
             "per_feature_conditional": conditional,
             "derivative": "of the network's output by the network's input",
-            "bins": min(BINS, len(explainer.x) // 20),
+            "groups": max(1, min(BINS, len(explainer.x) // 20)),
         },
         "tightness": {
             "range": _mean([f["range"] for f in tight]),
+            "conditional": _mean(conditional_tightness),
             "per_feature": column(tight, "range"),
             "spread_5_95": _mean([f["spread"] for f in tight]),
             "left_out": sum(f["left_out"] for f in tight),

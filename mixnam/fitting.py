@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import platform
@@ -176,6 +177,22 @@ def fit(
                 yield result
     finally:
         torch.set_num_threads(threads)
+
+
+def measure_again(result: Result, device: str = "auto") -> Result:
+    """Take a stored result's measures and curves again from its weights; scores and predictions stay.
+
+    This is how results trained before a change of `explanations` get today's measures.
+
+    Raises UnreadableResult where the weights were not stored.
+    """
+    where = pick_device(device)
+    member = _Member(result.spec, datasets.load(result.spec.dataset))
+    network = make_network(result.spec.settings, member.x.shape[1])
+    tensors = {k: torch.tensor(w, device=where)[None] for k, w in result.weights.items()}
+    _, measures, arrays = _explain(member, network, tensors, where)
+    arrays["test_prediction"] = result.arrays["test_prediction"]
+    return dataclasses.replace(result, measures=measures, fresh=(arrays, result.weights))
 
 
 def _linear(member: _Member) -> Trained:

@@ -169,8 +169,9 @@ SWEEP_MEASURES = {
     "rmse": ("metrics.test.rmse", "test RMSE"),
     "additivity": ("measures.additivity.marginal", "additivity"),
     "additivity (conditional)": ("measures.additivity.conditional", "additivity, conditional"),
-    "tightness": ("measures.tightness.range", "tightness of bounds"),
-    "width": ("measures.bounds.width", "mean width of bounds"),
+    "tightness": ("measures.tightness.range", "tightness"),
+    "tightness (conditional)": ("measures.tightness.conditional", "tightness, conditional"),
+    "width": ("measures.bounds.width", "width of bounds"),
 }
 
 
@@ -216,7 +217,7 @@ def sweep_table(parameters: Parameters) -> pd.DataFrame:
             rows.append({"": heading, "source": "paper", "n": claims.PRINTED_RUNS["holdout"]} | cells)
         for column in columns(parameters):
             results = stored(column, dataset, model, overrides)
-            row: dict[str, Any] = {"": heading, "source": column.label, "n": len(results)}
+            row: dict[str, Any] = {"": heading, "source": column.label.split(": ")[-1], "n": len(results)}
             for path, label in SWEEP_MEASURES.values():
                 numbers = [r.value(path) for r in results if _holds(r, path)]
                 row[label] = (

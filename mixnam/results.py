@@ -247,4 +247,4 @@ class Store:
 
 
 def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
