@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import os
 import sys
 import tarfile
-import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -57,8 +58,7 @@ class Dataset:
     source: str = ""
 
     def __post_init__(self) -> None:
-        rows, columns = self.x.shape
-        if self.y.shape != (rows,) or len(self.features) != columns:
+        if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.features) != self.x.shape[1]:
             raise DataError(
                 f"{self.name}: x is {self.x.shape}, y {self.y.shape}, with {len(self.features)} feature names; "
                 "they must agree in rows and columns"
@@ -132,16 +132,19 @@ def fetch(url: str, path: Path, sha256: str, label: str) -> None:
             print(file=sys.stderr)
             out.flush()
             os.fsync(out.fileno())
+        if size and done < size:
+            raise OSError(f"the connection broke off after {done} of {size} bytes")
         if digest.hexdigest() != sha256:
             raise DataError(
                 f"{label}: {url} sent other content than expected: SHA-256 {digest.hexdigest()} ({done} bytes), "
                 f"expected {sha256}; nothing was kept"
             )
         os.replace(temporary, path)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise DataMissing(f"{label}: could not download {url}: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 _HOUSING_URL = "https://ndownloader.figshare.com/files/5976036"
@@ -169,7 +172,7 @@ def _housing(where: Path, download: bool) -> Dataset:
                 member = bundle.extractfile("CaliforniaHousing/cal_housing.data")
                 assert member is not None
                 table = parse(member)
-    except (ValueError, KeyError, tarfile.TarError, AssertionError) as error:
+    except (ValueError, KeyError, OSError, EOFError, zlib.error, tarfile.TarError, AssertionError) as error:
         raise DataError(
             f"housing: {path} is not the California Housing table: {error}; remove it to download it"
         ) from error

@@ -42,7 +42,8 @@ def curve_grid(column: Array, categories: int = 0, points: int = CURVE) -> Array
     The even half spans the central 99 % of the rows, the extremes are included; a feature with few
     distinct values is stored at those.
     """
-    distinct = np.arange(categories, dtype=float) if categories else np.unique(column)
+    step = max(1, -(-categories // points))  # of too many categories every second, third, ...
+    distinct = np.arange(0, categories, step, dtype=float) if categories else np.unique(column)
     if len(distinct) > points:
         low, high = np.quantile(column, [0.005, 0.995])
         quantiles = np.quantile(column, np.linspace(0, 1, points // 2), method="inverted_cdf")

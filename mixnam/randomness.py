@@ -72,7 +72,7 @@ def keep_mask(keys: Sequence[int], drop: Tensor, shape: Sequence[int], dtype: to
     size = torch.Size(shape).numel()
     lanes = bits(keys, -(-size // 4), drop.device).view(torch.int16)[:, :size]
     mask = torch.empty(lanes.shape, dtype=dtype, device=drop.device)
-    threshold = (drop * 65536).round().sub(32768).to(torch.int32)[:, None]
+    threshold = (drop * 65536).round().sub(32768).clamp(max=32767).to(torch.int32)[:, None]
     if len(keys) == 1:  # a plain number keeps the comparison in 16 bits
         torch.ge(lanes, int(threshold), out=mask)
     else:

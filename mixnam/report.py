@@ -336,8 +336,9 @@ def provenance_line(results: Sequence[Result]) -> str:
     data = ", ".join(sorted({p["data_sha256"][:12] for p in origin}))
     keys = ", ".join(f"`{r.key[:8]}`" for r in results[:6]) + (" …" if len(results) > 6 else "")
     seconds = sum(r.cost["fit_seconds"] for r in results)
+    count = f"{len(results)} result" + ("s" if len(results) > 1 else "")
     return (
-        f"{len(results)} result{'s' if len(results) > 1 else ''} ({keys}), preset {presets}, {duration(seconds)} of training on {devices}; "
+        f"{count} ({keys}), preset {presets}, {duration(seconds)} of training on {devices}; "
         f"torch {torches}, commit {commits}, data SHA-256 {data}."
     )
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from mixnam import datasets
@@ -207,8 +207,12 @@ class Store:
     def _try(self, path: Path) -> Result | None:
         try:
             result = read(path)
-            if not result.path(".safetensors").exists():
-                raise UnreadableResult(f"{path}: its arrays, {path.stem}.safetensors, are missing")
+            arrays = result.path(".safetensors")
+            try:
+                with safe_open(arrays, "numpy"):  # checks the header and the file's length
+                    pass
+            except (OSError, SafetensorError) as error:
+                raise UnreadableResult(f"{path}: its arrays, {arrays.name}, cannot be read: {error}") from error
             return result
         except UnreadableResult as error:
             if str(error) not in self.problems:
@@ -232,6 +236,8 @@ class Store:
         if result.spec.first:
             write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
         lines = (f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in result.to_json().items())
+        for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed; the lock is ours
+            left.unlink(missing_ok=True)
         write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
         return read(path)
 

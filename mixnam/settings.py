@@ -56,7 +56,7 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (wanted is int and not integral):
         kind = "an integer" if wanted is int else "a number"
         raise TypeError(f"{name} must be {kind}, got {value!r}")
-    return wanted(value)
+    return wanted(value) + 0  # -0.0 becomes 0.0: equal numbers are one setting
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Settings:
                 continue
             low, high, below = (field.metadata[k] for k in ("low", "high", "below_high"))
             for item in value if isinstance(value, tuple) else (value,):
-                if math.isnan(item) or item < low or item > high or (below and item == high):
+                if not math.isfinite(item) or item < low or item > high or (below and item == high):
                     limit = "" if high == math.inf else f" and {'<' if below else '<='} {high:g}"
                     raise ValueError(f"{field.name} must be >= {low:g}{limit}, got {item!r}")
 

@@ -131,6 +131,7 @@ class _State:
     scores: list[list[tuple[int, float]]]
     stopped: list[bool]
     members: list[int]
+    done: dict[int, dict[str, Any]]
     epoch: int = 0
     seconds: float = 0.0
 
@@ -209,6 +210,7 @@ class Trainer:
             scores=[[] for _ in range(count)],
             stopped=[False] * count,
             members=list(range(count)),
+            done={},
         )
 
     def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
@@ -221,7 +223,11 @@ class Trainer:
     def step(self, x: Tensor, y: Tensor, rate: float) -> Tensor:
         """Take one step on a batch x (M, B, n), y (M, B), with learning rates times `rate`; return losses."""
         state = self.state
-        values = {k: v[state.members] for k, v in self.values.items()} if len(state.members) > 1 else self.values
+        values = (
+            {k: v[state.members] for k, v in self.values.items()}
+            if len(state.members) < len(self.seeds)
+            else self.values
+        )
         draws = Draws(
             [self.seeds[m] for m in state.members], state.optimizer.steps, {k: values[k] for k in self.dropped}
         )
@@ -252,9 +258,11 @@ class Trainer:
         scores = validation_scores(prediction, y, self.task, self.settings.selection)
         thin = max(1, self.settings.epochs // 100)
         for i, score in enumerate(scores):
+            if state.stopped[i]:
+                continue  # it waits in the stack, frozen
             if state.epoch % thin == 0 or state.epoch == 1:
                 state.scores[i].append((state.epoch, score))
-            if score < state.best_score[i] and not state.stopped[i]:
+            if score < state.best_score[i]:
                 state.best_score[i], state.best_epoch[i] = score, state.epoch
                 state.best[i] = state.flat[i]
                 for k, buffer in state.buffers.items():
@@ -262,6 +270,7 @@ class Trainer:
             waited = state.epoch - state.best_epoch[i]
             if state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4:
                 state.stopped[i] = True
+                state.done[state.members[i]] = vars(self._trained(i))
 
     def run(
         self, progress: Progress | None = None, checkpoint: Path | None = None, checkpoint_seconds: float = 60.0
@@ -274,19 +283,15 @@ class Trainer:
         state = self.state
         if checkpoint is not None and checkpoint.exists():
             state.load(checkpoint)
-        total = len(state.members)
-        done: dict[int, Trained] = {}
         before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
         while state.members:
             self.epoch()
+            state.seconds = before + time.perf_counter() - started
             self._score()
             now = time.perf_counter()
-            state.seconds = before + now - started
             finished = [i for i, stopped in enumerate(state.stopped) if stopped]
             # members that have stopped leave the stack when half are done
             if len(finished) * 2 >= len(state.members):
-                for i in finished:
-                    done[state.members[i]] = self._trained(i)
                 state.keep([i for i in range(len(state.members)) if i not in finished])
             elif checkpoint is not None and now - saved > checkpoint_seconds:
                 state.save(checkpoint)
@@ -294,7 +299,7 @@ class Trainer:
             if progress is not None and state.members and now - said > 10:
                 progress(self._report())
                 said = now
-        return [done[i] for i in range(total)]
+        return [Trained(**state.done[i]) for i in range(len(self.seeds))]
 
     def _report(self) -> str:
         state, epochs = self.state, self.settings.epochs

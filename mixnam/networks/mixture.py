@@ -100,7 +100,8 @@ class MixNAM(Network):
         if self.settings.expert_dropout_mode == "scale":
             return kept / (1 - draws.rates["expert_dropout"]).to(kept.dtype).view(-1, 1, 1, 1)
         if self.settings.expert_dropout_mode == "renormalize":  # a feature that lost every expert adds 0
-            return kept / kept.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(kept.dtype).tiny)
+            total = kept.sum(dim=-1, keepdim=True)
+            return kept / total.masked_fill(total == 0, 1.0)
         return kept
 
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:

@@ -1,0 +1,346 @@
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import mixnam
+from mixnam import datasets, experiments, presets, published
+from mixnam.presets import Preset, load_preset
+from mixnam.results import Store
+from mixnam.settings import MODELS, MixNAMSettings, make_settings
+
+CHOICE = {"experiment": "accuracy", "dataset": "diabetes", "preset": "smoke"}
+SPECS = experiments.specs_for(*CHOICE.values())
+
+
+def run(results, **options):
+    return experiments.run(**CHOICE | {"results": results, "device": "cpu", "progress": None} | options)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """A store with all results of the experiment, trained without interruption."""
+    folder = tmp_path_factory.mktemp("reference")
+    lines = []
+    outcome = run(folder, progress=lines.append)
+    assert outcome.specs == SPECS
+    assert [result.spec for result in outcome.results] == SPECS
+    assert sum(line.endswith(": training") for line in lines) == len(SPECS)
+    return folder
+
+
+@pytest.fixture
+def copy(reference, tmp_path):
+    shutil.copytree(reference, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fail(*arguments):
+        pytest.fail("trained something")
+
+    monkeypatch.setattr(experiments, "fit", fail)
+
+
+def files(folder):
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path): folder / path for path in paths if path.parts[0] not in (".locks", ".unfinished")}
+
+
+def outcomes(folder):
+    """What must be the same bytes in every repetition: all but times and circumstances."""
+    found = {}
+    for name, path in files(folder).items():
+        if path.suffix == ".json":
+            content = json.loads(path.read_text())
+            del content["cost"], content["provenance"]
+            found[name] = json.dumps(content)
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def test_nothing_is_trained_twice(reference, no_training):
+    outcome = run(reference)
+    assert [result.spec for result in outcome.results] == SPECS
+    assert outcome.missing == []
+    assert outcome.skipped == ""
+
+
+def test_only_what_is_missing_is_trained(copy):
+    gone = SPECS[3]
+    (Store(copy).folder(gone) / f"{gone.key}.json").unlink()
+    lines = []
+    outcome = run(copy, progress=lines.append)
+    assert [line for line in lines if line.endswith(": training")] == [f"{gone}: training"]
+    assert [result.spec for result in outcome.results] == SPECS
+
+
+def test_without_training_results_are_only_read(copy, no_training, tmp_path_factory):
+    gone = SPECS[3]
+    (Store(copy).folder(gone) / f"{gone.key}.json").unlink()
+    outcome = run(copy, train=False)
+    assert [result.spec for result in outcome.results] == [spec for spec in SPECS if spec != gone]
+    assert outcome.missing == [gone]
+    assert outcome.skipped == ""
+    empty = tmp_path_factory.mktemp("empty")
+    assert run(empty, train=False).missing == SPECS
+    assert list(empty.iterdir()) == []
+
+
+def test_an_unreadable_result_is_reported_and_trained_again(copy, reference):
+    spec = SPECS[0]
+    path = Store(copy).folder(spec) / f"{spec.key}.json"
+    path.write_bytes(path.read_bytes()[:100])
+    lines = []
+    with pytest.warns(UserWarning, match=path.name):
+        outcome = run(copy, progress=lines.append)
+    assert [line for line in lines if line.endswith(": training")] == [f"{spec}: training"]
+    assert outcome.missing == []
+    assert path.with_suffix(".json.unreadable").stat().st_size == 100
+    path.with_suffix(".json.unreadable").unlink()
+    assert outcomes(copy) == outcomes(reference)
+
+
+def test_missing_data_are_skipped_with_the_reason(tmp_path, monkeypatch, no_training):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(datasets, "_HOUSING_URL", "http://127.0.0.1:9/")
+    lines = []
+    outcome = run(tmp_path / "results", dataset="housing", progress=lines.append)
+    assert outcome.results == []
+    assert outcome.missing == outcome.specs == experiments.specs_for("accuracy", "housing", "smoke")
+    assert "Remedy: put cal_housing.data" in outcome.skipped
+    assert str(tmp_path / "data") in outcome.skipped
+    assert lines == [f"skipped accuracy on housing: {outcome.skipped}"]
+
+
+def test_stored_results_are_used_where_data_are_missing(copy, monkeypatch):
+    def load(name):
+        raise datasets.DataMissing(f"{name} is gone")
+
+    gone = SPECS[-1]
+    (Store(copy).folder(gone) / f"{gone.key}.json").unlink()
+    monkeypatch.setattr(datasets, "load", load)
+    outcome = run(copy)
+    assert [result.spec for result in outcome.results] == SPECS[:-1]
+    assert outcome.missing == [gone]
+    assert outcome.skipped == "diabetes is gone"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"experiment": "table1"}, "experiment must be one of accuracy, .*, got 'table1'"),
+        ({"dataset": "boston"}, "dataset must be one of housing, .*, got 'boston'"),
+        ({"preset": "fast"}, "preset must be one of smoke, quick, paper, got 'fast'"),
+        ({"device": "tpu"}, "device must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+    ],
+)
+def test_unknown_choices_are_refused(wrong, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **wrong)
+
+
+# started by a line on its standard input, so that two of them collide and no import counts
+CHILD = f"""
+import sys
+from mixnam import experiments
+print("ready", flush=True)
+sys.stdin.readline()
+outcome = experiments.run(**{CHOICE!r}, results=sys.argv[1], device="cpu")
+print(len(outcome.results), len(outcome.missing))
+"""
+
+
+def child(folder, log):
+    with log.open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(folder)],
+            env=os.environ | {"PYTHONPATH": str(Path(mixnam.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
+def test_a_killed_run_goes_on_to_the_same_results_and_leaves_nothing_else(reference, tmp_path):
+    folder = tmp_path / "results"
+    for count in (1, 5):  # among the quick ones, and among the MixNAMs
+        process = child(folder, tmp_path / "log")
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 120
+        while len(list(folder.glob("*/*/*.json"))) < count:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.kill()  # SIGKILL: it cannot clean up
+        process.communicate()
+        assert process.returncode == -9
+        assert len(list(Store(folder))) < len(SPECS)
+    lines = []
+    outcome = run(folder, progress=lines.append)
+    assert 0 < sum(line.endswith(": training") for line in lines) <= len(SPECS) - 5
+    assert [result.spec for result in outcome.results] == SPECS
+    assert outcomes(folder) == outcomes(reference)
+
+
+def test_two_processes_share_the_work_and_train_nothing_twice(reference, tmp_path):
+    folder, logs = tmp_path / "results", [tmp_path / "log 0", tmp_path / "log 1"]
+    processes = [child(folder, log) for log in logs]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert said == [f"{len(SPECS)} 0\n"] * 2, [log.read_text() for log in logs]
+    trained = [line for log in logs for line in log.read_text().splitlines() if line.endswith(": training")]
+    assert sorted(trained) == sorted(f"{spec}: training" for spec in SPECS)
+    assert outcomes(folder) == outcomes(reference)
+
+
+def test_accuracy_takes_ten_seeds_or_five_folds_on_paper():
+    specs = experiments.specs_for("accuracy", "housing", "paper")
+    for model in experiments.ACCURACY_MODELS:
+        assert [(s.split, s.seed) for s in specs if s.model == model] == [("holdout", seed) for seed in range(10)]
+    specs = experiments.specs_for("accuracy", "breast_cancer", "paper")
+    for model in experiments.ACCURACY_MODELS:
+        assert [(s.split, s.seed) for s in specs if s.model == model] == [(fold, 0) for fold in datasets.FOLDS]
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_the_sweep_varies_the_variation_penalty_alone(preset):
+    specs = [s for s in experiments.specs_for("lambda_sweep", "housing", preset) if s.model == "MixNAM"]
+    penalties = {spec.settings.variation_penalty for spec in specs}
+    assert penalties == set(load_preset(preset).content["lambda_sweep"]["values"])
+    assert len({dataclasses.replace(spec.settings, variation_penalty=0.1) for spec in specs}) == 1
+
+
+def test_experiments_share_results():
+    keys = {name: {s.key for s in experiments.specs_for(name, "housing", "paper")} for name in experiments.EXPERIMENTS}
+    # NAM and MixNAM at λ = 0.1, ten seeds each
+    assert len(keys["accuracy"] & keys["lambda_sweep"]) == 20
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("dataset", datasets.REGISTRY)
+@pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
+def test_every_experiment_names_each_spec_once(experiment, dataset, preset):
+    specs = experiments.specs_for(experiment, dataset, preset)
+    assert specs
+    assert len({spec.key for spec in specs}) == len(specs)
+
+
+def test_published_housing_settings_are_the_frozen_defaults():
+    values = published.settings("housing", "MixNAM")
+    assert len(values) == 13
+    for name, value in values.items():
+        assert value == getattr(MixNAMSettings(), name), name
+    for model in ("MixNAM", "NAM"):
+        assert load_preset("paper").settings("housing", model).changed() == {}
+
+
+def test_every_published_setting_is_a_valid_one():
+    pairs = published.table("settings")[["dataset", "model"]].drop_duplicates()
+    for dataset, model in pairs.itertuples(index=False):
+        values = published.settings(dataset, model)
+        settings = make_settings(model, values)
+        assert all(getattr(settings, name) == value for name, value in values.items())
+    assert published.settings("credit", "MixNAM")["normalization"] == "batch_norm"
+    assert published.settings("year", "MixNAM")["learning_rate"] == 1.17e-4
+    assert published.settings("housing", "Linear") == published.settings("boston", "MixNAM") == {}
+
+
+def test_published_numbers_are_found():
+    assert published.accuracy("housing", "MixNAM") == (0.451, 0.002)
+    assert published.accuracy("boston", "MixNAM") is None
+    assert published.sweep("additivity", 0.1) == (0.381, 0.013)
+    assert published.sweep("tightness", 100.0) == (1.0, 0.0)
+    assert published.sweep("rmse", 10.0, "NAM") == (0.572, 0.005)  # the same at every λ
+    assert published.sweep("additivity", 3.0) is None
+
+
+def test_later_layers_of_settings_win(monkeypatch):
+    layers = [
+        {"width": 1, "layers": 1, "epochs": 1, "experts": 4},
+        {"width": 2, "layers": 2, "epochs": 2},
+        {"width": 3, "layers": 3},
+        {"width": 4},
+    ]
+    monkeypatch.setattr(presets, "published_settings", lambda dataset, model: layers[0])
+    content = {"MixNAM": layers[1], "diabetes": {"MixNAM": layers[2]}, "NAM": {"epochs": 9}}
+    settings = Preset("mine", content).settings("diabetes", "MixNAM", layers[3])
+    assert settings.changed() == {"width": 4, "layers": 3, "epochs": 2}
+    elsewhere = Preset("mine", content).settings("housing", "MixNAM")
+    assert elsewhere.changed() == {"width": 2, "layers": 2, "epochs": 2}
+
+
+def test_an_experiments_own_number_of_seeds_wins():
+    preset = Preset("mine", {"seeds": 10, "folds": 5, "lambda_sweep": {"seeds": 2, "values": [0.0]}})
+    assert preset.number("seeds") == preset.number("seeds", "accuracy") == 10
+    assert preset.number("seeds", "lambda_sweep") == 2
+    assert preset.number("folds", "lambda_sweep") == 5
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_preset_gives_valid_settings(preset, model):
+    for dataset in datasets.REGISTRY:
+        settings = load_preset(preset).settings(dataset, model, {})
+        assert settings.model == model
+
+
+def test_an_unknown_override_is_refused():
+    with pytest.raises(ValueError, match="MixNAM has no setting 'lambda'"):
+        load_preset("smoke").settings("housing", "MixNAM", {"lambda": 1.0})
+
+
+GOOD = """
+seeds = 1
+folds = 1
+[lambda_sweep]
+values = [0.0]
+[MixNAM]
+width = 2
+[diabetes.MixNAM]
+width = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("", ""),
+        ("seeds = 1", "seeds = 1\nsedes = 2"),
+        ("[MixNAM]\n", "[MixNaM]\n"),
+        ("width = 2", "wdith = 2"),
+        ("[diabetes.MixNAM]", "[diabets.MixNAM]"),
+        ("[diabetes.MixNAM]", "[diabetes.MixNaM]"),
+        ("width = 3", "wdith = 3"),
+        ("values = [0.0]", "values = [0.0]\nsedes = 2"),
+    ],
+    ids=lambda text: text.splitlines()[-1] if text else "none",
+)
+def test_an_unknown_entry_of_a_preset_is_an_error(right, wrong, tmp_path, monkeypatch):
+    (tmp_path / "smoke.toml").write_text(GOOD.replace(right, wrong, 1) if right else GOOD)
+    monkeypatch.setattr(presets, "files", lambda package: tmp_path)
+
+    def use():
+        preset = load_preset.__wrapped__("smoke")
+        preset.settings("diabetes", "MixNAM")
+        return preset.number("seeds", "lambda_sweep")
+
+    if not right:
+        assert use() == 1
+    else:
+        with pytest.raises(ValueError, match="sedes|wdith|diabets|MixNaM"):
+            use()
