@@ -212,7 +212,7 @@ def page_times(folder: Path) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of `make report` and `make reference`; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam.book", description=__doc__)
-    parser.add_argument("command", choices=("estimate", "page", "report", "reference"))
+    parser.add_argument("command", choices=("estimate", "page", "report", "place", "reference"))
     parser.add_argument("page", nargs="?", help="the page to execute")
     parser.add_argument("--preset", default="quick", choices=PRESETS)
     parser.add_argument("--datasets", default="housing", help="separated by commas")
@@ -233,7 +233,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
     elif arguments.command == "report":
         assemble(run / "notebooks", run / "book", names)
-        print(f"report: {build(run / 'book')}", flush=True)
+        build(run / "book")
+    elif arguments.command == "place":
+        print(f"report: {run / 'book' / '_build' / 'html' / 'index.html'}", flush=True)
     else:
         make_reference(names)
     return 0

@@ -342,5 +342,5 @@ def test_an_unknown_entry_of_a_preset_is_an_error(right, wrong, tmp_path, monkey
     if not right:
         assert use() == 1
     else:
-        with pytest.raises(ValueError, match="sedes|wdith|diabets|MixNaM"):
+        with pytest.raises(ValueError, match=r"sedes|wdith|diabets|MixNaM"):
             use()

@@ -1,0 +1,53 @@
+# `make report` and `make test` need nothing but python3 with venv: they make their own environment.
+PYTHON ?= python3
+VENV ?= .venv
+PRESET ?= quick
+DATASETS ?= housing
+DEVICE ?= auto
+JOBS ?= 2
+RUN ?= runs/$(PRESET)
+
+READY := $(VENV)/.ready
+# the environment's own programs first, so that notebooks and Snakemake use its python
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export MPLBACKEND ?= agg
+SAY := --preset $(PRESET) --datasets $(DATASETS) --run $(RUN)
+
+.PHONY: report test test-all book reference bench lint environment
+
+report: $(READY)
+	@python -m mixnam.book estimate $(SAY) --jobs $(JOBS)
+	@snakemake --unlock --quiet all --config preset=$(PRESET) >/dev/null 2>&1 || true
+	@snakemake --forceall --rerun-incomplete --cores $(JOBS) --quiet rules progress host --config \
+		preset=$(PRESET) datasets=$(DATASETS) device=$(DEVICE) run=$(RUN)
+	@python -m mixnam.book place $(SAY)
+
+test: lint
+	pytest -q -m "not slow"
+	MIXNAM_RESULTS=$$(mktemp -d) pytest -q --nbval-lax --nbval-cell-timeout=300 -p no:cacheprovider notebooks
+
+test-all: lint
+	pytest -q
+	MIXNAM_RESULTS=$$(mktemp -d) pytest -q --nbval-lax --nbval-cell-timeout=300 -p no:cacheprovider notebooks
+
+lint: $(READY)
+	ruff check mixnam tests benchmarks
+	ruff format --check mixnam tests benchmarks
+	mypy
+
+book: $(READY)
+	jupyter-book build book
+
+reference: $(READY)
+	python -m mixnam.book reference
+
+bench: $(READY)
+	python benchmarks/steps.py
+
+environment: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $(READY)
