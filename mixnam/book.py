@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 
-from mixnam import datasets, experiments, report
+from mixnam import datasets, experiments, plots, report
 from mixnam.fitting import provenance
 from mixnam.presets import PRESETS
 from mixnam.results import RunSpec, Store, write_file
@@ -197,6 +197,16 @@ def make_reference(names: Sequence[str]) -> None:
     assemble(work, root / "book", names)
     parameters = report.Parameters("housing", "paper", "cpu", root / "book" / "results", False)
     write_file(root / "RESULTS.md", results_markdown(parameters).encode())
+    picture(parameters, root / "docs" / "shape_plot.png")
+
+
+def picture(parameters: report.Parameters, path: Path) -> None:
+    """Draw README's shape plots from the first MixNAM result at the paper's setting."""
+    results = report.stored(report.columns(parameters)[0], "housing", "MixNAM")
+    if results:
+        plots.style()
+        path.parent.mkdir(exist_ok=True)
+        plots.shape_plots(results[0], [7, 0]).savefig(path, dpi=130, metadata={"Software": None})
 
 
 def page_times(folder: Path) -> dict[str, float]:

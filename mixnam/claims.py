@@ -256,7 +256,8 @@ def stored_sample(claim: Claim, subject: Mapping[str, Any], preset: str, store: 
     """Return our numbers for a subject under a preset: every seed or fold that is stored."""
     overrides = {k: v for k, v in subject.items() if k != "model"}
     specs = specs_of(claim.dataset, subject["model"], preset, overrides, seeds=load_preset("paper").number("seeds"))
-    results = tuple(r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok")
+    found = (store.get(spec) for spec in specs)
+    results = tuple(r for r in found if r is not None and r.status == "ok" and r.holds(claim.measure))
     values = np.array([r.value(claim.measure) for r in results])
     sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return Sample(float(values.mean()) if len(values) else math.nan, sd, len(values), values, results)

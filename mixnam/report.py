@@ -189,7 +189,7 @@ def sweep_values(parameters: Parameters) -> dict[str, dict[str, list[tuple[float
         for quantity, (path, _) in SWEEP_MEASURES.items():
             points = []
             for penalty, runs in results.items():
-                values = np.array([r.value(path) for r in runs if _holds(r, path)])
+                values = np.array([r.value(path) for r in runs if r.holds(path)])
                 values = values[np.isfinite(values)]
                 if len(values):
                     points.append(
@@ -197,10 +197,6 @@ def sweep_values(parameters: Parameters) -> dict[str, dict[str, list[tuple[float
                     )
             lines[column.label][quantity] = points
     return lines
-
-
-def _holds(result: Result, path: str) -> bool:
-    return not path.startswith("metrics.") or path.rsplit(".", 1)[1] in result.metrics["test"]
 
 
 def sweep_table(parameters: Parameters) -> pd.DataFrame:
@@ -219,7 +215,7 @@ def sweep_table(parameters: Parameters) -> pd.DataFrame:
             results = stored(column, dataset, model, overrides)
             row: dict[str, Any] = {"": heading, "source": column.label.split(": ")[-1], "n": len(results)}
             for path, label in SWEEP_MEASURES.values():
-                numbers = [r.value(path) for r in results if _holds(r, path)]
+                numbers = [r.value(path) for r in results if r.holds(path)]
                 row[label] = (
                     spread(numbers, count=False) if np.isfinite(numbers).any() else "–" if results else "not run"
                 )
@@ -297,7 +293,9 @@ def headline_table(parameters: Parameters) -> pd.DataFrame:
         printed = printed or published.sweep(quantity, overrides.get("variation_penalty", 0.1), model)
         row = {"California Housing": label, "paper": _printed(printed)}
         for column in columns(parameters):
-            row[column.label] = spread(r.value(path) for r in stored(column, "housing", model, overrides))
+            row[column.label] = spread(
+                r.value(path) for r in stored(column, "housing", model, overrides) if r.holds(path)
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -137,6 +137,14 @@ class Result:
         """Return the place of one of this result's files."""
         return (self.folder or Path()) / f"{self.key}{suffix}"
 
+    def holds(self, path: str) -> bool:
+        """Return whether this result has the number at `path`; results from before a measure existed lack it."""
+        try:
+            self.value(path)
+        except KeyError:
+            return False
+        return True
+
     def value(self, path: str) -> float:
         """Return a stored number by dotted path, as `metrics.test.rmse` or `measures.additivity.marginal`."""
         found: Any = {"metrics": self.metrics, "measures": self.measures, "cost": self.cost}
