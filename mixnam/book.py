@@ -127,7 +127,8 @@ def assemble(pages: Path, out: Path, names: Sequence[str]) -> None:
 
 def build(book: Path) -> Path:
     """Build the HTML book, warnings being errors, and return its first page."""
-    command = [sys.executable, "-m", "jupyter_book", "build", str(book), "--all", "-W", "--keep-going", "-n", "-q"]
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), "build", str(book), "--all", "-W", "--keep-going", "-n", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"jupyter-book build {book} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")

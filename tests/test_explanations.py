@@ -63,7 +63,7 @@ def test_additivity_and_variability_equal_brute_force(build, case):
     for i in range(3):
         grid, background = explainer.grid[:, i], explainer.background
         expected = reference.additivity(predict, background, grid, i)
-        assert 0 < expected < 1
+        assert case == "one_active" or 0 < expected < 1
         assert found[i]["additivity"] == pytest.approx(expected, rel=1e-9)
         expected = reference.variability(predict, background, grid, i) * 2.5**2
         assert found[i]["variability"] == pytest.approx(expected, rel=1e-9)
@@ -75,7 +75,7 @@ def test_tightness_equals_brute_force(build, case):
     for i, found in enumerate(explainer.tightness()):
         grid = explainer.grid[:, i]
         expected = reference.tightness(bounds(outputs), explainer.x, grid, i)
-        assert 0 < expected <= 1
+        assert case == "one_active" or 0 < expected <= 1
         assert found["range"] == pytest.approx(expected, rel=1e-9)
         assert found["left_out"] == 0
         surface = np.array([bounds(outputs)(reference.replaced(explainer.x, i, a))[0][:, i].numpy() for a in grid])
@@ -107,6 +107,32 @@ def test_conditional_additivity_equals_brute_force(build):
     for i, found in enumerate(explainer.conditional_additivity()):
         groups = np.array_split(slopes[x[:, i].argsort(), i].numpy(), 10)  # 200 rows in groups of 20
         assert found == pytest.approx(np.var([g.mean() for g in groups]) / np.var(slopes[:, i].numpy()), rel=1e-9)
+
+
+@pytest.mark.parametrize("widened", [10.0, 0.2])  # 0.2: bounds so narrow that some ratios are cut at 1
+def test_conditional_tightness_equals_brute_force(build, widened):
+    explainer, _ = explained(build, CASES["dense"], table(200))
+    rows = as_arrays(explainer.rows())
+    o, width = rows["contributions"], widened * (rows["upper"] - rows["lower"])
+    rows["upper"] = rows["lower"] + width
+    for i, found in enumerate(explainer.conditional_tightness(rows)):
+        order = np.argsort(explainer.x[:, i].numpy())
+        groups = np.array_split(order, 10)  # 200 rows in groups of 20
+        ratios = [(o[g, i].max() - o[g, i].min()) / width[g, i].mean() for g in groups]
+        assert (max(ratios) > 1) == (widened < 1)
+        assert found == pytest.approx(np.mean(np.minimum(ratios, 1)), rel=1e-9)
+
+
+def test_bounds_without_width_have_no_conditional_tightness(build):
+    explainer, _ = explained(build, NAMSettings(hidden=(4,)), table())
+    assert np.isnan(explainer.conditional_tightness(as_arrays(explainer.rows()))).all()
+
+
+def test_conditional_measures_exist_for_fewer_rows_than_a_group(build):
+    explainer, _ = explained(build, CASES["dense"], table(12))
+    found = summarize(explainer, as_arrays(explainer.rows()))
+    assert found["additivity"]["groups"] == 1
+    json.dumps(found, allow_nan=False)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -151,6 +177,15 @@ def test_additive_models_have_additivity_1_and_variability_0(build, settings, dt
     for found in explainer.tightness():  # bounds without width are left out and counted
         assert np.isnan(found["range"])
         assert found["left_out"] == explanations.GRID
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_additive_models_never_leave_their_bounds(build, size):
+    x = table(600).float()
+    explainer, _ = explained(build, LinearSettings(), x)
+    explainer.tensors["weight"].mul_(size)  # rounding grows with the contributions
+    explainer.tensors["bias"].mul_(size)
+    assert [found["outside"] for found in explainer.interventions()] == [0.0, 0.0, 0.0]
 
 
 def test_conditional_additivity_of_additive_models_is_near_1_with_enough_rows(build):

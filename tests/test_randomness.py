@@ -68,11 +68,11 @@ def test_draws_of_a_key_depend_on_neither_the_stack_nor_the_count(draw):
 def test_masks_of_a_key_depend_on_neither_the_stack_nor_the_count():
     keys = [randomness.key(seed, "x") for seed in range(3)]
     drop = torch.tensor([0.1, 0.0, 0.7])
-    together = randomness.keep_mask(keys, drop, (5, 401), torch.float64)
-    assert together.shape == (3, 5, 401)
+    together = randomness.keep_mask(keys, drop, (5, 80_001), torch.float64)
+    assert together.shape == (3, 5, 80_001)
     for i, key in enumerate(keys):
-        alone = randomness.keep_mask([key], drop[i : i + 1], (5 * 401 + 7,), torch.float64)
-        assert torch.equal(together[i].flatten(), alone[0, : 5 * 401])
+        alone = randomness.keep_mask([key], drop[i : i + 1], (5 * 80_001 + 7,), torch.float64)
+        assert torch.equal(together[i].flatten(), alone[0, : 5 * 80_001])
 
 
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.1, 0.2, 1 / 3, 0.5, 0.9, 0.999])

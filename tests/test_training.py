@@ -268,12 +268,15 @@ def test_training_that_never_gives_a_finite_score_ends_and_says_so(monkeypatch):
 LATE = [8, 7, 6, 5, 4, 3, 2, 1]
 EARLY = [1, 2, 2, 2, 0, 0, 0, 0]  # stops at epoch 4; what it would score later must not count
 MIDDLE = [5, 4, 3, 9, 9, 2, 9, 9]
+SETTLED = [5, 4, 1, 9, 9, 9, 9, 9]  # its best epoch lies before others leave, its end after
 
 
 def stacked_and_single(monkeypatch, tables):
     """Return the members of a stack with scripted scores, and each trained alone."""
     count = len(tables)
-    settings, fold = settings_list(MixNAMSettings, [MEMBERS[m % 3] for m in range(count)], **SMALL), data(count)
+    members = [MEMBERS[m % 3] for m in range(count)]
+    settings = settings_list(MixNAMSettings, members, **SMALL, normalization="batch_norm")
+    fold = data(count)
     script(monkeypatch, dict(enumerate(tables)))
     stack = trainer(settings, fold, range(count)).run()
     return [(stack[m], trainer(settings[m], part(fold, m), [m]).run()[0]) for m in range(count)]
@@ -284,6 +287,7 @@ def stacked_and_single(monkeypatch, tables):
     [
         [EARLY, LATE, MIDDLE],  # one stops and waits in the stack
         [LATE, EARLY, MIDDLE, EARLY],  # two stop, the other two go on
+        [EARLY, LATE, EARLY, SETTLED],
         [EARLY, MIDDLE, EARLY, LATE, EARLY],
     ],
 )
@@ -415,12 +419,13 @@ def test_regression_is_scored_by_the_root_mean_squared_error():
 
 
 def test_classification_is_scored_by_auc_with_or_without_a_tenth_of_macro_f1():
-    logits = torch.tensor([[-2.0, 0.5, -0.1, 0.3, 1.2, 0.3]])
-    labels = torch.tensor([[0.0, 0.0, 1.0, 1.0, 1.0, 0.0]])
-    pairs = [(p, n) for p in (-0.1, 0.3, 1.2) for n in (-2.0, 0.5, 0.3)]
+    positives, negatives = (-0.1, 0.3, 1.2), (-2.0, 0.5, 0.3, -0.7, -0.9)
+    logits = torch.tensor([[*positives, *negatives]])
+    labels = torch.tensor([[1.0] * 3 + [0.0] * 5])
+    pairs = [(p, n) for p in positives for n in negatives]
     auc = sum(1.0 if p > n else 0.5 if p == n else 0.0 for p, n in pairs) / len(pairs)
-    # predicted 1 where the logit is positive: 2 of 3 positives and 1 of 3 negatives are right
-    positive, negative = 2 * 2 / (2 * 2 + 2 + 1), 2 * 1 / (2 * 1 + 1 + 2)
+    # predicted 1 where the logit is positive: 2 of 3 positives and 3 of 5 negatives are right
+    positive, negative = 2 * 2 / (2 * 2 + 2 + 1), 2 * 3 / (2 * 3 + 1 + 2)
     assert validation_scores(logits, labels, "classification", "auc") == pytest.approx([-auc])
     expected = [-(auc + 0.1 * (positive + negative) / 2)]
     assert validation_scores(logits, labels, "classification", "auc_plus_f1") == pytest.approx(expected)

@@ -1,0 +1,128 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mixnam import book, report
+from mixnam.results import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """The reference book, built from a copy with no network and no data."""
+    where = tmp_path_factory.mktemp("book") / "book"
+    shutil.copytree(ROOT / "book", where, ignore=shutil.ignore_patterns("_build", "results"))
+    return book.build(where).parent
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_has_parameters_then_the_check_and_no_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code[0].metadata["tags"] == ["parameters"]
+    assert 'preset = "smoke"' in code[0].source
+    assert "check_parameters(globals())" in code[1].source
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+def test_the_reference_stays_within_its_size():
+    files = [p for p in (ROOT / "book").rglob("*") if p.is_file() and "_build" not in p.parts]
+    assert sum(p.stat().st_size for p in files) < 25 * 2**20
+
+
+def test_the_reference_results_can_all_be_read():
+    store = Store(ROOT / "book" / "results")
+    results = list(store)
+    assert store.problems == []
+    assert all(r.arrays["test_prediction"].size for r in results)
+    assert not any(r.superseded for r in results)
+
+
+def test_the_reference_holds_the_papers_setting_with_its_weights():
+    parameters = report.Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False)
+    first = report.stored(report.columns(parameters)[0], "housing", "MixNAM")[0]
+    assert first.spec.seed == 0
+    assert first.metrics["test"]["rmse"] <= 0.458
+    assert first.weights
+
+
+def test_the_contents_are_those_that_the_pages_give():
+    assert (ROOT / "book" / "_toc.yml").read_text() == book.table_of_contents(["housing"])
+
+
+def test_pages_hold_no_local_path():
+    for path in (ROOT / "book").glob("*.ipynb"):
+        assert str(Path.home()) + "/" not in path.read_text()
+        assert "/work/" not in path.read_text()
+
+
+def test_the_book_builds_without_a_warning_and_fetches_nothing(html):
+    pages = list(html.glob("*.html"))
+    assert len(pages) >= 11
+    # a script, style, image or font from elsewhere would be fetched on opening the page
+    outside = re.compile(r"<(?:script|link|img|iframe|source)[^>]+(?:src|href)=[\"'](?:https?:)?//[^\"']+")
+    allowed = re.compile(r"rel=[\"'](?:canonical|license)")
+    for page in pages:
+        found = [tag for tag in outside.findall(page.read_text()) if not allowed.search(tag)]
+        assert found == [], page.name
+    for style in html.rglob("*.css"):
+        assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text(errors="replace")), style
+
+
+def test_results_markdown_says_what_the_reference_says():
+    parameters = report.Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False)
+    if not report.claims._available("housing"):
+        pytest.skip("the verdicts need Housing's test rows; set MIXNAM_DATA")
+    assert (ROOT / "RESULTS.md").read_text() == book.results_markdown(parameters)
+
+
+def test_pages_render_in_a_browser(html, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        assert not os.environ.get("MIXNAM_REQUIRE_BROWSER"), "MIXNAM_REQUIRE_BROWSER is set and there is no Chromium"
+        pytest.skip("no Chromium here")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"]
+    command = [
+        browser,
+        *flags,
+        "--virtual-time-budget=15000",
+        "--dump-dom",
+        (html / "lambda_sweep_housing.html").as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "<mjx-container" in done.stdout, "formulas are not typeset"
+    assert "results-table" in done.stdout
+
+
+def test_readmes_python_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_readme_and_book_name_only_commands_that_exist():
+    text = "".join(p.read_text() for p in (ROOT / "README.md", ROOT / "book" / "rerun.md", ROOT / "CONTRIBUTING.md"))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]+)", text)) <= targets
+    commands = {"run", "status", "verify", "measure"}
+    assert set(re.findall(r"python -m mixnam ([a-z]+)", text)) <= commands
+    assert all((ROOT / name).exists() for name in re.findall(r"notebooks/[a-z_]+\.ipynb", text))
+
+
+def test_published_tables_are_complete():
+    from mixnam import published
+
+    assert len(published.table("table1_accuracy")) == 90
+    assert set(published.table("settings")["source"]) and not published.table("settings").isna().any().any()
+    assert json.dumps(published.settings("housing", "MixNAM"))

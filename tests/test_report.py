@@ -1,0 +1,193 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixnam import book, claims, datasets, experiments, plots, report
+from mixnam.results import Store
+
+GOOD = {"dataset": "diabetes", "preset": "smoke", "device": "cpu", "results": "", "train": True}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    where = tmp_path_factory.mktemp("run") / "results"
+    experiments.run("accuracy", "diabetes", "smoke", where, "cpu", progress=None)
+    return report.Parameters("diabetes", "smoke", "cpu", where, True)
+
+
+def test_parameters_are_taken_from_a_notebooks_names(monkeypatch):
+    monkeypatch.delenv("MIXNAM_RESULTS", raising=False)
+    found = report.check_parameters(GOOD | {"In": [], "Out": {}, "_": 1, "json": json, "check": print})
+    assert found.results == report.root() / "runs" / "smoke" / "results"
+    assert found.dataset == "diabetes"
+    assert not found.is_reference
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"sede": 3}, ValueError, r"unknown parameter 'sede' \(= 3\); this notebook takes dataset, preset"),
+        ({"train": "yes"}, TypeError, "parameter train must be true or false, got 'yes'"),
+        ({"train": 1}, TypeError, "parameter train must be true or false, got 1"),
+        ({"preset": 3}, TypeError, "parameter preset must be text, got 3"),
+        ({"preset": "fast"}, ValueError, "preset must be one of smoke, quick, paper, got 'fast'"),
+        ({"dataset": "hosing"}, ValueError, "dataset must be one of housing, .*got 'hosing'"),
+        ({"device": "tpu"}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+    ],
+)
+def test_wrong_parameters_are_refused(changes, error, message):
+    with pytest.raises(error, match=message):
+        report.check_parameters(GOOD | changes)
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(ValueError, match="parameter 'train' is missing"):
+        report.check_parameters({k: v for k, v in GOOD.items() if k != "train"})
+
+
+def test_spread_says_how_many_runs_stand_behind_it():
+    assert report.spread([]) == "not run"
+    assert report.spread([0.4512]) == "0.451 (n = 1)"
+    assert report.spread([0.45, 0.46]) == "0.455 ± 0.007 (n = 2)"
+    assert report.spread([0.45, np.nan], count=False) == "0.450"
+
+
+def test_the_accuracy_table_shows_the_stored_scores(run):
+    table = report.accuracy_table(run)
+    scores = [r.metrics["test"]["rmse"] for r in report.stored(report.columns(run)[1], "diabetes", "Linear")]
+    assert list(table.iloc[:, 0]) == list(experiments.ACCURACY_MODELS)
+    assert table["this rerun: smoke"][0] == report.spread(scores, 2)
+    assert table["paper"][0] == "–"
+
+
+def test_tables_escape_what_they_show_and_print_reasons_small():
+    html = report.show(pd.DataFrame([{"claim": "<b>", "ours": "undecided: so & so"}])).data
+    assert "&lt;b&gt;" in html
+    assert "<b>undecided</b><div class='reasons'>so &amp; so</div>" in html
+
+
+def test_the_provenance_line_names_results_machine_and_data(run):
+    results = report.stored(report.columns(run)[1], "diabetes", "MixNAM")
+    line = report.provenance_line(results)
+    for part in (
+        results[0].key[:8],
+        "preset smoke",
+        results[0].provenance["device"],
+        datasets.load("diabetes").checksum[:12],
+    ):
+        assert part in line
+    assert "No stored result" in report.provenance_line([])
+
+
+def test_missing_runs_and_missing_data_are_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr(datasets, "_HOUSING_URL", "http://127.0.0.1:9/none")
+    outcome = experiments.run("accuracy", "housing", "smoke", tmp_path / "results", "cpu", progress=None)
+    assert "Not run here" in report.notice(outcome)
+    assert "cal_housing.data" in report.notice(outcome)
+    outcome = experiments.run("accuracy", "diabetes", "smoke", tmp_path / "results", "cpu", train=False)
+    assert "6 of 6 runs" in report.notice(outcome)
+
+
+def test_the_estimate_goes_by_results_of_the_same_shape():
+    specs = experiments.specs_of("housing", "MixNAM", "quick", seeds=4)
+    known = [r.cost for r in Store(report.root() / "book" / "results") if r.spec in specs]
+    assert known
+    assert report.estimate(specs, 2).startswith("4 to train, about ")
+    assert "unknown length" in report.estimate(experiments.specs_of("housing", "MixNAM", "smoke"))
+    assert report.estimate([]).startswith("0 to train, about 0 s")
+
+
+def test_plots_draw_bounds_rows_and_labels(run):
+    result = report.stored(report.columns(run)[1], "diabetes", "MixNAM")[0]
+    figure = plots.shape_plots(result, [2, 0])
+    ax = figure.axes[0]
+    assert {line.get_label() for line in ax.lines} == {"upper bound", "lower bound", "mean"}
+    assert ax.get_xlabel() == datasets.load("diabetes").features[2]
+    upper, lower = (
+        next(li for li in ax.lines if li.get_label() == f"{k} bound").get_ydata() for k in ("upper", "lower")
+    )
+    assert (upper >= lower).all()
+
+
+def test_a_page_depends_on_content_alone(tmp_path):
+    pages = []
+    for time in ("2026-01-01", "2027-02-02"):
+        cell = nbformat.v4.new_code_cell("1", metadata={"execution": {"started": time}, "tags": ["parameters"]})
+        cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=time)]
+        cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text="kept"))
+        heading = nbformat.v4.new_markdown_cell("# Title\ntext")
+        notebook = nbformat.v4.new_notebook(cells=[heading, cell], metadata={"papermill": {"start": time}})
+        nbformat.write(notebook, tmp_path / "page.ipynb")
+        pages.append(book.clean(tmp_path / "page.ipynb", "Diabetes"))
+    assert pages[0] == pages[1]
+    assert b"# Title: Diabetes\\ntext" in pages[0]
+    assert b"kept" in pages[0]
+    assert b"remove-input" in pages[0]
+
+
+def test_preflight_names_what_is_short(monkeypatch):
+    monkeypatch.setattr(book, "LEAST_DISK_GB", 10**9)
+    with pytest.raises(SystemExit, match="GB of disk are free here; 1000000000 GB are needed"):
+        book.preflight([], 1)
+
+
+def test_unknown_data_sets_are_refused_by_the_command_line(capsys):
+    with pytest.raises(SystemExit):
+        book.main(["estimate", "--datasets", "hosing"])
+    assert "unknown data set 'hosing'; known are housing" in capsys.readouterr().err
+
+
+def test_papermill_stops_at_an_unknown_parameter(tmp_path):
+    source = report.root() / "notebooks" / "status.ipynb"
+    command = [sys.executable, "-m", "papermill", str(source), str(tmp_path / "out.ipynb"), "-p", "presett", "quick"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=report.root())
+    assert done.returncode != 0
+    assert "unknown parameter 'presett'" in done.stderr
+
+
+def test_every_claim_names_a_page_of_the_book():
+    pages = {notebook for notebook, _ in book.experiment_pages(["housing"]).values()}
+    assert {c.page for c in claims.claims()} <= pages
+
+
+def test_verify_and_status_speak_of_a_stored_result(run, capsys):
+    from mixnam.__main__ import main
+
+    result = report.stored(report.columns(run)[1], "diabetes", "NAM")[0]
+    assert main(["verify", result.key[:12], "--results", str(run.results)]) == 0
+    assert "the same bits" in capsys.readouterr().out
+    assert main(["status", "--results", str(run.results), "--dataset", "diabetes", "--preset", "smoke"]) == 0
+    assert "6 of 6" in capsys.readouterr().out
+    assert main(["verify", "ffffffffffff", "--results", str(run.results)]) == 2
+    assert "no result in" in capsys.readouterr().err
+
+
+def test_verify_notices_other_bits(run, tmp_path, capsys):
+    from mixnam.__main__ import main
+
+    result = report.stored(report.columns(run)[1], "diabetes", "NAM")[0]
+    shutil.copytree(run.results, tmp_path / "results")
+    path = tmp_path / "results" / "diabetes" / "NAM" / f"{result.key}.json"
+    score = repr(result.metrics["test"]["rmse"])
+    path.write_text(path.read_text().replace(score, repr(result.metrics["test"]["rmse"] + 1e-9)))
+    assert main(["verify", result.key, "--results", str(tmp_path / "results")]) == 1
+    assert "other bits on the same CPU" in capsys.readouterr().out
+
+
+def test_measures_are_taken_again_from_weights(run, tmp_path, capsys):
+    from mixnam.__main__ import main
+
+    shutil.copytree(run.results, tmp_path / "results")
+    result = report.stored(report.columns(run)[1], "diabetes", "MixNAM")[0]
+    assert main(["measure", result.key, "--results", str(tmp_path / "results"), "--device", "cpu"]) == 0
+    again = Store(tmp_path / "results").get(result.spec)
+    assert again.measures == result.measures
+    assert again.metrics == result.metrics
+    assert all(np.array_equal(a, again.arrays[k], equal_nan=True) for k, a in result.arrays.items())
