@@ -18,7 +18,7 @@ SAY := --preset $(PRESET) --datasets $(DATASETS) --run $(RUN)
 report: $(READY)
 	@python -m mixnam.book estimate $(SAY) --jobs $(JOBS)
 	@snakemake --unlock --quiet all --config preset=$(PRESET) >/dev/null 2>&1 || true
-	@snakemake --forceall --rerun-incomplete --cores $(JOBS) --quiet rules progress host --config \
+	@snakemake --forceall --rerun-incomplete --cores $(JOBS) --quiet all --config \
 		preset=$(PRESET) datasets=$(DATASETS) device=$(DEVICE) run=$(RUN)
 	@python -m mixnam.book place $(SAY)
 

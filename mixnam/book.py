@@ -71,6 +71,7 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
         str(root / "notebooks" / f"{notebook}.ipynb"), str(temporary),
         {"dataset": dataset, "preset": preset, "device": device, "results": told.as_posix(), "train": train},
         kernel_name="python3", cwd=str(root), progress_bar=False, log_output=True,
+        extra_arguments=["--log-level=50"],
     )  # fmt: skip
     os.replace(temporary, out)
 

@@ -253,6 +253,85 @@ def test_an_old_revisions_result_stays_and_is_known_as_superseded(tmp_path, monk
     assert {result.superseded for result in store} == {True, False}
 
 
+# Written by the first version of the package: `fit` on diabetes, but with 100 sample rows to keep it small.
+# Results cost hours on a GPU: whatever changes here, such files must stay readable.
+OLD = Path(__file__).parent / "data"
+OLD_KEY = "c4544f4e943a1deb1242acf3ed1f9f935e29550b800a45e26fc7833100e08db9"
+OLD_SETTINGS = {
+    "width": 4,
+    "layers": 1,
+    "experts": 2,
+    "active_experts": 1,
+    "epochs": 2,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+}
+
+
+def test_a_stored_result_of_schema_1_loads():
+    store = Store(OLD)
+    (result,) = store
+    assert store.problems == []
+    assert result.key == OLD_KEY
+    assert result.spec == RunSpec("diabetes", MixNAMSettings(**OLD_SETTINGS), "holdout", 0)
+    assert result.status == "ok"
+    assert result.revisions == {"preprocessing": 1, "training": 1, "mixture": 1}
+    assert result.metrics["test"] == {
+        "rmse": 140.25006756846903,
+        "mse": 19670.08145296013,
+        "mae": 108.87477471999331,
+        "r2": -2.835873899945546,
+    }
+    assert result.value("metrics.train.rmse") == 143.32498236332253
+    assert result.value("metrics.validation.rmse") == 134.7599719831894
+    assert result.value("measures.additivity.marginal") == 0.5408129883946995
+    assert len(result.measures["additivity"]["per_feature"]) == 10
+    assert result.history["best_epoch"] == 2
+    assert result.history["validation_scores"] == [[1, 2.0412590503692627], [2, 1.7167129516601562]]
+    assert result.cost["parameters"] == 1009
+    assert result.provenance["preset"] == "smoke"
+    assert result.provenance["versions"]["mixnam"] == "0.1.0"
+
+
+def test_arrays_of_schema_1_load():
+    arrays = read(next(OLD.glob("*/*/*.json"))).arrays
+    shapes = {
+        "test_prediction": (89,),
+        "grid": (10, 100),
+        "grid_lower": (10, 100),
+        "grid_upper": (10, 100),
+        "grid_mean": (10, 100),
+        "grid_experts": (10, 100, 2),
+        "contribution_mean": (10,),
+        "density": (10, 50),
+        "density_range": (10, 2),
+        "sample_rows": (100,),
+        "sample_x": (100, 10),
+        "sample_contributions": (100, 10),
+        "relevance": (10, 2),
+        "active": (10, 2),
+    }
+    assert {name: array.shape for name, array in arrays.items()} == shapes
+    assert arrays["test_prediction"][:3] == pytest.approx([2.1813884, -5.6591773, 28.652586])
+    assert arrays["grid_lower"][2, :3] == pytest.approx([15.561461, 16.143084, 16.43448])
+    assert np.array_equal(arrays["grid_experts"].min(axis=-1), arrays["grid_lower"], equal_nan=True)
+
+
+def test_weights_of_schema_1_load():
+    weights = read(next(OLD.glob("*/*/*.json"))).weights
+    assert sum(array.size for array in weights.values()) == 1009
+    assert weights["router.weight"].shape == (40, 20)
+    assert weights["router.weight"][0, :2] == pytest.approx([0.29735318, 0.01757684])
+    assert weights["bias"].shape == ()
+    assert weights["bias"] == pytest.approx(0.05823987)
+
+
+def test_a_result_of_schema_1_is_found_by_its_spec(first_revisions):
+    result = Store(OLD).get(RunSpec("diabetes", MixNAMSettings(**OLD_SETTINGS), "holdout", 0))
+    assert result.key == OLD_KEY
+    assert not result.superseded
+
+
 def edited(**changes):
     def edit(content):
         return json.dumps(json.loads(content) | changes).encode()
