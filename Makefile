@@ -10,7 +10,6 @@ RUN ?= runs/$(PRESET)
 READY := $(VENV)/.ready
 # the environment's own programs first, so that notebooks and Snakemake use its python
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-export MPLBACKEND ?= agg
 SAY := --preset $(PRESET) --datasets $(DATASETS) --run $(RUN)
 
 .PHONY: report test test-all book reference bench lint environment

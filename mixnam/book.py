@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 import pandas as pd
+import torch
 
 from mixnam import datasets, experiments, plots, report
 from mixnam.fitting import provenance
@@ -276,26 +277,31 @@ def status_table(parameters: report.Parameters) -> pd.DataFrame:
 
 
 def origin_table(parameters: report.Parameters) -> pd.DataFrame:
-    """Return the status page's second table: versions, commits and data behind the results shown."""
-    import torch
-
+    """Return the status page's second table: commits, devices and versions behind the results shown."""
     column = report.columns(parameters)[0 if parameters.is_reference else -1]
-    found = list(column.store)
-    rows = []
-    for result in found:
-        p = result.provenance
-        rows.append(
-            {
-                "data set": result.spec.dataset, "data SHA-256": p["data_sha256"][:16], "data from": p["data_source"],
-                "commit": (p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else ""),
-                "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items()), "threads": p["threads"],
-            }
-        )  # fmt: skip
+    rows = [
+        {
+            "commit": (p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else ""),
+            "device": f"{p['device']}, {p['threads']} thread" + ("s" if p["threads"] > 1 else ""),
+            "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items()),
+        }
+        for p in (result.provenance for result in column.store)
+    ]
     if not rows:
         p = provenance(torch.device("cpu"), parameters.preset)
-        rows.append({"data set": "none", "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items())})
+        versions = ", ".join(f"{k} {v}" for k, v in p["versions"].items())
+        return pd.DataFrame([{"commit": "no results yet", "device": p["device"], "versions": versions}])
     table = pd.DataFrame(rows)
     return table.groupby(list(table.columns), sort=False).size().rename("results").reset_index()
+
+
+def data_table(parameters: report.Parameters) -> pd.DataFrame:
+    """Return the status page's third table: the data behind the results shown."""
+    column = report.columns(parameters)[0 if parameters.is_reference else -1]
+    names = ("data_sha256", "data_source")
+    seen = {(r.spec.dataset, *(r.provenance[k] for k in names)) for r in column.store}
+    rows = [{"data set": d, "SHA-256 of the parsed arrays": s[:24], "read from": f} for d, s, f in sorted(seen)]
+    return pd.DataFrame(rows, columns=["data set", "SHA-256 of the parsed arrays", "read from"])
 
 
 if __name__ == "__main__":

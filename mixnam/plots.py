@@ -8,6 +8,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from IPython.core.getipython import get_ipython
+from IPython.core.pylabtools import select_figure_formats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,7 +21,10 @@ COLORS = ("#222222", "#b8551f", "#2a6f97", "#5f8a3b")
 
 
 def style() -> None:
-    """Set the look that all figures share."""
+    """Set the look that all figures share, and have notebooks show figures whatever backend is set."""
+    shell = get_ipython()
+    if shell is not None:
+        select_figure_formats(shell, {"png"})
     sns.set_theme(style="whitegrid", context="notebook", rc={"grid.color": "#eeeeee", "axes.edgecolor": "#999999"})
     plt.rcParams.update({"figure.dpi": 110, "axes.titlesize": 12, "axes.labelsize": 11, "savefig.bbox": "tight"})
 

@@ -120,6 +120,8 @@ def show(table: pd.DataFrame) -> HTML:
 
     A cell "verdict: reasons" shows its reasons in small print.
     """
+    if table.empty:
+        return HTML("<p>Nothing yet.</p>")
     lines = ["<div class='results-table'><table><thead><tr>"]
     lines += [f"<th>{escape(str(name))}</th>" for name in table.columns]
     lines.append("</tr></thead><tbody>")
