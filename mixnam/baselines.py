@@ -10,13 +10,10 @@ from mixnam.networks.stacked import Tensors
 
 
 def fit_linear(x: Array, y: Array, task: Task) -> Tensors:
-    """Fit least squares, or logistic regression without penalty, through scikit-learn.
+    """Fit least squares, or logistic regression with scikit-learn's default penalty.
 
     **Shape:** x is (rows, n), y (rows,); the result holds `weight` (1, n) and `bias` (1,).
     """
-    if task == "regression":
-        model = LinearRegression().fit(x, y)
-    else:
-        model = LogisticRegression(C=float("inf"), max_iter=10_000).fit(x, y)
+    model = (LinearRegression() if task == "regression" else LogisticRegression(max_iter=10_000)).fit(x, y)
     weight = torch.tensor(model.coef_, dtype=torch.float32).reshape(1, -1)
     return {"weight": weight, "bias": torch.tensor(model.intercept_, dtype=torch.float32).reshape(1)}

@@ -146,6 +146,7 @@ class Explainer:
         base = base_shares.sum(dim=0) + self.network.score_bias(self.tensors)[0]  # (B, n·C)
         before = self.network.combine(self.tensors, base_experts.transpose(0, 1)[None], base[None])
         lower, upper = self._bounds(experts, shares)
+        size = before.contributions.abs().sum(dim=-1)[0]
         chunk = max(1, _CELLS // (len(self.background) * base.shape[1]))
 
         def predict(e: Tensor, s: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ class Explainer:
                 change = value - before.prediction[0]
                 own = before.contributions[0, :, i]
                 below, above = (bound[rows, i][:, None] - own for bound in (lower, upper))
-                slack = 1e-5 * (1 + above - below)
+                slack = 1e-5 * (1 + above - below + size)  # rounding grows with what was summed
                 left = (change < below - slack) | (change > above + slack)
                 outside += float(left.double().mean()) * len(rows) / len(self.grid)
             surface = torch.cat(values).double() * self.scale

@@ -201,22 +201,26 @@ def sweep_values(parameters: Parameters) -> dict[str, dict[str, list[tuple[float
     return lines
 
 
-def sweep_table(parameters: Parameters) -> pd.DataFrame:
-    """Return Table 3: a row for each λ and source, NAM at the end, and a column for each measure."""
+def sweep_table(parameters: Parameters, conditional: bool = False) -> pd.DataFrame:
+    """Return Table 3: a row for each λ and source, NAM at the end, and a column for each measure.
+
+    With `conditional`, the measures are those over rows with nearly that x_i, which the paper has not.
+    """
+    measures = {q: m for q, m in SWEEP_MEASURES.items() if ("conditional" in q) == conditional}
     dataset = parameters.dataset
     points: list[tuple[str, str, dict[str, float]]] = [
         (f"λ = {p:g}", "MixNAM", {"variation_penalty": p}) for p in load_preset("paper").values("lambda_sweep")
     ]
     rows = []
     for heading, model, overrides in [*points, ("NAM", "NAM", {})]:
-        if dataset == "housing":
+        if dataset == "housing" and not conditional:
             penalty = overrides.get("variation_penalty", 0.0)
-            cells = {label: _printed(published.sweep(q, penalty, model)) for q, (_, label) in SWEEP_MEASURES.items()}
+            cells = {label: _printed(published.sweep(q, penalty, model)) for q, (_, label) in measures.items()}
             rows.append({"": heading, "source": "paper", "n": claims.PRINTED_RUNS["holdout"]} | cells)
         for column in columns(parameters):
             results = stored(column, dataset, model, overrides)
             row: dict[str, Any] = {"": heading, "source": column.label.split(": ")[-1], "n": len(results)}
-            for path, label in SWEEP_MEASURES.values():
+            for path, label in measures.values():
                 numbers = [r.value(path) for r in results if r.holds(path)]
                 row[label] = (
                     spread(numbers, count=False) if np.isfinite(numbers).any() else "–" if results else "not run"

@@ -137,7 +137,7 @@ class NAMSettings(NetworkSettings):
 
 @dataclass(frozen=True)
 class LinearSettings(Settings):
-    """Ordinary least squares, or logistic regression without penalty."""
+    """Ordinary least squares, or logistic regression with scikit-learn's default penalty (C = 1)."""
 
     model: ClassVar[str] = "Linear"
     parts: ClassVar[tuple[str, ...]] = ("preprocessing", "linear")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,9 +184,9 @@ class Trainer:
         task: Task,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        shared = [{k: v for k, v in vars(s).items() if k not in PER_MEMBER} for s in settings]
+        shared = [{"model": s.model} | {k: v for k, v in vars(s).items() if k not in PER_MEMBER} for s in settings]
         if any(s != shared[0] for s in shared):
-            names = sorted({k for s in shared for k in s if s[k] != shared[0][k]})
+            names = sorted({k for s in shared for k in s if s[k] != shared[0].get(k)})
             raise ValueError(f"members of one stack must agree in {', '.join(names)}")
         self.network, self.seeds, self.task = network, list(seeds), task
         self.fold = Fold(*(t.to(dtype) for t in vars(fold).values()))
@@ -282,7 +284,10 @@ class Trainer:
         """
         state = self.state
         if checkpoint is not None and checkpoint.exists():
-            state.load(checkpoint)
+            try:
+                state.load(checkpoint)
+            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+                warnings.warn(f"{checkpoint} cannot be read, training starts afresh: {error}", stacklevel=2)
         before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
         while state.members:
             self.epoch()

@@ -470,3 +470,12 @@ def test_predictions_in_parts_equal_predictions_at_once(build, monkeypatch):
     whole = predict(network, tensors, x)
     monkeypatch.setattr(training, "_ROWS", 7)
     torch.testing.assert_close(predict(network, tensors, x), whole)
+
+
+def test_an_unreadable_checkpoint_is_reported_and_training_starts_afresh(tmp_path):
+    settings, fold = settings_list(MixNAMSettings, **SMALL), data(3)
+    (expected,) = trainer(settings[0], part(fold, 0), [4]).run()
+    (tmp_path / "run.pt").write_bytes(b"PK cut off")
+    with pytest.warns(UserWarning, match=r"run\.pt cannot be read, training starts afresh"):
+        (found,) = trainer(settings[0], part(fold, 0), [4]).run(checkpoint=tmp_path / "run.pt")
+    assert_same(found.tensors, expected.tensors)
