@@ -137,6 +137,7 @@ def show(table: pd.DataFrame) -> HTML:
                 text = f"<b>{verdict}</b><div class='reasons'>{reasons}</div>"
             number = len(text) <= 28
             kind = "paper" if "paper" in (name, row.get("source")) and i else "number" if number else "text"
+            text = re.sub(r" (±|=) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)  # "(n = 2)" may go to a new line
             lines.append(f"<td class='{kind}'>{text}</td>")
         lines.append("</tr>")
     return HTML("".join([*lines, "</tbody></table></div>"]))
