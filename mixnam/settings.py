@@ -77,7 +77,8 @@ class Settings:
             for item in value if isinstance(value, tuple) else (value,):
                 if not math.isfinite(item) or item < low or item > high or (below and item == high):
                     limit = "" if high == math.inf else f" and {'<' if below else '<='} {high:g}"
-                    raise ValueError(f"{field.name} must be >= {low:g}{limit}, got {item!r}")
+                    finite = "" if math.isfinite(item) else " and finite"
+                    raise ValueError(f"{field.name} must be >= {low:g}{limit}{finite}, got {item!r}")
 
     def changed(self) -> dict[str, Any]:
         """Return the settings that differ from the frozen defaults, by name."""

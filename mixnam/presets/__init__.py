@@ -56,8 +56,14 @@ def load_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
     content = tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
-    known = {"seeds", "folds", "lambda_sweep", *MODELS, *datasets.REGISTRY}
-    for entry in content:
+    _check(name, content, {"seeds", "folds", "lambda_sweep", *MODELS, *datasets.REGISTRY})
+    _check(name, content.get("lambda_sweep", {}), {"values", "seeds", "folds"})
+    for dataset in datasets.REGISTRY:
+        _check(name, content.get(dataset, {}), set(MODELS))
+    return Preset(name, content)
+
+
+def _check(name: str, entries: Mapping[str, Any], known: set[str]) -> None:
+    for entry in entries:
         if entry not in known:
             raise ValueError(f"preset {name}: unknown entry {entry!r}; known are {', '.join(sorted(known))}")
-    return Preset(name, content)
