@@ -4,13 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import mixnam
-from mixnam import datasets, experiments, presets, published
+from mixnam import datasets, experiments, fitting, presets, published
 from mixnam.presets import Preset, load_preset
 from mixnam.results import Store
 from mixnam.settings import MODELS, MixNAMSettings, make_settings
@@ -49,6 +51,11 @@ def no_training(monkeypatch):
     monkeypatch.setattr(experiments, "fit", fail)
 
 
+def forget(folder, *specs):
+    for spec in specs:
+        (Store(folder).folder(spec) / f"{spec.key}.json").unlink()
+
+
 def files(folder):
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return {str(path): folder / path for path in paths if path.parts[0] not in (".locks", ".unfinished")}
@@ -76,7 +83,7 @@ def test_nothing_is_trained_twice(reference, no_training):
 
 def test_only_what_is_missing_is_trained(copy):
     gone = SPECS[3]
-    (Store(copy).folder(gone) / f"{gone.key}.json").unlink()
+    forget(copy, gone)
     lines = []
     outcome = run(copy, progress=lines.append)
     assert [line for line in lines if line.endswith(": training")] == [f"{gone}: training"]
@@ -85,7 +92,7 @@ def test_only_what_is_missing_is_trained(copy):
 
 def test_without_training_results_are_only_read(copy, no_training, tmp_path_factory):
     gone = SPECS[3]
-    (Store(copy).folder(gone) / f"{gone.key}.json").unlink()
+    forget(copy, gone)
     outcome = run(copy, train=False)
     assert [result.spec for result in outcome.results] == [spec for spec in SPECS if spec != gone]
     assert outcome.missing == [gone]
@@ -126,7 +133,7 @@ def test_stored_results_are_used_where_data_are_missing(copy, monkeypatch):
         raise datasets.DataMissing(f"{name} is gone")
 
     gone = SPECS[-1]
-    (Store(copy).folder(gone) / f"{gone.key}.json").unlink()
+    forget(copy, gone)
     monkeypatch.setattr(datasets, "load", load)
     outcome = run(copy)
     assert [result.spec for result in outcome.results] == SPECS[:-1]
@@ -148,7 +155,7 @@ def test_unknown_choices_are_refused(wrong, message, tmp_path):
         run(tmp_path, **wrong)
 
 
-# started by a line on its standard input, so that two of them collide and no import counts
+# started by a line on its standard input, so that it collides with this process and no import counts
 CHILD = f"""
 import sys
 from mixnam import experiments
@@ -194,18 +201,79 @@ def test_a_killed_run_goes_on_to_the_same_results_and_leaves_nothing_else(refere
 
 
 def test_two_processes_share_the_work_and_train_nothing_twice(reference, tmp_path):
-    folder, logs = tmp_path / "results", [tmp_path / "log 0", tmp_path / "log 1"]
-    processes = [child(folder, log) for log in logs]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    said = [process.communicate(timeout=120)[0] for process in processes]
-    assert said == [f"{len(SPECS)} 0\n"] * 2, [log.read_text() for log in logs]
-    trained = [line for log in logs for line in log.read_text().splitlines() if line.endswith(": training")]
+    folder, log, lines = tmp_path / "results", tmp_path / "log", []
+    process = child(folder, log)
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    outcome = run(folder, progress=lines.append)
+    said, _ = process.communicate(timeout=120)
+    assert said == f"{len(SPECS)} 0\n", log.read_text()
+    assert [result.spec for result in outcome.results] == SPECS
+    trained = [line for line in [*lines, *log.read_text().splitlines()] if line.endswith(": training")]
     assert sorted(trained) == sorted(f"{spec}: training" for spec in SPECS)
+    assert 0 < sum(line in lines for line in trained) < len(SPECS)
     assert outcomes(folder) == outcomes(reference)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Share the work out as on a GPU, but train on the CPU; return the lists of specs that were trained."""
+    calls = []
+
+    def fit(specs, device, *arguments):
+        calls.append(list(specs))
+        return fitting.fit(specs, "cpu", *arguments)
+
+    monkeypatch.setattr(experiments, "pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(experiments, "fit", fit)
+    return calls
+
+
+def test_on_a_gpu_all_that_is_missing_trains_together(copy, reference, as_on_a_gpu):
+    forget(copy, *SPECS[1:4])
+    outcome = run(copy, device="auto")
+    assert as_on_a_gpu == [SPECS[1:4]]
+    assert [result.spec for result in outcome.results] == SPECS
+    assert outcomes(copy) == outcomes(reference)
+
+
+def test_on_a_gpu_what_another_process_trains_is_waited_for(copy, as_on_a_gpu):
+    forget(copy, SPECS[0], SPECS[2])
+    store, held, trained_before = Store(copy), threading.Event(), []
+    (theirs,) = fitting.fit([SPECS[2]], "cpu")
+
+    def train_theirs():
+        with store.lock(SPECS[2]):
+            held.set()
+            deadline = time.monotonic() + 10
+            while not as_on_a_gpu and time.monotonic() < deadline:
+                time.sleep(0.01)
+            trained_before.append(list(as_on_a_gpu))
+            store.put(theirs)
+
+    other = threading.Thread(target=train_theirs)
+    other.start()
+    held.wait()
+    outcome = run(copy, device="auto")
+    other.join()
+    assert as_on_a_gpu == trained_before[0] == [[SPECS[0]]]  # what is free does not wait
+    assert [result.spec for result in outcome.results] == SPECS
+
+
+def test_on_a_gpu_a_failure_keeps_what_was_trained_and_frees_the_rest(copy, as_on_a_gpu, monkeypatch):
+    def fail(specs, *arguments):
+        yield from fitting.fit(specs[:1], "cpu")
+        raise FloatingPointError("diverged")
+
+    forget(copy, *SPECS[:3])
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "fit", fail)
+        with pytest.raises(FloatingPointError):
+            run(copy, device="auto")
+    assert run(copy, train=False).missing == SPECS[1:3]
+    assert run(copy, device="auto").missing == []
+    assert as_on_a_gpu == [SPECS[1:3]]
 
 
 def test_accuracy_takes_ten_seeds_or_five_folds_on_paper():

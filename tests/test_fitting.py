@@ -95,6 +95,22 @@ def test_the_same_spec_gives_the_same_bits(result):
     same_bits(result, again)
 
 
+# Test scores of known specs at known revisions. A change of code that moves one of these gives other results
+# under the old keys: raise the part's revision in settings.py, then write the new score and revision here.
+PINNED = {
+    "Linear": ({"preprocessing": 1, "linear": 1}, 58.34336821),
+    "NAM": ({"preprocessing": 1, "training": 1, "additive": 1}, 95.16267363),
+    "MixNAM": ({"preprocessing": 1, "training": 1, "mixture": 1}, 61.54748751),
+}
+
+
+def test_results_change_only_with_a_revision(result):
+    revisions, score = PINNED[result.spec.model]
+    assert result.revisions == revisions
+    # other processors round differently
+    assert result.metrics["test"]["rmse"] == pytest.approx(score, rel=1e-3)
+
+
 def test_another_seed_gives_another_model(trained):
     for model in ("NAM", "MixNAM"):
         (other,) = fitted(spec(model, seed=1))
@@ -149,6 +165,8 @@ def test_classification_is_scored_by_log_odds():
     dataset = datasets.load("breast_cancer")
     y = dataset.y[split_rows(dataset, "fold0", 0).test]
     odds = result.arrays["test_prediction"].astype(float)
+    assert result.revisions == PINNED["Linear"][0]
+    assert result.metrics["test"]["log_loss"] == pytest.approx(0.07013156, rel=1e-3)  # as pinned above
     assert result.metrics["test"].keys() == {"auc", "average_precision", "log_loss", "accuracy"}
     assert result.metrics["test"]["auc"] == pytest.approx(roc_auc_score(y, odds))
     assert result.metrics["test"]["auc"] > 0.9
