@@ -28,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     missing = 0
     for name in _experiments(arguments.experiment):
         for dataset in arguments.dataset.split(","):
-            outcome = experiments.run(name, dataset, arguments.preset, arguments.results, arguments.device)
+            where, device, seeds = arguments.results, arguments.device, arguments.seeds
+            outcome = experiments.run(name, dataset, arguments.preset, where, device, seeds=seeds)
             missing += len(outcome.missing)
             state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
             print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results, {state}")
@@ -48,7 +49,7 @@ def status(arguments: argparse.Namespace) -> int:
     print(f"{sum(map(len, groups.values()))} results in {store.root}")
     for name in _experiments(arguments.experiment):
         for dataset in arguments.dataset.split(","):
-            specs = experiments.specs_for(name, dataset, arguments.preset)
+            specs = experiments.specs_for(name, dataset, arguments.preset, arguments.seeds)
             lacking = [spec for spec in specs if store.get(spec) is None]
             here = f"{len(specs) - len(lacking)} of {len(specs)}"
             print(f"{name} on {dataset} ({arguments.preset}): {here}; {estimate(lacking)}")
@@ -130,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("experiment", help=f"{', '.join(experiments.EXPERIMENTS)}, or all", **nargs)  # type: ignore[arg-type]
         command.add_argument("--dataset", default="housing", help="one or more, separated by commas")
         command.add_argument("--preset", default="quick", choices=PRESETS)
+        command.add_argument("--seeds", type=int, help="how many seeds (default: the preset's)")
         command.set_defaults(function=function)
     for name, function in (("verify", verify), ("measure", measure)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
@@ -143,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         load_preset(arguments.preset)
     try:
         code: int = arguments.function(arguments)
-    except (ValueError, datasets.DataError, UnreadableResult) as error:
+    except (ValueError, FloatingPointError, datasets.DataError, UnreadableResult) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code

@@ -57,7 +57,7 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             for line in record.getMessage().splitlines():
-                if "epoch" in line or "after" in line or "skipped" in line:
+                if "epoch" in line or "after" in line or "skipped" in line or "failed" in line:
                     print(f"[{out.stem}] {line}", flush=True)
 
     logger = logging.getLogger("papermill")

@@ -69,6 +69,15 @@ class Dataset:
                 raise DataError(
                     f"{self.name}: feature {name!r} holds {bad} missing or infinite values; fill or drop them"
                 )
+        for i, labels in self.categories.items():
+            codes = self.x[:, i]
+            if ((codes < 0) | (codes >= len(labels)) | (codes != np.floor(codes))).any():
+                raise DataError(
+                    f"{self.name}: feature {self.features[i]!r} must hold codes 0 to {len(labels) - 1}, "
+                    f"found {codes.min():g} to {codes.max():g}"
+                )
+        if self.folds is not None and self.folds.shape != self.y.shape:
+            raise DataError(f"{self.name}: folds are {self.folds.shape}, y {self.y.shape}; they must agree in rows")
         bad = int((~np.isfinite(self.y)).sum())
         if bad:
             raise DataError(

@@ -59,27 +59,30 @@ def specs_of(
     return [RunSpec(dataset, settings, split, 0) for split in folds]
 
 
-def accuracy(dataset: str, preset: str) -> list[RunSpec]:
+def accuracy(dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
     """Table 1 on one data set."""
-    return [spec for model in ACCURACY_MODELS for spec in specs_of(dataset, model, preset)]
+    return [spec for model in ACCURACY_MODELS for spec in specs_of(dataset, model, preset, seeds=seeds)]
 
 
-def lambda_sweep(dataset: str, preset: str) -> list[RunSpec]:
+def lambda_sweep(dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
     """Tables 2 and 3: MixNAM over the variation penalty λ, with NAM at the additive end."""
     values = load_preset(preset).values("lambda_sweep")
     sweep = [{"variation_penalty": value} for value in values]
-    specs = [s for v in sweep for s in specs_of(dataset, "MixNAM", preset, v, "lambda_sweep")]
-    return specs + specs_of(dataset, "NAM", preset, experiment="lambda_sweep")
+    specs = [s for v in sweep for s in specs_of(dataset, "MixNAM", preset, v, "lambda_sweep", seeds)]
+    return specs + specs_of(dataset, "NAM", preset, experiment="lambda_sweep", seeds=seeds)
 
 
-EXPERIMENTS: dict[str, Callable[[str, str], list[RunSpec]]] = {"accuracy": accuracy, "lambda_sweep": lambda_sweep}
+EXPERIMENTS: dict[str, Callable[[str, str, int | None], list[RunSpec]]] = {
+    "accuracy": accuracy,
+    "lambda_sweep": lambda_sweep,
+}
 
 
-def specs_for(experiment: str, dataset: str, preset: str) -> list[RunSpec]:
+def specs_for(experiment: str, dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
     """Return an experiment's specs; ValueError lists the known experiments."""
     if experiment not in EXPERIMENTS:
         raise ValueError(f"experiment must be one of {', '.join(EXPERIMENTS)}, got {experiment!r}")
-    return EXPERIMENTS[experiment](dataset, preset)
+    return EXPERIMENTS[experiment](dataset, preset, seeds)
 
 
 def say(line: str) -> None:
@@ -95,16 +98,18 @@ def run(
     device: str = "auto",
     train: bool = True,
     progress: Callable[[str], None] | None = say,
+    seeds: int | None = None,
 ) -> Outcome:
     """Return an experiment's results, training what has none yet.
 
-    With `train=False` results are only read. Data that are not at hand leave `missing` filled and the
-    reason in `skipped`; nothing is raised, so that the rest goes on.
+    `seeds` runs so many seeds instead of the preset's. With `train=False` results are only read. Data that
+    are not at hand leave `missing` filled and the reason in `skipped`; nothing is raised, so that the rest
+    goes on.
 
     Raises ValueError for an unknown experiment, data set, preset or device.
     """
     pick_device(device)
-    outcome = Outcome(experiment, dataset, preset, specs_for(experiment, dataset, preset))
+    outcome = Outcome(experiment, dataset, preset, specs_for(experiment, dataset, preset, seeds))
     store = Store(results)
     found = {spec.key: result for spec in outcome.specs if (result := store.get(spec)) is not None}
     if train and len(found) < len(outcome.specs):
@@ -154,6 +159,11 @@ def train_missing(
                 with store.lock(spec).acquire(timeout=timeout):
                     result = store.get(spec) or _train_one(spec, store, device, preset, progress)
             except Timeout:
+                continue
+            except FloatingPointError as error:  # one that diverges does not keep the others from training
+                waiting.remove(spec)
+                if progress is not None:
+                    progress(f"failed: {error}")
                 continue
             found[spec.key] = result
             waiting.remove(spec)

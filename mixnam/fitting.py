@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 import platform
-import resource
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -117,6 +116,8 @@ def _peak_mb(device: torch.device) -> float:
     status = Path("/proc/self/status")
     if status.exists():
         return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -172,9 +173,18 @@ def fit(
                 trained = [_linear(member) for member in members]
             else:
                 trained = _train(members, networks[0], where, progress, checkpoint)
+            diverged = []
             for member, network, outcome in zip(members, networks, trained, strict=True):
-                result = _result(member, network, outcome, where, preset, len(group))
-                yield result
+                if math.isinf(outcome.best_score):
+                    diverged.append(member.spec)
+                else:
+                    yield _result(member, network, outcome, where, preset, len(group))
+            if diverged:
+                rate = diverged[0].settings.learning_rate  # type: ignore[attr-defined]
+                names = "; ".join(map(str, diverged))
+                raise FloatingPointError(
+                    f"{names}: no epoch gave a finite validation score; lower learning_rate ({rate:g})"
+                )
     finally:
         torch.set_num_threads(threads)
 
@@ -225,12 +235,6 @@ def _train(
     say = None if progress is None else lambda line: progress(f"{label}: {line}")
     path = checkpoint(members[0].spec) if checkpoint is not None and len(members) == 1 else None
     trained = trainer.run(say, path)
-    for member, outcome in zip(members, trained, strict=True):
-        if math.isinf(outcome.best_score):
-            raise FloatingPointError(
-                f"{member.spec}: no epoch gave a finite validation score; lower learning_rate "
-                f"({member.spec.settings.learning_rate:g})"  # type: ignore[attr-defined]
-            )
     return trained
 
 

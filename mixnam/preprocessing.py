@@ -62,7 +62,6 @@ class Preprocessing:
 
     def __init__(self, dataset: Dataset, train: Rows, seed: int) -> None:
         y = dataset.y[train]
-        self.categories = dataset.categories
         self.prior = float(y.mean())
         self.encodings = {c: self._encoding(dataset.x[train, c], y, len(n)) for c, n in dataset.categories.items()}
         encoded = self._encode(dataset.x[train])

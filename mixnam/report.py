@@ -147,11 +147,6 @@ def _printed(value: tuple[float, float] | None) -> str:
     return "–" if value is None else f"{value[0]:.3f} ± {value[1]:.3f}"
 
 
-def _digits(metric: str, results: Sequence[Result]) -> int:
-    scores = [r.metrics["test"][metric] for r in results]
-    return 3 if not scores or max(scores) < 10 else 2
-
-
 def accuracy_table(parameters: Parameters) -> pd.DataFrame:
     """Return Table 1 on one data set: each model's paper value, and each column's mean ± sd and seconds."""
     dataset = parameters.dataset
@@ -161,7 +156,8 @@ def accuracy_table(parameters: Parameters) -> pd.DataFrame:
         row = {f"{METRIC_LABELS[metric]} of": model, "paper": _printed(published.accuracy(dataset, model))}
         for column in columns(parameters):
             results = stored(column, dataset, model)
-            row[column.label] = spread((r.metrics["test"][metric] for r in results), _digits(metric, results))
+            scores = [r.metrics["test"][metric] for r in results]
+            row[column.label] = spread(scores, 3 if max(scores, default=0) < 10 else 2)
             seconds = [r.cost["fit_seconds"] for r in results]
             row[f"seconds a run, {column.label.split(': ')[-1]}"] = f"{np.mean(seconds):.1f}" if seconds else "–"
         rows.append(row)
@@ -224,7 +220,11 @@ def sweep_table(parameters: Parameters, conditional: bool = False) -> pd.DataFra
             for path, label in measures.values():
                 numbers = [r.value(path) for r in results if r.holds(path)]
                 row[label] = (
-                    spread(numbers, count=False) if np.isfinite(numbers).any() else "–" if results else "not run"
+                    spread(numbers, count=len(numbers) != len(results))
+                    if np.isfinite(numbers).any()
+                    else "–"
+                    if results
+                    else "not run"
                 )
             rows.append(row)
     return pd.DataFrame(rows)
@@ -234,7 +234,7 @@ def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
     """Return the column with most λ at hand and its first result at each, for the pictures."""
     penalties = load_preset("paper").values("lambda_sweep")
     best: tuple[str, dict[float, Result]] = ("", {})
-    for column in reversed(columns(parameters)):
+    for column in columns(parameters) if parameters.is_reference else reversed(columns(parameters)):
         found = {p: stored(column, parameters.dataset, "MixNAM", {"variation_penalty": p})[:1] for p in penalties}
         present = {p: runs[0] for p, runs in found.items() if runs}
         if len(present) > len(best[1]):
@@ -243,8 +243,9 @@ def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
 
 
 def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:
-    """Return the first stored result of a model, this rerun's before the reference's, with its column."""
-    for column in reversed(columns(parameters)):
+    """Return a model's first stored result with its column: this rerun's, else the reference at the paper's setting."""
+    order = columns(parameters) if parameters.is_reference else reversed(columns(parameters))
+    for column in order:
         results = stored(column, parameters.dataset, model)
         if results:
             return column.label, results[0]
@@ -276,7 +277,7 @@ def verdict_count(parameters: Parameters) -> str:
         verdicts = [claims.on_results(c, column.preset, column.store).verdict for c in claims.claims()]
         listed = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
         wrong = claims.expected_false(verdicts)
-        expected = f"; {wrong:.2g} of the decided are expected to be false at the 95 % level" if wrong else ""
+        expected = f"; at the 95 % level at most {wrong:.2g} are expected to be decided wrongly" if wrong else ""
         lines.append(f"**{column.label}**: {len(verdicts)} claims, {listed}{expected}.")
     return " ".join(lines)
 
@@ -307,17 +308,23 @@ def headline_table(parameters: Parameters) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def notice(outcome: experiments.Outcome) -> str:
+def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
     """Return what a page must say of runs that are missing, with reason and remedy, or an empty text."""
     if outcome.skipped:
         return f"**Not run here.** {outcome.skipped}"
     if not outcome.missing:
         return ""
     command = f"python -m mixnam run {outcome.experiment} --dataset {outcome.dataset} --preset {outcome.preset}"
+    command += f" --results {_told(parameters.results)}"
     return (
         f"**{len(outcome.missing)} of {len(outcome.specs)} runs at the {outcome.preset} preset are not there yet**; "
         f"tables show those that are. `{command}` trains the rest."
     )
+
+
+def _told(path: Path) -> str:
+    """Return a path as a reader may type it in the project's directory."""
+    return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
 
 
 def rerun_command(notebook: str, parameters: Parameters) -> str:
@@ -327,6 +334,17 @@ def rerun_command(notebook: str, parameters: Parameters) -> str:
         f"Rerun this page: `mkdir -p runs/mine && papermill notebooks/{notebook}.ipynb runs/mine/{notebook}.ipynb "
         f"-p dataset {parameters.dataset} -p preset {preset}`"
     )
+
+
+def page_results(experiment: str, parameters: Parameters) -> list[Result]:
+    """Return the results behind a page's tables: every column's, over all seeds or folds of its models."""
+    found: dict[str, Result] = {}
+    for column in columns(parameters):
+        for spec in experiments.specs_for(experiment, parameters.dataset, "paper"):
+            changed = {k: v for k, v in vars(spec.settings).items() if k == "variation_penalty"}
+            overrides = changed if experiment == "lambda_sweep" else {}
+            found |= {r.key: r for r in stored(column, parameters.dataset, spec.model, overrides)}
+    return list(found.values())
 
 
 def provenance_line(results: Sequence[Result]) -> str:
@@ -339,12 +357,12 @@ def provenance_line(results: Sequence[Result]) -> str:
     commits = ", ".join(sorted({(p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else "") for p in origin}))
     presets = ", ".join(sorted({p["preset"] for p in origin}))
     data = ", ".join(sorted({p["data_sha256"][:12] for p in origin}))
-    keys = ", ".join(f"`{r.key[:8]}`" for r in results[:6]) + (" …" if len(results) > 6 else "")
+    keys = " ".join(f"`{r.key[:8]}`" for r in results)
     seconds = sum(r.cost["fit_seconds"] for r in results)
     count = f"{len(results)} result" + ("s" if len(results) > 1 else "")
     return (
-        f"{count} ({keys}), preset {presets}, {duration(seconds)} of training on {devices}; "
-        f"torch {torches}, commit {commits}, data SHA-256 {data}."
+        f"{count}, preset {presets}, {duration(seconds)} of training on {devices}; "
+        f"torch {torches}, commit {commits}, data SHA-256 {data}. Keys: {keys}"
     )
 
 

@@ -180,7 +180,10 @@ def read(path: Path) -> Result:
         settings = make_settings(spec["model"], spec["settings"])
         run = RunSpec(spec["dataset"], settings, spec["split"], spec["seed"])
         names = ("metrics", "measures", "history", "cost", "provenance", "status", "key", "revisions")
-        return Result(run, **{k: content[k] for k in names}, folder=path.parent)
+        result = Result(run, **{k: content[k] for k in names}, folder=path.parent)
+        if result.key != path.stem or (not result.superseded and result.key != run.key):
+            raise ValueError(f"its content belongs to key {result.key} ({run}), not to its name")
+        return result
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnreadableResult(f"{path}: {type(error).__name__}: {error}") from error
 
@@ -189,11 +192,15 @@ def write_file(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: to a temporary name, flushed to the disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 class Store:
@@ -238,12 +245,12 @@ class Store:
         """Store a fresh result and return it as read back; the JSON file is written last."""
         folder = self.folder(result.spec)
         path = folder / f"{result.key}.json"
+        lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in result.to_json().items()]
         if path.exists() and self._try(path) is None:
             os.replace(path, path.with_suffix(".json.unreadable"))
         write_file(folder / f"{result.key}.safetensors", save(_contiguous(result.arrays)))
         if result.spec.first:
             write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
-        lines = (f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in result.to_json().items())
         for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed; the lock is ours
             left.unlink(missing_ok=True)
         write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

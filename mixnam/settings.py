@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
@@ -52,6 +53,8 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
         if not isinstance(value, bool):
             raise TypeError(f"{name} must be true or false, got {value!r}")
         return value
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):  # numpy's numbers too
+        value = int(value) if isinstance(value, numbers.Integral) else float(value)
     integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     if isinstance(value, bool) or not isinstance(value, (int, float)) or (wanted is int and not integral):
         kind = "an integer" if wanted is int else "a number"

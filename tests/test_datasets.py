@@ -312,6 +312,7 @@ def test_housing_is_downloaded_where_it_is_missing(raw_housing, publisher, tmp_p
 
 X = np.arange(12.0).reshape(4, 3)
 Y = np.array([0.0, 1.0, 1.0, 0.0])
+SEXES = tuple("abcdefghijkl")  # X holds codes up to 11
 
 
 def table(x=X, y=Y, features=("age", "sex", "income"), task="regression", **more):
@@ -358,14 +359,14 @@ def test_shapes_that_disagree_are_refused(wrong):
 
 
 def test_checksum_depends_on_everything_that_training_sees():
-    base = table(task="classification", folds=np.array([0, 1, 2, 3]), categories={1: ("f", "m")})
+    base = table(task="classification", folds=np.array([0, 1, 2, 3]), categories={1: SEXES})
     others = {
         "x": dataclasses.replace(base, x=changed(X, (0, 0), 1e-9)),
         "order of x": dataclasses.replace(base, x=X[:, ::-1]),
         "y": dataclasses.replace(base, y=1 - Y),
         "folds": dataclasses.replace(base, folds=np.array([1, 0, 2, 3])),
         "no folds": dataclasses.replace(base, folds=None),
-        "column of the categories": dataclasses.replace(base, categories={0: ("f", "m")}),
+        "column of the categories": dataclasses.replace(base, categories={0: SEXES}),
         "no categories": dataclasses.replace(base, categories={}),
         "task": dataclasses.replace(base, task="regression"),
     }
@@ -374,9 +375,21 @@ def test_checksum_depends_on_everything_that_training_sees():
 
 
 def test_checksum_depends_on_no_name_and_no_memory_layout():
-    base = table(categories={1: ("f", "m")})
+    base = table(categories={1: SEXES})
     same = Dataset(
         "theirs", "Theirs", "regression", "mse", np.asfortranarray(X), Y, ("a", "b", "c"), "t", "euros",
-        categories={1: ("woman", "man")}, source="elsewhere",
+        categories={1: tuple("mnopqrstuvwx")}, source="elsewhere",
     )  # fmt: skip
     assert same.checksum == base.checksum
+
+
+@pytest.mark.parametrize("code", [-1.0, 2.0, 0.5])
+def test_category_codes_outside_their_range_are_refused(code):
+    x = np.array([[0.0], [1.0], [code]])
+    with pytest.raises(DataError, match="feature 'kind' must hold codes 0 to 1, found"):
+        Dataset("mine", "", "regression", "rmse", x, np.arange(3.0), ("kind",), "y", categories={0: ("a", "b")})
+
+
+def test_folds_of_another_length_are_refused():
+    with pytest.raises(DataError, match=r"folds are .* they must agree in rows"):
+        Dataset("mine", "", "regression", "rmse", np.ones((3, 1)), np.arange(3.0), ("a",), "y", folds=np.zeros(2, int))

@@ -89,10 +89,10 @@ def test_missing_runs_and_missing_data_are_said(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "none"))
     monkeypatch.setattr(datasets, "_HOUSING_URL", "http://127.0.0.1:9/none")
     outcome = experiments.run("accuracy", "housing", "smoke", tmp_path / "results", "cpu", progress=None)
-    assert "Not run here" in report.notice(outcome)
-    assert "cal_housing.data" in report.notice(outcome)
+    assert "Not run here" in report.notice(outcome, report.check_parameters(GOOD))
+    assert "cal_housing.data" in report.notice(outcome, report.check_parameters(GOOD))
     outcome = experiments.run("accuracy", "diabetes", "smoke", tmp_path / "results", "cpu", train=False)
-    assert "6 of 6 runs" in report.notice(outcome)
+    assert "6 of 6 runs" in report.notice(outcome, report.check_parameters(GOOD))
 
 
 def test_the_estimate_goes_by_results_of_the_same_shape():

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -556,3 +557,14 @@ def test_a_lock_is_no_result(tmp_path):
         assert list(store) == []
         assert store.get(MIXNAM) is None
     assert store.problems == []
+
+
+def test_a_file_whose_content_belongs_to_another_key_is_set_aside(tmp_path):
+    store = Store(tmp_path)
+    kept = store.put(fresh(MIXNAM))
+    other = dataclasses.replace(MIXNAM, seed=3)
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(kept.path(suffix), kept.folder / f"{other.key}{suffix}")
+    with pytest.warns(UserWarning, match="belongs to key"):
+        assert store.get(other) is None
+    assert store.get(MIXNAM) is not None
