@@ -99,15 +99,8 @@ def measure(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Train stored results again and compare."""
-    chosen = [r for r in Store(arguments.results) if any(r.key.startswith(k) for k in arguments.keys)]
-    if not chosen:
-        print(
-            f"no result in {arguments.results} has a key that starts with {' or '.join(arguments.keys)}",
-            file=sys.stderr,
-        )
-        return 2
     held = True
-    for stored in chosen:
+    for stored in chosen(arguments):
         if stored.superseded:
             print(
                 f"{stored.key[:12]} {stored.spec}: superseded, trained by revisions {stored.revisions}; not comparable"

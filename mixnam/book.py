@@ -65,12 +65,11 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
     logger.setLevel(logging.INFO)
     out.parent.mkdir(parents=True, exist_ok=True)
     root = report.root()
-    where = results.absolute()
-    told = where.relative_to(root) if where.is_relative_to(root) else where
+    given = {"dataset": dataset, "preset": preset, "device": device, "train": train}
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
     papermill.execute_notebook(
         str(root / "notebooks" / f"{notebook}.ipynb"), str(temporary),
-        {"dataset": dataset, "preset": preset, "device": device, "results": told.as_posix(), "train": train},
+        given | {"results": report.told(results.absolute())},
         kernel_name="python3", cwd=str(root), progress_bar=False, log_output=True,
         extra_arguments=["--log-level=50"],
     )  # fmt: skip
@@ -256,12 +255,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def status_table(parameters: report.Parameters) -> pd.DataFrame:
     """Return the status page's table: for each page its results, their training time and its own run time."""
-    column = report.columns(parameters)[0 if parameters.is_reference else -1]
+    column = report.own_first(parameters)[0]
     folder = parameters.results.parent / "notebooks"
     times = page_times(folder) if folder.exists() and not parameters.is_reference else {}
-    shown = [name for name in datasets.REGISTRY if (report.root() / "notebooks").exists()]
     rows = []
-    for page, (notebook, dataset) in experiment_pages([n for n in shown if not datasets.REGISTRY[n].bundled]).items():
+    for page, (notebook, dataset) in experiment_pages(list(datasets.REGISTRY)).items():
         specs = experiments.specs_for(notebook, dataset, column.preset)
         found = [r for spec in specs if (r := column.store.get(spec)) is not None]
         seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
@@ -278,7 +276,7 @@ def status_table(parameters: report.Parameters) -> pd.DataFrame:
 
 def origin_table(parameters: report.Parameters) -> pd.DataFrame:
     """Return the status page's second table: commits, devices and versions behind the results shown."""
-    column = report.columns(parameters)[0 if parameters.is_reference else -1]
+    column = report.own_first(parameters)[0]
     rows = [
         {
             "commit": (p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else ""),
@@ -297,7 +295,7 @@ def origin_table(parameters: report.Parameters) -> pd.DataFrame:
 
 def data_table(parameters: report.Parameters) -> pd.DataFrame:
     """Return the status page's third table: the data behind the results shown."""
-    column = report.columns(parameters)[0 if parameters.is_reference else -1]
+    column = report.own_first(parameters)[0]
     names = ("data_sha256", "data_source")
     seen = {(r.spec.dataset, *(r.provenance[k] for k in names)) for r in column.store}
     rows = [{"data set": d, "SHA-256 of the parsed arrays": s[:24], "read from": f} for d, s, f in sorted(seen)]

@@ -10,7 +10,7 @@ import itertools
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -88,11 +88,10 @@ class Claim:
     ties: int = 0
     share: float = 1.0
     note: str = ""
-    kinds: tuple[str, ...] = field(default=("value", "order", "tie", "trend", "threshold"), repr=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in self.kinds:
-            raise ValueError(f"claim {self.id}: kind must be one of {', '.join(self.kinds)}, got {self.kind!r}")
+        if self.kind not in _KINDS:
+            raise ValueError(f"claim {self.id}: kind must be one of {', '.join(_KINDS)}, got {self.kind!r}")
         if self.kind in ("order", "trend") and self.better == 0:
             raise ValueError(f"claim {self.id}: {self.kind} needs better = 1 or -1")
         least = 1 if self.kind in ("value", "threshold") else 2

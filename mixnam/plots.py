@@ -70,6 +70,14 @@ def shape_plot(result: Result, feature: int, ax: Axes, names: Sequence[str] = ()
     ax.grid(False)
 
 
+def _finished(figure: Figure) -> Figure:
+    """Give a figure one legend, its first panel's, and close it: else a notebook shows it a second time."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(len(labels), 1), frameon=False)
+    plt.close(figure)
+    return figure
+
+
 def shape_plots(result: Result, features: Sequence[int], columns: int = 2, title: str = "") -> Figure:
     """Draw several features of one result, most plots sharing nothing but the legend."""
     names, label = _features(result.spec.dataset)
@@ -81,12 +89,9 @@ def shape_plots(result: Result, features: Sequence[int], columns: int = 2, title
         ax.set_visible(False)
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     if title:
         figure.suptitle(title)
-    plt.close(figure)  # else a notebook shows it a second time
-    return figure
+    return _finished(figure)
 
 
 def sweep_shapes(results: Mapping[float, Result], feature: int) -> Figure:
@@ -112,10 +117,7 @@ def sweep_shapes(results: Mapping[float, Result], feature: int) -> Figure:
         ax.set_visible(False)
     figure.supxlabel(names[feature] if names else f"feature {feature}", fontsize=11)
     figure.supylabel(label, fontsize=11)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    plt.close(figure)
-    return figure
+    return _finished(figure)
 
 
 def sweep_plot(lines: Mapping[str, Mapping[str, Any]], panels: Mapping[str, str]) -> Figure:
@@ -141,7 +143,4 @@ def sweep_plot(lines: Mapping[str, Mapping[str, Any]], panels: Mapping[str, str]
         ax.minorticks_off()
         ax.set_xlabel("variation penalty λ")
         ax.set_ylabel(label)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(len(labels), 1), frameon=False)
-    plt.close(figure)
-    return figure
+    return _finished(figure)

@@ -99,6 +99,11 @@ def columns(parameters: Parameters) -> list[Column]:
     return [paper, Column(f"this rerun: {parameters.preset}", parameters.preset, Store(parameters.results))]
 
 
+def own_first(parameters: Parameters) -> list[Column]:
+    """Return the columns, the one that the page is about first: this rerun, or the reference at the paper's setting."""
+    return columns(parameters) if parameters.is_reference else columns(parameters)[::-1]
+
+
 def stored(column: Column, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> list[Result]:
     """Return every stored seed or fold of a model in a column."""
     seeds = load_preset("paper").number("seeds")
@@ -219,13 +224,9 @@ def sweep_table(parameters: Parameters, conditional: bool = False) -> pd.DataFra
             row: dict[str, Any] = {"": heading, "source": column.label.split(": ")[-1], "n": len(results)}
             for path, label in measures.values():
                 numbers = [r.value(path) for r in results if r.holds(path)]
-                row[label] = (
-                    spread(numbers, count=len(numbers) != len(results))
-                    if np.isfinite(numbers).any()
-                    else "–"
-                    if results
-                    else "not run"
-                )
+                row[label] = spread(numbers, count=len(numbers) != len(results))
+                if results and not np.isfinite(numbers).any():
+                    row[label] = "–"  # there is no such number, as NAM's tightness
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -234,7 +235,7 @@ def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
     """Return the column with most λ at hand and its first result at each, for the pictures."""
     penalties = load_preset("paper").values("lambda_sweep")
     best: tuple[str, dict[float, Result]] = ("", {})
-    for column in columns(parameters) if parameters.is_reference else reversed(columns(parameters)):
+    for column in own_first(parameters):
         found = {p: stored(column, parameters.dataset, "MixNAM", {"variation_penalty": p})[:1] for p in penalties}
         present = {p: runs[0] for p, runs in found.items() if runs}
         if len(present) > len(best[1]):
@@ -244,8 +245,7 @@ def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
 
 def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:
     """Return a model's first stored result with its column: this rerun's, else the reference at the paper's setting."""
-    order = columns(parameters) if parameters.is_reference else reversed(columns(parameters))
-    for column in order:
+    for column in own_first(parameters):
         results = stored(column, parameters.dataset, model)
         if results:
             return column.label, results[0]
@@ -315,14 +315,14 @@ def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
     if not outcome.missing:
         return ""
     command = f"python -m mixnam run {outcome.experiment} --dataset {outcome.dataset} --preset {outcome.preset}"
-    command += f" --results {_told(parameters.results)}"
+    command += f" --results {told(parameters.results)}"
     return (
         f"**{len(outcome.missing)} of {len(outcome.specs)} runs at the {outcome.preset} preset are not there yet**; "
         f"tables show those that are. `{command}` trains the rest."
     )
 
 
-def _told(path: Path) -> str:
+def told(path: Path) -> str:
     """Return a path as a reader may type it in the project's directory."""
     return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
 
