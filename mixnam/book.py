@@ -65,11 +65,12 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
     logger.setLevel(logging.INFO)
     out.parent.mkdir(parents=True, exist_ok=True)
     root = report.root()
-    given = {"dataset": dataset, "preset": preset, "device": device, "train": train}
+    given: dict[str, Any] = {"dataset": dataset, "preset": preset, "device": device}
+    given |= {"results": report.told(results.absolute()), "train": train}
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
     papermill.execute_notebook(
         str(root / "notebooks" / f"{notebook}.ipynb"), str(temporary),
-        given | {"results": report.told(results.absolute())},
+        given,
         kernel_name="python3", cwd=str(root), progress_bar=False, log_output=True,
         extra_arguments=["--log-level=50"],
     )  # fmt: skip
