@@ -39,7 +39,9 @@ class Dataset:
     """A table with its target.
 
     **Shape:** `x` is (rows, n) float64, categorical columns as codes 0, 1, ... into `categories[column]`;
-    `y` is (rows,), in `unit`, or 0/1. `folds`, where the publisher fixed them, gives each row's test fold.
+    `y` is (rows,), in `unit`, or 0/1. `folds`, where they are fixed, gives each row's test fold. `probe`,
+    (P, n), holds further rows at which every model's prediction is stored (simulations: where the truth is
+    known).
 
     Raises DataError for missing values, shapes that disagree, or a single class.
     """
@@ -55,6 +57,7 @@ class Dataset:
     unit: str = ""
     categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     folds: NDArray[np.int64] | None = None
+    probe: Array | None = None
     source: str = ""
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ BINS = 200  # groups of rows with nearly equal x_i (the conditional readings)
 CURVE = 100  # points of a stored curve
 SAMPLE_FIRST, SAMPLE = 1000, 100  # rows whose contributions are stored: seed or fold 0, and the others
 MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
+_ROUTED = 1 << 27  # routing scores of one feature that its tightness may take: fewer background rows beyond
 _CELLS = 1 << 22  # numbers handled at a time
 _jvp: Any = torch.func.jvp
 
@@ -185,6 +186,14 @@ class Explainer:
             )
         return found
 
+    def tightness_background(self) -> Tensor:
+        """Return the rows that tightness takes: all, or for many experts as many as `_ROUTED` allows."""
+        experts = self._responses(self.x[:1])[0].shape[-1]
+        limit = max(BACKGROUND, _ROUTED // (len(self.grid) * experts))
+        if len(self.x) <= limit:
+            return self.x
+        return self.x[randomness.permutation([randomness.key(0, "tightness")], len(self.x), self.x.device)[0, :limit]]
+
     @torch.no_grad()
     def tightness(self) -> list[dict[str, float]]:
         """Compare each feature's contributions with its bounds, over grid × all rows. Equation (12).
@@ -197,8 +206,9 @@ class Explainer:
         experts, shares = self._responses(self.grid)
         width = experts.shape[-1]
         bias = self.network.score_bias(self.tensors)[0]
-        totals = torch.cat([self._responses(x)[1].sum(dim=0) for x in self.x.split(1024)]) + bias
-        own = torch.cat([self._own_shares(x) for x in self.x.split(1024)], dim=1)  # (n, rows, C)
+        parts = self.tightness_background().split(1024)
+        totals = torch.cat([self._responses(x)[1].sum(dim=0) for x in parts]) + bias
+        own = torch.cat([self._own_shares(x) for x in parts], dim=1)  # (n, rows, C)
         found = []
         lower, upper = self._bounds(experts, shares)
         gaps = (upper - lower).double()  # (G, n)
@@ -253,6 +263,71 @@ class Explainer:
         return {"experts": experts, "lower": lower.T, "upper": upper.T, "mean": torch.stack(means)}
 
 
+def explain_prediction(explainer: Explainer) -> dict[str, Any]:
+    """Return the measures of a network whose prediction is no sum over features: additivity and variability.
+
+    The same grid, background and readings as in `summarize`; each case is a row of its own here.
+    """
+    background = explainer.background
+    found = []
+    for i in range(explainer.features):
+        slopes, values = [], []
+        for value in explainer.grid[:, i]:
+            x = background.clone()
+            x[:, i] = value
+            tangent = torch.zeros_like(x)
+            tangent[:, i] = 1.0
+            surface, slope = _jvp(
+                lambda x: explainer.network(explainer.tensors, x[None]).prediction[0], (x,), (tangent,)
+            )
+            slopes.append(slope)
+            values.append(surface)
+        surface = torch.stack(values).double() * explainer.scale
+        deviation = surface - surface.mean(dim=0)
+        variability = float(deviation.var(dim=1, correction=0).mean())
+        found.append({"additivity": variance_share(torch.stack(slopes)), "variability": variability})
+    return _taken(explainer) | _derivative_measures(explainer, found)
+
+
+def importance(contributions: Array) -> dict[str, Any]:
+    """Return each feature's mean absolute contribution, centred; `contributions` is (rows, n)."""
+    return {"per_feature": np.abs(contributions - contributions.mean(axis=0)).mean(axis=0).tolist()}
+
+
+def _taken(explainer: Explainer) -> dict[str, Any]:
+    return {
+        "revision": REVISION,
+        "grid": len(explainer.grid),
+        "background": len(explainer.background),
+        "rows": len(explainer.x),
+    }
+
+
+def _derivative_measures(explainer: Explainer, found: list[dict[str, float]]) -> dict[str, Any]:
+    """Return additivity under both readings, and variability, from `interventions` or the like."""
+    conditional = explainer.conditional_additivity()
+    marginal = _averaged(found, "additivity")
+    return {
+        "additivity": {
+            "marginal": marginal["mean"],
+            "conditional": _mean(conditional),
+            "per_feature": marginal["per_feature"],
+            "per_feature_conditional": conditional,
+            "derivative": "of the network's output by the network's input",
+            "groups": max(1, min(BINS, len(explainer.x) // 20)),
+        },
+        "variability": _averaged(found, "variability"),
+    }
+
+
+def _column(found: list[dict[str, float]], name: str) -> list[float | None]:
+    return [f[name] if np.isfinite(f[name]) else None for f in found]
+
+
+def _averaged(found: list[dict[str, float]], name: str) -> dict[str, Any]:
+    return {"mean": _mean([f[name] for f in found]), "per_feature": _column(found, name)}
+
+
 def _mean(values: list[float]) -> float | None:
     """Return the mean of the finite values, or None where there is none."""
     finite = [v for v in values if np.isfinite(v)]
@@ -268,7 +343,6 @@ def summarize(explainer: Explainer, rows: dict[str, Array]) -> dict[str, Any]:
     scale = explainer.scale
     tested = explainer.interventions()
     tight = explainer.tightness()
-    conditional = explainer.conditional_additivity()
     conditional_tightness = explainer.conditional_tightness(rows)
     widths = (rows["upper"] - rows["lower"]) * scale
     contributions = rows["contributions"] * scale
@@ -276,45 +350,29 @@ def summarize(explainer: Explainer, rows: dict[str, Array]) -> dict[str, Any]:
     o = rows["contributions"]
     violations = int(((o < rows["lower"] - slack) | (o > rows["upper"] + slack)).sum())
 
-    def column(found: list[dict[str, float]], name: str) -> list[float | None]:
-        return [f[name] if np.isfinite(f[name]) else None for f in found]
-
-    def averaged(found: list[dict[str, float]], name: str) -> dict[str, Any]:
-        return {"mean": _mean([f[name] for f in found]), "per_feature": column(found, name)}
-
-    marginal = averaged(tested, "additivity")
-    return {
-        "revision": REVISION,
-        "grid": len(explainer.grid),
-        "background": len(explainer.background),
-        "rows": len(explainer.x),
-        "additivity": {
-            "marginal": marginal["mean"],
-            "conditional": _mean(conditional),
-            "per_feature": marginal["per_feature"],
-            "per_feature_conditional": conditional,
-            "derivative": "of the network's output by the network's input",
-            "groups": max(1, min(BINS, len(explainer.x) // 20)),
-        },
-        "tightness": {
-            "range": _mean([f["range"] for f in tight]),
-            "conditional": _mean(conditional_tightness),
-            "per_feature": column(tight, "range"),
-            "spread_5_95": _mean([f["spread"] for f in tight]),
-            "left_out": sum(f["left_out"] for f in tight),
-            "background": len(explainer.x),
-        },
-        "variability": averaged(tested, "variability"),
-        "interventions_outside_bounds": averaged(tested, "outside"),
-        "bounds": {
-            "width": float(widths.mean()),
-            "width_per_feature": widths.mean(axis=0).tolist(),
-            "median_width_per_feature": np.median(widths, axis=0).tolist(),
-            "violations": violations,
-        },
-        "importance": {"per_feature": np.abs(contributions - contributions.mean(axis=0)).mean(axis=0).tolist()},
-        "routing": {
-            "routed_variance": averaged(tight, "routed"),
-            "never_active": float((rows["active"] == 0).mean()),
-        },
-    }
+    return (
+        _taken(explainer)
+        | _derivative_measures(explainer, tested)
+        | {
+            "tightness": {
+                "range": _mean([f["range"] for f in tight]),
+                "conditional": _mean(conditional_tightness),
+                "per_feature": _column(tight, "range"),
+                "spread_5_95": _mean([f["spread"] for f in tight]),
+                "left_out": sum(f["left_out"] for f in tight),
+                "background": len(explainer.tightness_background()),
+            },
+            "interventions_outside_bounds": _averaged(tested, "outside"),
+            "bounds": {
+                "width": float(widths.mean()),
+                "width_per_feature": widths.mean(axis=0).tolist(),
+                "median_width_per_feature": np.median(widths, axis=0).tolist(),
+                "violations": violations,
+            },
+            "importance": importance(contributions),
+            "routing": {
+                "routed_variance": _averaged(tight, "routed"),
+                "never_active": float((rows["active"] == 0).mean()),
+            },
+        }
+    )

@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r2_score, roc_auc_score
 
 import mixnam
-from mixnam import baselines, datasets, explanations, randomness
+from mixnam import datasets, explanations, randomness
+from mixnam.baselines import Fitted, Rows, fit_library, fit_linear
 from mixnam.datasets import Array, Dataset
 from mixnam.explanations import Explainer, curve_grid
 from mixnam.networks import Network, make_network
 from mixnam.networks.stacked import Tensors
 from mixnam.preprocessing import Preprocessing, Split, split_rows
 from mixnam.results import Arrays, Result, RunSpec
-from mixnam.settings import PER_MEMBER, LinearSettings, NetworkSettings
+from mixnam.settings import PER_MEMBER, LibrarySettings, LinearSettings, NetworkSettings
 from mixnam.training import Fold, Trained, Trainer
 
 Progress = Callable[[str], None]
@@ -168,17 +169,12 @@ def fit(
             dataset = datasets.load(group[0].dataset)
             _reset_peak(where)
             members = [_Member(spec, dataset) for spec in group]
-            networks = [make_network(spec.settings, dataset.x.shape[1]) for spec in group]
-            if isinstance(group[0].settings, LinearSettings):
-                trained = [_linear(member) for member in members]
-            else:
-                trained = _train(members, networks[0], where, progress, checkpoint)
             diverged = []
-            for member, network, outcome in zip(members, networks, trained, strict=True):
+            for member, model, outcome in _trained(members, where, progress, checkpoint):
                 if math.isinf(outcome.best_score):
                     diverged.append(member.spec)
                 else:
-                    yield _result(member, network, outcome, where, preset, len(group))
+                    yield _result(member, model, outcome, where, preset, len(group))
             if diverged:
                 rate = diverged[0].settings.learning_rate  # type: ignore[attr-defined]
                 names = "; ".join(map(str, diverged))
@@ -205,11 +201,34 @@ def measure_again(result: Result, device: str = "auto") -> Result:
     return dataclasses.replace(result, measures=measures, fresh=(arrays, result.weights))
 
 
-def _linear(member: _Member) -> Trained:
-    started = time.perf_counter()
-    train = member.split.train
-    tensors = baselines.fit_linear(member.x[train].astype(float), member.y[train], member.dataset.task)
-    return Trained(tensors, 0.0, 1, 1, False, [], time.perf_counter() - started, 1)
+def _trained(
+    members: list[_Member],
+    device: torch.device,
+    progress: Progress | None,
+    checkpoint: Callable[[RunSpec], Path] | None,
+) -> Iterator[tuple[_Member, Network | Fitted, Trained]]:
+    """Train one stack, or fit its members one after another through their library."""
+    settings = members[0].spec.settings
+    if not isinstance(settings, LibrarySettings):
+        network = make_network(settings, members[0].x.shape[1])
+        yield from (
+            (m, network, t)
+            for m, t in zip(members, _train(members, network, device, progress, checkpoint), strict=True)
+        )
+        return
+    for member in members:
+        started = time.perf_counter()
+        train, validation = member.split.train, member.split.validation
+        x, y = member.x.astype(float), member.y
+        if isinstance(settings, LinearSettings):
+            model: Network | Fitted = make_network(settings, x.shape[1])
+            tensors = fit_linear(x[train], y[train], member.dataset.task)
+            rounds = 1
+        else:
+            rows = Rows(x[train], y[train], x[validation], y[validation])
+            model = fit_library(settings, rows, member.dataset.task, member.spec.seed)
+            tensors, rounds = {}, model.rounds
+        yield member, model, Trained(tensors, 0.0, rounds, rounds, False, [], time.perf_counter() - started, rounds)
 
 
 def _train(
@@ -239,13 +258,12 @@ def _train(
 
 
 def _result(
-    member: _Member, network: Network, outcome: Trained, device: torch.device, preset: str, stack: int
+    member: _Member, model: Network | Fitted, outcome: Trained, device: torch.device, preset: str, stack: int
 ) -> Result:
     dataset, spec = member.dataset, member.spec
     started = time.perf_counter()
-    prediction, measures, arrays = _explain(
-        member, network, {k: t.to(device) for k, t in outcome.tensors.items()}, device
-    )
+    tensors = {k: t.to(device) for k, t in outcome.tensors.items()}
+    prediction, measures, arrays = _explain(member, model, tensors, device)
     parts = {"train": member.split.train, "validation": member.split.validation, "test": member.split.test}
     if not np.isfinite(prediction).all():
         raise FloatingPointError(f"{spec}: predictions are not finite; lower learning_rate or raise the penalties")
@@ -260,7 +278,7 @@ def _result(
         "explain_seconds": time.perf_counter() - started,
         "seconds_per_step": outcome.seconds / max(outcome.steps, 1),
         "peak_memory_mb": _peak_mb(device),
-        "parameters": network.parameter_count(),
+        "parameters": model.parameters if isinstance(model, Fitted) else model.parameter_count(),
         "stack": stack,
     }
     source = {"data_sha256": dataset.checksum, "data_source": dataset.source}
@@ -277,42 +295,68 @@ def _result(
 
 
 def _explain(
-    member: _Member, network: Network, tensors: Tensors, device: torch.device
+    member: _Member, model: Network | Fitted, tensors: Tensors, device: torch.device
 ) -> tuple[Array, dict[str, Any], Arrays]:
     """Return predictions for all rows in the target's units, the measures, and the arrays to store."""
     dataset, prep = member.dataset, member.preprocessing
     scale, offset = prep.target_scale, prep.target_mean
-    explainer = Explainer(network, tensors, torch.tensor(member.x, device=device), scale)
-    rows = {k: v.cpu().double().numpy() for k, v in explainer.rows().items()}
-    contributions = rows["contributions"] * scale
-    measures = explanations.summarize(explainer, rows)
     columns = range(dataset.x.shape[1])
     grid = np.stack([curve_grid(dataset.x[:, i], len(dataset.categories.get(i, ()))) for i in columns])
-    inputs = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
-    curves = {k: v.cpu().numpy() * scale for k, v in explainer.curves(torch.tensor(inputs, device=device)).items()}
+    at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
+    probe = None if dataset.probe is None else prep.inputs(dataset.probe)
+    arrays: Arrays = {}
+    if isinstance(model, Fitted):
+        prediction = model.predict(member.x.astype(float))
+        measures: dict[str, Any] = {"revision": explanations.REVISION, "rows": len(member.x)}
+        contributions = None if model.contributions is None else model.contributions(member.x.astype(float)) * scale
+        if contributions is not None and model.contributions is not None:
+            arrays["grid_mean"] = model.contributions(at_grid.astype(float)).T * scale
+            measures["importance"] = explanations.importance(contributions)
+        if probe is not None:
+            arrays["probe_prediction"] = model.predict(probe.astype(float)) * scale + offset
+    else:
+        explainer = Explainer(model, tensors, torch.tensor(member.x, device=device), scale)
+        rows = {k: v.cpu().double().numpy() for k, v in explainer.rows().items()}
+        prediction, contributions = rows["prediction"], None
+        if model.featurewise:
+            contributions = rows["contributions"] * scale
+            measures = explanations.summarize(explainer, rows)
+            curves = explainer.curves(torch.tensor(at_grid, device=device))
+            arrays = {f"grid_{k}": v.cpu().numpy() * scale for k, v in curves.items()}
+            arrays |= {"relevance": rows["relevance"], "active": rows["active"]}
+            # every seed's expert curves only where they are few: they are the largest arrays
+            if not 1 < curves["experts"].shape[-1] <= explanations.MAX_EXPERTS or not (
+                member.spec.first or len(columns) <= 2
+            ):
+                del arrays["grid_experts"]
+        else:
+            measures = explanations.explain_prediction(explainer)
+        if probe is not None:
+            out = Explainer(model, tensors, torch.tensor(probe, device=device), scale).rows()
+            arrays["probe_prediction"] = out["prediction"].cpu().numpy() * scale + offset
+            if model.featurewise and len(columns) <= 2:
+                arrays["probe_contributions"] = out["contributions"].cpu().numpy() * scale
+    if contributions is not None:
+        blank = np.isnan(grid)
+        for name in [n for n in arrays if n.startswith("grid_")]:
+            arrays[name] = np.where(blank if arrays[name].ndim == 2 else blank[..., None], np.nan, arrays[name])
+        arrays |= _shown(member, contributions) | {"grid": grid}
+    small = {k: a.astype(np.int32 if a.dtype.kind == "i" else np.float32) for k, a in arrays.items()}
+    return prediction * scale + offset, measures, small
+
+
+def _shown(member: _Member, contributions: Array) -> Arrays:
+    """Return what a shape plot needs beside the curves: a sample of rows, mean contributions, densities."""
+    x = member.dataset.x
     count = explanations.SAMPLE_FIRST if member.spec.first else explanations.SAMPLE
-    sample = randomness.permutation([randomness.key(0, "sample")], len(dataset.y))[0, :count].numpy()
-    edges = np.quantile(dataset.x, [0.005, 0.995], axis=0)
-    density = [np.histogram(dataset.x[:, i], bins=50, range=tuple(edges[:, i]))[0] for i in columns]
-    arrays: Arrays = {
-        "grid": grid,
-        "grid_lower": curves["lower"],
-        "grid_upper": curves["upper"],
-        "grid_mean": curves["mean"],
+    sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()
+    edges = np.quantile(x, [0.005, 0.995], axis=0)
+    density = [np.histogram(x[:, i], bins=50, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])]
+    return {
         "contribution_mean": contributions.mean(axis=0),
         "density": np.stack(density),
         "density_range": edges.T,
         "sample_rows": sample,
-        "sample_x": dataset.x[sample],
+        "sample_x": x[sample],
         "sample_contributions": contributions[sample],
-        "relevance": rows["relevance"],
-        "active": rows["active"],
     }
-    if 1 < curves["experts"].shape[-1] <= explanations.MAX_EXPERTS:
-        arrays["grid_experts"] = curves["experts"]
-    blank = np.isnan(grid)
-    for name in ("grid_lower", "grid_upper", "grid_mean", "grid_experts"):
-        if name in arrays:
-            arrays[name] = np.where(blank if arrays[name].ndim == 2 else blank[..., None], np.nan, arrays[name])
-    small = {k: a.astype(np.int32 if a.dtype.kind == "i" else np.float32) for k, a in arrays.items()}
-    return rows["prediction"] * scale + offset, measures, small

@@ -58,6 +58,11 @@ def normal(keys: Sequence[int], count: int, device: torch.device | str = "cpu") 
     return torch.special.ndtri(uniform(keys, count, device))
 
 
+def gumbel(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return draws from the standard Gumbel distribution: float64, (M, count)."""
+    return uniform(keys, count, device).log_().neg_().log_().neg_()
+
+
 def permutation(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return a random order of range(count) for each key: int64, (M, count)."""
     return bits(keys, count, device).argsort(dim=1, stable=True)

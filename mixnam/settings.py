@@ -19,7 +19,11 @@ REVISIONS: dict[str, int] = {
     "training": 1,
     "mixture": 1,
     "additive": 1,
+    "mlp": 1,
     "linear": 1,
+    "spline": 1,
+    "xgboost": 1,
+    "ebm": 1,
 }
 
 #: Settings that leave tensor shapes and control flow alone: members of one stack may differ in them.
@@ -98,16 +102,21 @@ class NetworkSettings(Settings):
     learning_rate: float = number(5.97e-4, 0.0)
     weight_decay: float = number(5.29e-5, 0.0)
     dropout: float = number(0.1, 0.0, 1.0, below_high=True)
-    output_penalty: float = number(1.97e-5, 0.0)
     #: which validation score picks the epoch in classification (regression: the error)
     selection: Literal["auc_plus_f1", "auc"] = "auc_plus_f1"
 
 
 @dataclass(frozen=True)
-class MixNAMSettings(NetworkSettings):
-    """MixNAM (Section 3); the defaults are Table 5's column for Housing."""
+class AdditiveSettings(NetworkSettings):
+    """Networks that predict with a sum over features, whose outputs can be penalised (γ of Equation (8))."""
 
-    model: ClassVar[str] = "MixNAM"
+    output_penalty: float = number(1.97e-5, 0.0)
+
+
+@dataclass(frozen=True)
+class MixtureSettings(AdditiveSettings):
+    """A mixture of experts for each feature; the defaults are Table 5's column for Housing."""
+
     parts: ClassVar[tuple[str, ...]] = ("preprocessing", "training", "mixture")
 
     layers: int = number(4, 1)
@@ -130,7 +139,40 @@ class MixNAMSettings(NetworkSettings):
 
 
 @dataclass(frozen=True)
-class NAMSettings(NetworkSettings):
+class MixNAMSettings(MixtureSettings):
+    """MixNAM (Section 3)."""
+
+    model: ClassVar[str] = "MixNAM"
+
+    #: scores for each feature's experts, or one set of scores for all features (Equation (16))
+    router: Literal["dense", "shared"] = "dense"
+
+
+@dataclass(frozen=True)
+class MixNAMDSettings(MixtureSettings):
+    """MixNAM-D: each feature routes itself, with Gumbel-softmax in training (Appendix G)."""
+
+    model: ClassVar[str] = "MixNAM-D"
+
+    experts: int = number(64, 1)
+    active_experts: int = number(64, 1)
+    temperature: float = number(0.1, 1e-3)
+    #: whether predictions are sampled too (the authors' code), or take the relevance itself
+    sample_at_prediction: bool = False
+
+
+@dataclass(frozen=True)
+class MixNAMESettings(MixNAMSettings):
+    """MixNAM-E: the active experts weigh the same (Appendix H); C and K as in Table 7."""
+
+    model: ClassVar[str] = "MixNAM-E"
+
+    experts: int = number(32, 1)
+    active_experts: int = number(16, 1)
+
+
+@dataclass(frozen=True)
+class NAMSettings(AdditiveSettings):
     """Neural additive model as benchmarked by NBM: hidden layers 64-64-32, batch norm, ReLU per feature."""
 
     model: ClassVar[str] = "NAM"
@@ -140,14 +182,83 @@ class NAMSettings(NetworkSettings):
 
 
 @dataclass(frozen=True)
-class LinearSettings(Settings):
+class MLPSettings(NetworkSettings):
+    """Multi-layer perceptron on all features: linear, batch norm, ReLU, dropout."""
+
+    model: ClassVar[str] = "MLP"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "training", "mlp")
+
+    hidden: tuple[int, ...] = number((128, 128, 128), 1)
+
+
+@dataclass(frozen=True)
+class LibrarySettings(Settings):
+    """Models that another library fits."""
+
+
+@dataclass(frozen=True)
+class LinearSettings(LibrarySettings):
     """Ordinary least squares, or logistic regression with scikit-learn's default penalty (C = 1)."""
 
     model: ClassVar[str] = "Linear"
     parts: ClassVar[tuple[str, ...]] = ("preprocessing", "linear")
 
 
-MODELS: dict[str, type[Settings]] = {s.model: s for s in (MixNAMSettings, NAMSettings, LinearSettings)}
+@dataclass(frozen=True)
+class SplineSettings(LibrarySettings):
+    """Sum of cubic splines with knots at quantiles, ridge penalty chosen by cross-validation (scikit-learn)."""
+
+    model: ClassVar[str] = "Spline"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "spline")
+
+    knots: int = number(25, 2)
+
+
+@dataclass(frozen=True)
+class XGBoostSettings(LibrarySettings):
+    """Gradient-boosted trees (xgboost); the defaults are the library's own, without early stopping."""
+
+    model: ClassVar[str] = "XGBoost"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "xgboost")
+
+    trees: int = number(100, 1)
+    max_depth: int = number(6, 1, 16)
+    learning_rate: float = number(0.3, 1e-6, 1.0)
+    min_child_weight: float = number(1.0, 0.0)
+    subsample: float = number(1.0, 0.01, 1.0)
+    colsample_bytree: float = number(1.0, 0.01, 1.0)
+    reg_lambda: float = number(1.0, 0.0)
+    #: stop after so many trees without a better validation score; 0 grows all trees
+    early_stopping_rounds: int = number(0, 0)
+
+
+@dataclass(frozen=True)
+class EBMSettings(LibrarySettings):
+    """Explainable boosting machine (interpret) without interactions."""
+
+    model: ClassVar[str] = "EBM"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "ebm")
+
+    #: whose defaults: the installed release's, or those of 0.2.7, of the time of the paper's baselines
+    release: Literal["today", "0.2.7"] = "today"
+    #: models averaged; 0 is the release's own number (14 today, 8 in 0.2.7)
+    outer_bags: int = number(0, 0)
+
+
+@dataclass(frozen=True)
+class EB2MSettings(EBMSettings):
+    """Explainable boosting machine with pairwise interactions."""
+
+    model: ClassVar[str] = "EB2M"
+
+    interactions: int = number(10, 1)
+
+
+_ALL = (
+    LinearSettings, SplineSettings, EBMSettings, NAMSettings, MixNAMSettings, MixNAMDSettings, MixNAMESettings,
+    MLPSettings, XGBoostSettings, EB2MSettings,
+)  # fmt: skip
+MODELS: dict[str, type[Settings]] = {s.model: s for s in _ALL}
 
 
 def settings_class(model: str) -> type[Settings]:

@@ -84,14 +84,15 @@ class AdamW:
 def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors) -> Tensor:
     """Return each member's training loss, (M,). Equation (8), with the unbiased variance over experts.
 
-    `penalties` holds `output_penalty` γ and, for mixtures, `variation_penalty` λ, each (M,). The unbiased
-    variance is what the authors' code takes: λ·C/(C-1) in the paper's terms.
+    `penalties` holds `output_penalty` γ, where the network has one, and `variation_penalty` λ of mixtures,
+    each (M,). The unbiased variance is what the authors' code takes: λ·C/(C-1) in the paper's terms.
     """
     if task == "regression":
         total = (outputs.prediction - y).square().mean(dim=1)
     else:
         total = F.binary_cross_entropy_with_logits(outputs.prediction, y, reduction="none").mean(dim=1)
-    total = total + penalties["output_penalty"] * outputs.contributions.square().mean(dim=(1, 2))
+    if "output_penalty" in penalties:
+        total = total + penalties["output_penalty"] * outputs.contributions.square().mean(dim=(1, 2))
     if "variation_penalty" in penalties and outputs.experts.shape[-1] > 1:
         total = total + penalties["variation_penalty"] * outputs.experts.var(dim=-1).mean(dim=(1, 2))
     return total

@@ -2,10 +2,18 @@
 
 from mixnam.networks.additive import NAM, Linear
 from mixnam.networks.base import Network, Outputs
-from mixnam.networks.mixture import MixNAM
+from mixnam.networks.mixture import MixNAM, MixNAMD, MixNAME
+from mixnam.networks.mlp import MLP
 from mixnam.settings import Settings
 
-NETWORKS: dict[str, type[Network]] = {"MixNAM": MixNAM, "NAM": NAM, "Linear": Linear}
+NETWORKS: dict[str, type[Network]] = {
+    "MixNAM": MixNAM,
+    "MixNAM-D": MixNAMD,
+    "MixNAM-E": MixNAME,
+    "NAM": NAM,
+    "MLP": MLP,
+    "Linear": Linear,
+}
 
 
 def make_network(settings: Settings, features: int) -> Network:
@@ -13,4 +21,4 @@ def make_network(settings: Settings, features: int) -> Network:
     return NETWORKS[settings.model](settings, features)
 
 
-__all__ = ["NAM", "NETWORKS", "Linear", "MixNAM", "Network", "Outputs", "make_network"]
+__all__ = ["MLP", "NAM", "NETWORKS", "Linear", "MixNAM", "MixNAMD", "MixNAME", "Network", "Outputs", "make_network"]

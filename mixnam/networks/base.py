@@ -19,7 +19,8 @@ class Outputs:
     **Shape:** `prediction` (M, B), on the network's scale (standardised target, or logit);
     `contributions` (M, B, n), the features' outputs o_i; `experts` (M, B, n, C), the expert
     predictions o_ik; `relevance` (M, B, n, C); `lower` and `upper` (M, B, n), the bounds of Equation (9):
-    the means of the `averaged` smallest and largest expert predictions (1 but for MixNAM-E).
+    the means of the `averaged` smallest and largest expert predictions (1 but for MixNAM-E). A network that
+    is no sum over features has no contributions and no experts: empty tensors.
     """
 
     prediction: Tensor
@@ -43,8 +44,11 @@ class Network:
     """A prediction that is a sum over features, each a mixture of expert predictions.
 
     Attributes: `parameters` and `buffers`, the shapes and initial values of one member's tensors;
-    `features` (n); `settings`.
+    `features` (n); `settings`; `featurewise`, whether the prediction is a sum over features (else there
+    are no responses, and only the prediction can be explained).
     """
+
+    featurewise = True
 
     parameters: dict[str, Parameter]
     buffers: dict[str, Parameter]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
 from torch import Tensor
 
+from mixnam import randomness
 from mixnam.networks.base import Network, Outputs
 from mixnam.networks.stacked import Draws, Parameter, Tensors, batch_norm, constant, layer_norm, linear, uniform
-from mixnam.settings import MixNAMSettings
+from mixnam.settings import MixNAMDSettings, MixtureSettings
 
 
 def top_k_mask(scores: Tensor, active: int) -> Tensor:
@@ -32,9 +34,9 @@ class MixNAM(Network):
     (torch.Size([2, 5]), torch.Size([2, 5, 3, 4]))
     """
 
-    settings: MixNAMSettings
+    settings: MixtureSettings
 
-    def __init__(self, settings: MixNAMSettings, features: int) -> None:
+    def __init__(self, settings: MixtureSettings, features: int) -> None:
         super().__init__(settings, features)
         n, d, experts = features, settings.width, settings.experts
         authors = settings.initialization == "authors"
@@ -46,11 +48,24 @@ class MixNAM(Network):
         self._norms()
         bound = math.sqrt(6 / (experts * d)) if authors else 1 / math.sqrt(d)
         self._linear("experts", (n, d, experts), bound, 1 / math.sqrt((n if authors else 1) * d))
-        router, spread = (n * d, n * experts), 1 / math.sqrt(n * d)
-        xavier = Parameter(router, "normal", math.sqrt(2 / sum(router)))
-        self.parameters["router.weight"] = xavier if authors else uniform(*router, bound=spread)
-        self.parameters["router.bias"] = uniform(n * experts, bound=spread)
+        self._router()
         self.parameters["bias"] = constant(value=0.0)
+
+    def _router(self) -> None:
+        n, d, experts = self.features, self.settings.width, self.settings.experts
+        targets = experts if self._shared() else n * experts
+        shape, spread = (n * d, targets), 1 / math.sqrt(n * d)
+        xavier = Parameter(shape, "normal", math.sqrt(2 / sum(shape)))
+        authors = self.settings.initialization == "authors"
+        self.parameters["router.weight"] = xavier if authors else uniform(*shape, bound=spread)
+        self.parameters["router.bias"] = uniform(targets, bound=spread)
+
+    def _shared(self) -> bool:
+        return getattr(self.settings, "router", "dense") == "shared"
+
+    def _for_all(self, scores: Tensor) -> Tensor:
+        """Repeat one set of scores for every feature where the router is shared: (..., C) → (..., n·C)."""
+        return scores.repeat(*[1] * (scores.dim() - 1), self.features) if self._shared() else scores
 
     def _linear(self, name: str, shape: tuple[int, int, int], weight: float, bias: float) -> None:
         self.parameters[f"{name}.weight"] = uniform(*shape, bound=weight)
@@ -108,31 +123,115 @@ class MixNAM(Network):
         """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
         z = self.encode(tensors, x, draws)
         experts = linear(z, tensors["experts.weight"], tensors["experts.bias"]).transpose(1, 2)  # (M, B, n, C)
+        return self._combine(tensors, experts, self._scores(tensors, z), draws)
+
+    def _scores(self, tensors: Tensors, z: Tensor) -> Tensor:
+        """Return the routing scores φ of codes (M, n, B, d): (M, B, n·C). Equation (4)."""
         codes = z.transpose(1, 2).flatten(2)  # (M, B, n·d)
-        scores = torch.baddbmm(self.score_bias(tensors)[:, None], codes, tensors["router.weight"])  # Equation (4)
-        return self.combine(tensors, experts, scores, draws)
+        bias = tensors["router.bias"][:, None]
+        return self._for_all(torch.baddbmm(bias, codes, tensors["router.weight"]))
 
     def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return each feature's expert predictions and its share in all routing scores."""
         z = self.encode(tensors, x, None)
         experts = linear(z, tensors["experts.weight"], tensors["experts.bias"])
         router = tensors["router.weight"].unflatten(1, (self.features, self.settings.width))
-        return experts, z @ router  # A_ij of Equation (4): (M, n, d, n·C)
+        return experts, self._for_all(z @ router)  # A_ij of Equation (4): (M, n, d, n·C)
 
     def score_bias(self, tensors: Tensors) -> Tensor:
         """Return μ of Equation (4): (M, n·C)."""
-        return tensors["router.bias"]
+        return self._for_all(tensors["router.bias"])
 
-    def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor, draws: Draws | None = None) -> Outputs:
-        """Combine expert predictions (M, B, n, C) and routing scores (M, B, n·C) into outputs."""
-        relevance = self.relevance(scores.unflatten(2, experts.shape[2:]))
-        if draws is not None:
-            relevance = self._drop_experts(relevance, draws)
+    def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
+        """Combine expert predictions (M, B, n, C) and routing scores (M, B, n·C), in evaluation mode."""
+        return self._mixed(tensors, experts, self.relevance(scores.unflatten(2, experts.shape[2:])))
+
+    def _combine(self, tensors: Tensors, experts: Tensor, scores: Tensor, draws: Draws | None) -> Outputs:
+        scores = scores.unflatten(2, experts.shape[2:])
+        if draws is None:
+            return self._mixed(tensors, experts, self._predicting(scores))
+        return self._mixed(tensors, experts, self._drop_experts(self._training(scores, draws), draws))
+
+    def _training(self, scores: Tensor, draws: Draws) -> Tensor:
+        """Return the relevance in training, before experts are dropped."""
+        return self.relevance(scores)
+
+    def _predicting(self, scores: Tensor) -> Tensor:
+        """Return the relevance that predictions take."""
+        return self.relevance(scores)
+
+    def _mixed(self, tensors: Tensors, experts: Tensor, relevance: Tensor) -> Outputs:
         contributions = (relevance * experts).sum(dim=-1)  # Equation (3)
         prediction = tensors["bias"][:, None] + contributions.sum(dim=-1)  # Equation (7)
         return Outputs(prediction, contributions, experts, relevance)
 
 
-def extra_parameters(features: int, experts: int, width: int) -> int:
-    """Return the number of values in MixNAM's experts and router, nC[(n+1)d+2] (Appendix J, Table 9)."""
-    return features * experts * ((features + 1) * width + 2)
+class MixNAMD(MixNAM):
+    """MixNAM-D: a feature's experts are routed by that feature alone; strictly additive. Appendix G."""
+
+    settings: MixNAMDSettings
+
+    def _router(self) -> None:
+        n, d, experts = self.features, self.settings.width, self.settings.experts
+        authors = self.settings.initialization == "authors"
+        bound = math.sqrt(6 / (experts * d)) if authors else 1 / math.sqrt(d)
+        self._linear("router", (n, d, experts), bound, 1 / math.sqrt((n if authors else 1) * d))
+
+    def _scores(self, tensors: Tensors, z: Tensor) -> Tensor:
+        return linear(z, tensors["router.weight"], tensors["router.bias"]).transpose(1, 2).flatten(2)
+
+    def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each feature's expert predictions and its share in the scores: none in other features'."""
+        z = self.encode(tensors, x, None)
+        own = linear(z, tensors["router.weight"], torch.zeros_like(tensors["router.bias"]))  # (M, n, B, C)
+        block = torch.eye(self.features, dtype=own.dtype, device=own.device)[None, :, None, :, None]
+        experts = linear(z, tensors["experts.weight"], tensors["experts.bias"])
+        return experts, (own[:, :, :, None] * block).flatten(3)
+
+    def score_bias(self, tensors: Tensors) -> Tensor:
+        """Return μ: (M, n·C)."""
+        return tensors["router.bias"].flatten(1)
+
+    def _resample(self, scores: Tensor, keys: list[int]) -> Tensor:
+        """Return Gumbel-softmax weights drawn around the relevance. Equation (22)."""
+        noise = randomness.gumbel(keys, scores[0].numel(), scores.device).to(scores.dtype).view_as(scores)
+        # a masked expert's logarithm is -inf and stays so
+        return ((self.relevance(scores).log() + noise) / self.settings.temperature).softmax(dim=-1)
+
+    def _training(self, scores: Tensor, draws: Draws) -> Tensor:
+        return self._resample(scores, [randomness.key(seed, "gumbel", draws.step) for seed in draws.seeds])
+
+    def _predicting(self, scores: Tensor) -> Tensor:
+        if not self.settings.sample_at_prediction:
+            return self.relevance(scores)
+        return self._resample(scores, [randomness.key(0, "gumbel/prediction")] * len(scores))
+
+
+class MixNAME(MixNAM):
+    """MixNAM-E: the K active experts weigh 1/K each. Appendix H.
+
+    The bounds are the means of the K smallest and of the K largest expert predictions.
+    """
+
+    def relevance(self, scores: Tensor) -> Tensor:
+        """Return 1/K for the K largest scores and 0 elsewhere: (..., C) → (..., C). Equation (23)."""
+        active = self.settings.active_experts
+        return top_k_mask(scores, active).to(scores.dtype) / active
+
+    def _training(self, scores: Tensor, draws: Draws) -> Tensor:
+        # equal weights whose gradient is the softmax's: φ less a constant copy of φ
+        level = scores - scores.detach()
+        return level.masked_fill(~top_k_mask(scores, self.settings.active_experts), -math.inf).softmax(dim=-1)
+
+    def _mixed(self, tensors: Tensors, experts: Tensor, relevance: Tensor) -> Outputs:
+        outputs = super()._mixed(tensors, experts, relevance)
+        return dataclasses.replace(outputs, averaged=self.settings.active_experts)
+
+
+def extra_parameters(features: int, experts: int, width: int, diagonal: bool = False) -> int:
+    """Return the number of values in the experts and the router (Appendix J, Table 9).
+
+    nC[(n+1)d+2] for MixNAM and, with `diagonal`, nC(2d+2) for MixNAM-D.
+    """
+    sources = 1 if diagonal else features
+    return features * experts * ((sources + 1) * width + 2)
