@@ -1,7 +1,7 @@
 """The paper's statements, each tested against results by rules fixed before the paper-preset runs.
 
-There are five kinds (`claims.toml` says which applies): value, order, tie, trend, threshold. Each claim
-gets a verdict on the paper's own printed numbers and one on ours.
+There are seven kinds (`claims.toml` says which applies): value, order, tie, trend, threshold, mean, static.
+Each claim gets a verdict on the paper's own printed numbers and one on ours.
 """
 
 from __future__ import annotations
@@ -16,44 +16,28 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
-from sklearn.metrics import roc_auc_score
 
-from mixnam import datasets, published
+from mixnam import checks, datasets, derived, published
 from mixnam.experiments import specs_of
-from mixnam.preprocessing import split_rows
+from mixnam.intervals import Interval, Sample, mean_interval, nadeau_bengio, row_bootstrap, welch
 from mixnam.presets import load_preset
 from mixnam.results import Result, Store
+from mixnam.settings import Settings, make_settings
 
-Values = NDArray[np.float64]
 REPRODUCED, BETTER, NOT_REPRODUCED = "reproduced", "better", "not reproduced"
 UNDECIDED, TOO_FEW, NO_DATA = "undecided", "not enough runs", "data not available"
+NOT_PRINTED = "not printed"
 DECIDED = (REPRODUCED, BETTER, NOT_REPRODUCED)
-VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA)
+VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED)
 
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
 PRINTED_RUNS = {"holdout": 10, "folds": 5}  # what the paper's ± stands on
 LEAST_SD = 0.0005  # a printed standard deviation of 0.000
-_RESAMPLES = {"rmse": 2000, "mse": 2000, "auc": 400}
-
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A mean with its standard deviation over `n` seeds or folds, and the results it comes from."""
-
-    mean: float
-    sd: float
-    n: int
-    values: Values | None = None
-    results: tuple[Result, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """An answer: one of the six words, the difference or value it rests on, and what it was read off."""
+    """An answer: one of `VERDICTS`, the difference or value it rests on, and what it was read off."""
 
     verdict: str
     text: str = ""
@@ -65,22 +49,24 @@ class Verdict:
 class Claim:
     """One statement of the paper, as read from `claims.toml`.
 
-    Attributes: `subjects`, the models compared, each a model name and setting overrides, the one that the
-    claim is about first; `measure`, a path into a result; `table` and `quantity`, where the printed
-    numbers stand; `margin` and `limit`, in the measure's units; `better`, -1 or 1 where lower or higher is
-    better, 0 where neither is; `ties`, how many leading steps of a trend may tie; `share`, the share of
-    runs that must pass a threshold.
+    Attributes: `subjects`, the models compared, each a model name, setting overrides and, where it is not
+    the claim's, a data set, the one that the claim is about first; `measure`, a path into a result,
+    `derived.NAME` or `joint.NAME` (`mixnam.derived`), or for the static kind `static.NAME`
+    (`mixnam.checks`); `table` and `quantity`, where the printed numbers stand; `margin` and `limit`, in
+    the measure's units; `better`, -1 or 1 where lower or higher is better, 0 where neither is; `ties`, how
+    many leading steps of a trend may tie; `share`, the share of runs that must pass a threshold;
+    `unavailable`, what is lacking here to test the claim at all.
     """
 
     id: str
     place: str
     statement: str
     page: str
-    dataset: str
     kind: str
     measure: str
-    table: str
-    subjects: tuple[Mapping[str, Any], ...]
+    dataset: str = "housing"
+    table: str = ""
+    subjects: tuple[Mapping[str, Any], ...] = ()
     quantity: str = ""
     margin: float = 0.0
     limit: float = 0.0
@@ -88,15 +74,24 @@ class Claim:
     ties: int = 0
     share: float = 1.0
     note: str = ""
+    unavailable: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
-            raise ValueError(f"claim {self.id}: kind must be one of {', '.join(_KINDS)}, got {self.kind!r}")
-        if self.kind in ("order", "trend") and self.better == 0:
+        if self.kind not in (*_KINDS, "static"):
+            raise ValueError(f"claim {self.id}: kind must be one of {', '.join(_KINDS)}, static, got {self.kind!r}")
+        if self.kind in ("order", "trend", "mean") and self.better == 0:
             raise ValueError(f"claim {self.id}: {self.kind} needs better = 1 or -1")
-        least = 1 if self.kind in ("value", "threshold") else 2
-        if len(self.subjects) < least:
+        least = {"static": 0, "value": 1, "threshold": 1, "mean": 1}.get(self.kind, 2)
+        if len(self.subjects) < least and not self.unavailable:
             raise ValueError(f"claim {self.id}: {self.kind} needs at least {least} subjects, got {len(self.subjects)}")
+        derived.check(self.measure)
+        if self.kind == "static" and self.measure.removeprefix("static.") not in checks.CHECKS:
+            raise ValueError(f"claim {self.id}: no check {self.measure!r}; known are {', '.join(checks.CHECKS)}")
+
+    @property
+    def joint(self) -> bool:
+        """Whether the measure takes the results of all subjects together."""
+        return self.measure.startswith("joint.")
 
 
 @cache
@@ -106,59 +101,10 @@ def claims() -> tuple[Claim, ...]:
     found = []
     for entry in content["claim"]:
         try:
-            found.append(Claim(**(entry | {"subjects": tuple(entry["subjects"])})))
+            found.append(Claim(**(entry | {"subjects": tuple(entry.get("subjects", ()))})))
         except (TypeError, KeyError) as error:
             raise ValueError(f"claim {entry.get('id', '?')}: {error}") from error
     return tuple(found)
-
-
-def welch(a: Sample, b: Sample) -> Interval:
-    """Return the 95 % interval of mean(a) − mean(b) (Welch); infinite where a spread is unknown."""
-    if min(a.n, b.n) < 2:
-        return -math.inf, math.inf
-    parts = [s.sd**2 / s.n for s in (a, b)]
-    total = sum(parts)
-    difference = a.mean - b.mean
-    if total == 0:
-        return difference, difference
-    freedom = total**2 / sum(p**2 / (s.n - 1) for p, s in zip(parts, (a, b), strict=True))
-    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(total)
-    return difference - reach, difference + reach
-
-
-def nadeau_bengio(differences: Values, test_share: float) -> Interval:
-    """Return the 95 % interval of a mean difference over folds, by the corrected resampled t.
-
-    `test_share` is test rows over training rows (Nadeau and Bengio 2003).
-    """
-    n = len(differences)
-    spread = float(differences.var(ddof=1)) * (1 / n + test_share)
-    reach = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(spread)
-    return float(differences.mean()) - reach, float(differences.mean()) + reach
-
-
-def _row_scores(results: Sequence[Result], metric: str, weights: Values) -> Values:
-    """Return the mean score over results for each row weighting (resamples, rows)."""
-    spec = results[0].spec
-    dataset = datasets.load(spec.dataset, download=False)
-    total = np.zeros(len(weights))
-    for result in results:
-        y = dataset.y[split_rows(dataset, spec.split, result.spec.seed).test]
-        prediction = result.arrays["test_prediction"].astype(np.float64)
-        if metric == "auc":
-            total += [roc_auc_score(y, prediction, sample_weight=w) for w in weights]
-        else:
-            mse = weights @ (prediction - y) ** 2 / weights.sum(axis=1)
-            total += np.sqrt(mse) if metric == "rmse" else mse
-    return total / len(results)
-
-
-def row_bootstrap(a: Sequence[Result], b: Sequence[Result], metric: str) -> Interval:
-    """Return the 95 % interval of score(a) − score(b) over resampled test rows of one split."""
-    rows = len(a[0].arrays["test_prediction"])
-    weights = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), _RESAMPLES[metric]).astype(float)
-    low, high = np.quantile(_row_scores(a, metric, weights) - _row_scores(b, metric, weights), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _difference(a: Sample, b: Sample, claim: Claim) -> list[Interval]:
@@ -179,9 +125,16 @@ def _span(interval: Interval) -> str:
     return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
 
 
-def _name(subject: Mapping[str, Any]) -> str:
-    penalty = subject.get("variation_penalty")
-    return str(subject["model"]) + ("" if penalty is None else f" (λ = {penalty:g})")
+def subject_name(subject: Mapping[str, Any]) -> str:
+    """Return a subject as readers know it, such as "MixNAM (λ = 10, C = 8)"."""
+    symbols = {"variation_penalty": "λ", "experts": "C", "active_experts": "K"}
+    shown = [
+        f"{symbols.get(k, k)} = {v:g}" if isinstance(v, (int, float)) else f"{k} {v}"
+        for k, v in subject.items()
+        if k not in ("model", "dataset", "expert_dropout")
+    ]
+    where = [datasets.entry(subject["dataset"]).title] if "dataset" in subject else []
+    return str(subject["model"]) + (f" ({', '.join([*shown, *where])})" if shown or where else "")
 
 
 def _value(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
@@ -199,7 +152,7 @@ def _order(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[
     verdict, lines = REPRODUCED, []
     for subject, rival in zip(claim.subjects[1:], samples[1:], strict=True):
         intervals = [sorted((claim.better * x, claim.better * y)) for x, y in _difference(samples[0], rival, claim)]
-        lines.append(f"{_name(subject)}: {', '.join(_span((x, y)) for x, y in intervals)}")
+        lines.append(f"{subject_name(subject)}: {', '.join(_span((x, y)) for x, y in intervals)}")
         if all(high < 0 for _, high in intervals):
             verdict = NOT_REPRODUCED
         elif not all(low > 0 for low, _ in intervals) and verdict == REPRODUCED:
@@ -208,20 +161,33 @@ def _order(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[
 
 
 def _tie(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
-    intervals = _difference(samples[0], samples[1], claim)
-    low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
-    text = f"{_name(claim.subjects[0])} − {_name(claim.subjects[1])}: {_span((low, high))} against ±{claim.margin:g}"
-    if -claim.margin <= low and high <= claim.margin:
-        return REPRODUCED, text
-    apart = all(i[0] > claim.margin for i in intervals) or all(i[1] < -claim.margin for i in intervals)
-    return (NOT_REPRODUCED if apart else UNDECIDED), text
+    """Hold each rival's distance against the margin; with `better`, only how far the best one is ahead."""
+    rivals = list(zip(claim.subjects[1:], samples[1:], strict=True))
+    if claim.better:
+        rivals = [max(rivals, key=lambda pair: claim.better * pair[1].mean)]
+    verdict, lines = REPRODUCED, []
+    for subject, rival in rivals:
+        intervals = _difference(samples[0], rival, claim)
+        if claim.better:  # how far the claim's model is behind; ahead is as good as level
+            intervals = [
+                (max(-claim.margin, min(behind)), max(behind))
+                for behind in ((-claim.better * x, -claim.better * y) for x, y in intervals)
+            ]
+        low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
+        sign = "behind" if claim.better else "−"
+        lines.append(f"{subject_name(claim.subjects[0])} {sign} {subject_name(subject)}: {_span((low, high))}")
+        if all(i[0] > claim.margin for i in intervals) or all(i[1] < -claim.margin for i in intervals):
+            verdict = NOT_REPRODUCED
+        elif not (-claim.margin <= low and high <= claim.margin) and verdict == REPRODUCED:
+            verdict = UNDECIDED
+    return verdict, f"{'; '.join(lines)} against ±{claim.margin:g}"
 
 
 def _trend(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
     verdict, lines = REPRODUCED, []
     for step, (a, b) in enumerate(itertools.pairwise(samples)):
         low, high = sorted(claim.better * x for x in welch(b, a))
-        lines.append(f"{_name(claim.subjects[step + 1])}: {_span((low, high))}")
+        lines.append(f"{subject_name(claim.subjects[step + 1])}: {_span((low, high))}")
         if high < 0:
             verdict = NOT_REPRODUCED
         elif not low > 0 and step >= claim.ties and verdict == REPRODUCED:
@@ -230,40 +196,118 @@ def _trend(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[
 
 
 def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
-    values = np.array([samples[0].mean]) if samples[0].values is None else samples[0].values
-    passed = int((values >= claim.limit).sum())
-    text = f"{passed} of {len(values)} at or above {claim.limit:g}; least {values.min():.5f}"
-    return (REPRODUCED if passed >= claim.share * len(values) else NOT_REPRODUCED), text
+    """Count every subject's runs at or above the limit, or at or below it where lower is better."""
+    held, lines = True, []
+    for number, sample in enumerate(samples):
+        values = np.array([sample.mean]) if sample.values is None else sample.values
+        passed = int((values <= claim.limit).sum() if claim.better < 0 else (values >= claim.limit).sum())
+        extreme = f"most {values.max():.5g}" if claim.better < 0 else f"least {values.min():.5g}"
+        name = f"{subject_name(claim.subjects[number])}: " if len(samples) > 1 else ""
+        lines.append(f"{name}{passed} of {len(values)}, {extreme}")
+        held &= passed >= claim.share * len(values)
+    side = "at or below" if claim.better < 0 else "at or above"
+    return (REPRODUCED if held else NOT_REPRODUCED), f"{side} {claim.limit:g}: {'; '.join(lines)}"
 
 
-_KINDS = {"value": _value, "order": _order, "tie": _tie, "trend": _trend, "threshold": _threshold}
+def _mean(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
+    """Hold the interval of every subject's mean against the limit."""
+    verdict, lines = REPRODUCED, []
+    for number, sample in enumerate(samples):
+        interval = (sample.mean, sample.mean) if sample.values is None else mean_interval(sample)
+        low, high = sorted(claim.better * (x - claim.limit) for x in interval)
+        name = f"{subject_name(claim.subjects[number])}: " if len(samples) > 1 else ""
+        lines.append(f"{name}{_span(interval)}")
+        if high < 0:
+            verdict = NOT_REPRODUCED
+        elif low < 0 and verdict == REPRODUCED:
+            verdict = UNDECIDED
+    side = "above" if claim.better > 0 else "below"
+    return verdict, f"{'; '.join(lines)}, to lie {side} {claim.limit:g}"
 
 
-def printed_sample(claim: Claim, subject: Mapping[str, Any]) -> Sample | None:
+_KINDS = {"value": _value, "order": _order, "tie": _tie, "trend": _trend, "threshold": _threshold, "mean": _mean}
+
+
+def _parts(claim: Claim, subject: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Return a subject's data set, model and setting overrides."""
+    overrides = {k: v for k, v in subject.items() if k not in ("model", "dataset")}
+    return subject.get("dataset", claim.dataset), subject["model"], overrides
+
+
+def printed_sample(claim: Claim, subject: Mapping[str, Any], quantity: str = "") -> Sample | None:
     """Return the paper's number for a subject, or None where it prints none."""
+    dataset, model, overrides = _parts(claim, subject)
+    found = None
     if claim.table == "table1":
-        found = published.accuracy(claim.dataset, subject["model"])
-    else:
-        found = published.sweep(claim.quantity, subject.get("variation_penalty", 0.1), subject["model"])
+        found = published.accuracy(dataset, model)
+    elif claim.table == "table3":
+        found = published.sweep(quantity or claim.quantity, overrides.get("variation_penalty", 0.1), model)
+    elif claim.table == "table8":
+        found = published.scaling(model, overrides["experts"], overrides["active_experts"])
     if found is None:
         return None
-    holdout = datasets.entry(claim.dataset).splits == datasets.HOLDOUT
+    holdout = datasets.entry(dataset).splits == datasets.HOLDOUT
     return Sample(found[0], max(found[1], LEAST_SD), PRINTED_RUNS["holdout" if holdout else "folds"])
 
 
-def stored_sample(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> Sample:
-    """Return our numbers for a subject under a preset: every seed or fold that is stored."""
-    overrides = {k: v for k, v in subject.items() if k != "model"}
-    specs = specs_of(claim.dataset, subject["model"], preset, overrides, seeds=load_preset("paper").number("seeds"))
-    found = (store.get(spec) for spec in specs)
-    results = tuple(r for r in found if r is not None and r.status == "ok" and _finite(r, claim.measure))
-    values = np.array([r.value(claim.measure) for r in results])
-    sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return Sample(float(values.mean()) if len(values) else math.nan, sd, len(values), values, results)
+@dataclass(frozen=True)
+class _Printed:
+    """A printed cell that stands where a joint measure expects a result."""
+
+    settings: Settings
+    claim: Claim
+    subject: Mapping[str, Any]
+
+    @property
+    def spec(self) -> _Printed:
+        return self
+
+    @property
+    def model(self) -> str:
+        return self.settings.model
+
+    def value(self, path: str) -> float:
+        quantity = "additivity" if "additivity" in path else "rmse"
+        found = printed_sample(self.claim, self.subject, quantity)
+        if found is None:
+            raise KeyError(path)
+        return found.mean
 
 
-def _finite(result: Result, measure: str) -> bool:
-    return result.holds(measure) and math.isfinite(result.value(measure))
+def _printed_joint(claim: Claim) -> Sample | None:
+    """Return a joint measure of the printed means, which have no spread of their own; None where it needs more."""
+    cells = [_Printed(make_settings(m, o), claim, s) for s in claim.subjects for _, m, o in [_parts(claim, s)]]
+    try:
+        found = derived.JOINT[claim.measure.partition(".")[2]](cells)  # type: ignore[arg-type]
+    except (KeyError, AttributeError):
+        return None
+    return Sample(found, LEAST_SD, PRINTED_RUNS["holdout"])
+
+
+def _stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> list[Result]:
+    """Return every stored seed or fold of a subject."""
+    dataset, model, overrides = _parts(claim, subject)
+    specs = specs_of(dataset, model, preset, overrides, seeds=load_preset("paper").number("seeds"))
+    return [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
+
+
+def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
+    """Return our numbers for a claim's subjects under a preset; a joint measure gives one sample.
+
+    Taken is every seed or fold that is stored; a joint measure needs all subjects of a seed.
+    """
+    runs = [_stored(claim, subject, preset, store) for subject in claim.subjects]
+    if not claim.joint:
+        found = []
+        for results in runs:
+            pairs = [(r, v) for r in results if math.isfinite(v := derived.value(r, claim.measure))]
+            found.append(Sample.of([v for _, v in pairs], tuple(r for r, _ in pairs)))
+        return found
+    by_run = [{(r.spec.split, r.spec.seed): r for r in results} for results in runs]
+    shared = [key for key in by_run[0] if all(key in other for other in by_run)]
+    measure = derived.JOINT[claim.measure.partition(".")[2]]
+    values = [measure([found[key] for found in by_run]) for key in shared]
+    return [Sample.of(values, tuple(found[key] for key in shared for found in by_run))]
 
 
 def judge(claim: Claim, samples: list[Sample], printed: list[Sample]) -> Verdict:
@@ -274,26 +318,44 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample]) -> Verdict
     runs = min(s.n for s in samples)
     keys = tuple(r.key for s in samples for r in s.results)
     if runs < LEAST_RUNS:
-        short = [_name(s) for s, x in zip(claim.subjects, samples, strict=True) if x.n == runs]
-        return Verdict(TOO_FEW, f"{runs} of {LEAST_RUNS} for {', '.join(short)}", runs, keys)
+        short = [subject_name(s) for s, x in zip(claim.subjects, samples, strict=False) if x.n == runs]
+        lacking = "all its models together" if claim.joint else ", ".join(short[:3]) + (" …" if len(short) > 3 else "")
+        return Verdict(TOO_FEW, f"{runs} of {LEAST_RUNS} for {lacking}", runs, keys)
     verdict, text = _KINDS[claim.kind](claim, samples, printed)
     return Verdict(verdict, text, runs, keys)
 
 
 def on_paper(claim: Claim) -> Verdict:
     """Judge a claim on the paper's own printed numbers."""
-    printed = [printed_sample(claim, subject) for subject in claim.subjects]
+    if claim.kind == "static":
+        return _static(claim, ours=False)
+    if claim.joint:
+        whole = _printed_joint(claim)
+        printed = [whole]
+    else:
+        printed = [printed_sample(claim, subject) for subject in claim.subjects]
     present = [p for p in printed if p is not None]
-    if len(present) < len(printed):
-        return Verdict(NO_DATA, "the paper prints no number")
+    if len(present) < len(printed) or not printed:
+        return Verdict(NOT_PRINTED)
     return judge(claim, present, present)
+
+
+def _static(claim: Claim, ours: bool) -> Verdict:
+    held, text = checks.CHECKS[claim.measure.removeprefix("static.")](ours)
+    return Verdict(NOT_PRINTED if held is None else REPRODUCED if held else NOT_REPRODUCED, text)
 
 
 def on_results(claim: Claim, preset: str, store: Store) -> Verdict:
     """Judge a claim on stored results; a verdict from another preset than `paper` says so."""
-    samples = [stored_sample(claim, subject, preset, store) for subject in claim.subjects]
-    if all(s.n == 0 for s in samples) and not _available(claim.dataset):
-        return Verdict(NO_DATA, datasets.entry(claim.dataset).remedy)
+    if claim.unavailable:
+        return Verdict(NO_DATA, claim.unavailable)
+    if claim.kind == "static":
+        return _static(claim, ours=True)
+    samples = stored_samples(claim, preset, store)
+    needed = {_parts(claim, subject)[0] for subject in claim.subjects}
+    missing = [name for name in sorted(needed) if not _available(name)]
+    if all(s.n == 0 for s in samples) and missing:
+        return Verdict(NO_DATA, datasets.entry(missing[0]).remedy)
     printed = [printed_sample(claim, subject) or Sample(math.nan, LEAST_SD, 2) for subject in claim.subjects]
     try:
         verdict = judge(claim, samples, printed)

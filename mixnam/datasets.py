@@ -6,6 +6,7 @@ The directory is the environment variable MIXNAM_DATA, or `data/` in the working
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import http.client
 import os
@@ -101,7 +102,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of a data set before it is loaded."""
+    """What the registry knows of a data set before it is loaded; no `checksum`: that of what is loaded."""
 
     title: str
     task: Task
@@ -111,6 +112,7 @@ class Entry:
     load: Callable[[Path, bool], Dataset]
     remedy: str
     bundled: bool = False
+    simulated: bool = False
 
 
 HOLDOUT = ("holdout",)
@@ -199,6 +201,42 @@ def _housing(where: Path, download: bool) -> Dataset:
     )  # fmt: skip
 
 
+_INCOME_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/adult.data"
+_INCOME_SHA256 = "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d"
+_INCOME_FEATURES = (
+    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race",
+    "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country",
+)  # fmt: skip
+_INCOME_CATEGORICAL = (1, 3, 5, 6, 7, 8, 9, 13)
+
+
+def _income(where: Path, download: bool) -> Dataset:
+    path = where / "adult.data"
+    if not path.exists():
+        if not download:
+            raise DataMissing(f"income: {path} does not exist")
+        fetch(_INCOME_URL, path, _INCOME_SHA256, "income")
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            table = [row for row in csv.reader(lines, skipinitialspace=True) if row]
+        widths = {len(row) for row in table}
+        if widths != {15}:
+            raise ValueError(f"rows of {', '.join(map(str, sorted(widths))) or 'no'} columns, expected 15")
+        *columns, income = np.array(table).T
+        categories, x = {}, []
+        for i, column in enumerate(columns):
+            if i in _INCOME_CATEGORICAL:  # "?" is a category of its own
+                labels, column = np.unique(column, return_inverse=True)
+                categories[i] = tuple(map(str, labels))
+            x.append(column.astype(np.float64))
+        return Dataset(
+            "income", "Income", "classification", "auc", np.column_stack(x), (income == ">50K").astype(np.float64),
+            _INCOME_FEATURES, "income above 50,000 dollars", categories=categories, source=path.name,
+        )  # fmt: skip
+    except (ValueError, OSError, csv.Error, DataError) as error:
+        raise DataError(f"income: {path} is not the Adult table: {error}; remove it to download it") from error
+
+
 def _diabetes(where: Path, download: bool) -> Dataset:
     from sklearn.datasets import load_diabetes
 
@@ -221,12 +259,38 @@ def _breast_cancer(where: Path, download: bool) -> Dataset:
     )  # fmt: skip
 
 
+#: Titles of the synthetic laws; the laws themselves are in `simulations`, which is loaded when one is asked for.
+SIMULATIONS = {
+    "sim_unimodal": "Simulation: one mode",
+    "sim_multimodal": "Simulation: two modes",
+    **{f"sim_sparse_{share}": f"Simulation: two modes, {share} % of the rows in one" for share in (25, 5, 1)},
+    **{f"sim_variability_{count}": f"Simulation: modifiers of x1, {count} of them" for count in (1, 2, 4, 8, 16)},
+    "sim_noise": "Simulation: noise that grows with x1",
+    "sim_hidden": "Simulation: two modes, their switch not among the features",
+}
+
+
+def _simulation(name: str) -> Entry:
+    def generate(where: Path, download: bool) -> Dataset:
+        from mixnam import simulations
+
+        return simulations.generate(name)
+
+    return Entry(SIMULATIONS[name], "regression", "rmse", "", HOLDOUT, generate, "it is generated", simulated=True)
+
+
 REGISTRY: dict[str, Entry] = {
     "housing": Entry(
         "California Housing", "regression", "rmse",
         "0ddcd71747ec0d39cc20d106ca0b47b8b38b589d7bf25ca682663eccbf351c74", HOLDOUT, _housing,
         "put cal_housing.data (StatLib; also inside cal_housing.tgz of L. Torgo's Regression DataSets) into the data "
         "directory, or let it be downloaded where there is a network",
+    ),
+    "income": Entry(
+        "Income", "classification", "auc",
+        "270c935da6200fa78bb54f4340ac7425d11b2f630385021acf82d2b3aaac6f68", FOLDS, _income,
+        "put adult.data (UCI Machine Learning Repository, data set 2, Adult) into the data directory, or let it be "
+        "downloaded where there is a network",
     ),
     "diabetes": Entry(
         "Diabetes progression", "regression", "rmse",
@@ -238,22 +302,42 @@ REGISTRY: dict[str, Entry] = {
         "eeb574675e556112bf335f03f612b099ec63295b8c3510470a7ed1e13fa7b116", FOLDS, _breast_cancer,
         "it comes with scikit-learn", bundled=True,
     ),
+    **{name: _simulation(name) for name in SIMULATIONS},
 }  # fmt: skip
 
 
-def entry(name: str) -> Entry:
-    """Return the registry's entry for `name`; ValueError lists the known data sets."""
-    if name not in REGISTRY:
-        raise ValueError(f"dataset must be one of {', '.join(REGISTRY)}, got {name!r}")
-    return REGISTRY[name]
+def entry(name: str, where: Path | None = None) -> Entry:
+    """Return what is known of `name`: the registry's entry, or what `<name>.toml` in `where` describes.
+
+    Raises ValueError, which lists the known data sets, or TableError for a description that cannot be used.
+    """
+    if name in REGISTRY:
+        return REGISTRY[name]
+    path = (where or directory()) / f"{name}.toml"
+    if name.isidentifier() and path.is_file():
+        from mixnam import tables
+
+        return tables.described(path)
+    raise ValueError(f"dataset must be one of {', '.join(REGISTRY)}, or described by {path}, got {name!r}")
+
+
+def checksum(name: str) -> str:
+    """Return the SHA-256 that identifies a data set in a result's key; what has none pinned is loaded."""
+    return entry(name).checksum or load(name).checksum
+
+
+def family(name: str) -> str:
+    """Return the name that presets give settings under: one for all simulations, else the data set's own."""
+    return "simulations" if name.startswith("sim_") else name
 
 
 def load(name: str, where: Path | None = None, download: bool = True) -> Dataset:
-    """Load a registered data set from `where` (default: `directory()`), downloading it if it is not there.
+    """Load a registered or described data set from `where` (default: `directory()`), downloading it if it is not there.
 
     Raises DataMissing with the remedy where it is not at hand, DataError where a file holds something else.
     """
-    return _load(name, (where or directory()).absolute(), download)
+    where = (where or directory()).absolute()
+    return _load(name, where, download) if name in REGISTRY else entry(name, where).load(where, download)
 
 
 @lru_cache(maxsize=4)
@@ -263,7 +347,7 @@ def _load(name: str, where: Path, download: bool) -> Dataset:
         dataset = known.load(where, download)
     except DataMissing as error:
         raise DataMissing(f"{error}. Remedy: {known.remedy} (data directory: {where})") from error
-    if dataset.checksum != known.checksum:
+    if known.checksum and dataset.checksum != known.checksum:
         raise DataError(
             f"{name}: {dataset.source} in {where} holds other data than expected: {dataset.x.shape[0]} rows x "
             f"{dataset.x.shape[1]} features with SHA-256 {dataset.checksum}, expected {known.checksum}; "

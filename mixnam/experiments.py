@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,23 @@ from filelock import Timeout
 
 from mixnam import datasets
 from mixnam.fitting import fit, pick_device
-from mixnam.presets import load_preset
+from mixnam.presets import Preset, load_preset
 from mixnam.results import Result, RunSpec, Store
+from mixnam.settings import make_settings
 
-#: Models of the accuracy table, simple ones first.
-ACCURACY_MODELS = ("Linear", "NAM", "MixNAM")
+
+@dataclass(frozen=True)
+class Case:
+    """One row of an experiment: a model with settings over the preset's, on the page's data set or its own.
+
+    `label` names it in tables; `published`, where the paper prints its number, the name it has there.
+    """
+
+    label: str
+    model: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = ""
+    published: str = ""
 
 
 @dataclass
@@ -25,7 +38,7 @@ class Outcome:
     """What `run` found or trained.
 
     Attributes: `specs`, all that were wanted; `results`, those at hand, in that order; `missing`, the
-    rest; `skipped`, why nothing could be trained, with the remedy, or empty.
+    rest; `skipped`, which data are not at hand, with the remedy, or empty.
     """
 
     experiment: str
@@ -59,30 +72,144 @@ def specs_of(
     return [RunSpec(dataset, settings, split, 0) for split in folds]
 
 
-def accuracy(dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
-    """Table 1 on one data set."""
-    return [spec for model in ACCURACY_MODELS for spec in specs_of(dataset, model, preset, seeds=seeds)]
+def _mixture(label: str, **overrides: Any) -> Case:
+    return Case(label, "MixNAM", overrides)
 
 
-def lambda_sweep(dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
-    """Tables 2 and 3: MixNAM over the variation penalty λ, with NAM at the additive end."""
-    values = load_preset(preset).values("lambda_sweep")
-    sweep = [{"variation_penalty": value} for value in values]
-    specs = [s for v in sweep for s in specs_of(dataset, "MixNAM", preset, v, "lambda_sweep", seeds)]
-    return specs + specs_of(dataset, "NAM", preset, experiment="lambda_sweep", seeds=seeds)
+def accuracy(preset: Preset) -> list[Case]:
+    """Tables 1 and 6 on one data set, additive models first."""
+    era = {"release": "0.2.7"}
+    return [
+        Case("Linear", "Linear", published="Linear"),
+        Case("Spline", "Spline", published="Spline"),
+        Case("EBM, release of the paper's time", "EBM", era, published="EBM"),
+        Case("EBM, today's release", "EBM"),
+        Case("NAM", "NAM", published="NAM"),
+        Case("MixNAM-D", "MixNAM-D", published="MixNAM-D"),
+        Case("MixNAM", "MixNAM", published="MixNAM"),
+        Case("EB2M, release of the paper's time", "EB2M", era, published="EB2M"),
+        Case("EB2M, today's release", "EB2M"),
+        Case("XGBoost, its defaults", "XGBoost", XGBOOST_DEFAULTS),
+        Case("XGBoost, searched by us", "XGBoost", published="XGBoost"),
+        Case("MLP", "MLP", published="MLP"),
+    ]
 
 
-EXPERIMENTS: dict[str, Callable[[str, str, int | None], list[RunSpec]]] = {
-    "accuracy": accuracy,
-    "lambda_sweep": lambda_sweep,
+#: xgboost as it comes; the presets hold the setting that we searched
+XGBOOST_DEFAULTS = make_settings("XGBoost", {}).all()
+
+
+def lambda_sweep(preset: Preset) -> list[Case]:
+    """Tables 2 and 3: MixNAM over the variation penalty λ, between the MLP and NAM."""
+    sweep = [_mixture(f"λ = {v:g}", variation_penalty=v) for v in preset.values("lambda_sweep")]
+    return [Case("MLP", "MLP"), *sweep, Case("NAM", "NAM")]
+
+
+def explanations(preset: Preset) -> list[Case]:
+    """Figures 3 and 9 to 12: what each model says about each feature."""
+    return [Case("EBM", "EBM"), Case("NAM", "NAM"), _mixture("MixNAM")]
+
+
+def simulation(preset: Preset) -> list[Case]:
+    """Figures 4 and 5: one mode or two, NAM and MixNAM; λ = 0 beside the default."""
+    return [
+        dataclasses.replace(case, dataset=law)
+        for law in ("sim_unimodal", "sim_multimodal")
+        for case in (Case("NAM", "NAM"), _mixture("MixNAM, λ = 0.1"), _mixture("MixNAM, λ = 0", variation_penalty=0.0))
+    ]
+
+
+def sparsity(preset: Preset) -> list[Case]:
+    """Figure 6: a rare mode, NAM and MixNAM with K = C experts."""
+    counts = [int(v) for v in preset.values("sparsity")]
+    mixtures = [_mixture(f"MixNAM, C = {c}", experts=c, active_experts=c) for c in counts]
+    cases = [Case("NAM", "NAM"), *mixtures]
+    return [dataclasses.replace(case, dataset=f"sim_sparse_{share}") for share in (25, 5, 1) for case in cases]
+
+
+def variability(preset: Preset) -> list[Case]:
+    """Figure 7: 1 to 16 features that modify what x1 contributes."""
+    cases = [Case("NAM", "NAM"), _mixture("MixNAM")]
+    laws = [f"sim_variability_{int(count)}" for count in preset.values("variability")]
+    return [dataclasses.replace(case, dataset=law) for law in laws for case in cases]
+
+
+def mixnam_d(preset: Preset) -> list[Case]:
+    """Table 6 and Figure 8: MixNAM-D beside additive models; sampling at prediction as in the authors' code."""
+    sampled = Case("MixNAM-D, sampled at prediction", "MixNAM-D", {"sample_at_prediction": True})
+    return [*explanations(preset), Case("MixNAM-D", "MixNAM-D", published="MixNAM-D"), sampled]
+
+
+def mixnam_e(preset: Preset) -> list[Case]:
+    """Table 7: MixNAM-E with C = 32 and K = 16 over λ, beside MixNAM."""
+    pairs = [(f"λ = {v:g}", {"variation_penalty": v}) for v in preset.values("mixnam_e")]
+    return [Case(f"{m}, {label}", m, o) for m in ("MixNAM-E", "MixNAM") for label, o in pairs]
+
+
+def expert_scaling(preset: Preset) -> list[Case]:
+    """Table 8: both models over the numbers of experts C and of active experts K."""
+    return [
+        Case(f"{model}, C = {c}, K = {k}", model, {"experts": c, "active_experts": k})
+        for model in ("MixNAM", "MixNAM-E")
+        for c, k in preset.pairs("expert_scaling", model)
+    ]
+
+
+def complexity(preset: Preset) -> list[Case]:
+    """Table 9: what the experts and the router cost beside NAM."""
+    return [Case(m, m) for m in ("NAM", "MixNAM", "MixNAM-D")]
+
+
+def routing(preset: Preset) -> list[Case]:
+    """Appendices D and F: two experts, one set of routing weights for all features, and a single expert."""
+    single = _mixture("MixNAM, C = 1", experts=1, active_experts=1, expert_dropout=0.0)
+    two = _mixture("MixNAM, C = K = 2", experts=2, active_experts=2)
+    shared = _mixture("MixNAM, one router for all features", router="shared")
+    modes = [dataclasses.replace(case, dataset="sim_multimodal") for case in (_mixture("MixNAM"), shared)]
+    return [_mixture("MixNAM"), two, shared, single, Case("NAM", "NAM"), *modes]
+
+
+#: The switches of ours where the paper's text and the authors' code differ, and the penalty in the text's terms.
+SWITCHES: dict[str, dict[str, Any]] = {
+    "as in the authors' code": {},
+    "one normalisation per layer and feature": {"shared_normalization": False},
+    "standard initialisation": {"initialization": "standard"},
+    "dropped experts not made up for": {"expert_dropout_mode": "drop"},
+    "dropped experts made up by the others": {"expert_dropout_mode": "renormalize"},
+    "variation penalty as printed (biased variance)": {"variation_penalty": 0.075},
 }
 
 
-def specs_for(experiment: str, dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
-    """Return an experiment's specs; ValueError lists the known experiments."""
+def ablations(preset: Preset) -> list[Case]:
+    """Our switches, one at a time, at λ = 0.1."""
+    return [_mixture(label, **overrides) for label, overrides in SWITCHES.items()]
+
+
+EXPERIMENTS: dict[str, Callable[[Preset], list[Case]]] = {
+    f.__name__: f
+    for f in (
+        accuracy, lambda_sweep, explanations, simulation, sparsity, variability, mixnam_d, mixnam_e, expert_scaling,
+        complexity, routing, ablations,
+    )
+}  # fmt: skip
+#: Experiments on simulated data only: they need no data set.
+SIMULATED = ("simulation", "sparsity", "variability")
+
+
+def cases(experiment: str, preset: str) -> list[Case]:
+    """Return an experiment's rows under a preset; ValueError lists the known experiments."""
     if experiment not in EXPERIMENTS:
         raise ValueError(f"experiment must be one of {', '.join(EXPERIMENTS)}, got {experiment!r}")
-    return EXPERIMENTS[experiment](dataset, preset, seeds)
+    return EXPERIMENTS[experiment](load_preset(preset))
+
+
+def specs_for(experiment: str, dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
+    """Return an experiment's specs, first seeds first; ValueError lists the known experiments."""
+    specs: dict[str, RunSpec] = {}
+    for case in cases(experiment, preset):
+        found = specs_of(case.dataset or dataset, case.model, preset, case.overrides, experiment, seeds)
+        specs |= {spec.key: spec for spec in found}
+    return sorted(specs.values(), key=lambda spec: (spec.seed, spec.split))
 
 
 def say(line: str) -> None:
@@ -112,15 +239,18 @@ def run(
     outcome = Outcome(experiment, dataset, preset, specs_for(experiment, dataset, preset, seeds))
     store = Store(results)
     found = {spec.key: result for spec in outcome.specs if (result := store.get(spec)) is not None}
-    if train and len(found) < len(outcome.specs):
+    todo = [spec for spec in outcome.specs if spec.key not in found] if train else []
+    reasons = []
+    for name in dict.fromkeys(spec.dataset for spec in todo):
         try:
-            datasets.load(dataset)
-            todo = [spec for spec in outcome.specs if spec.key not in found]
-            found |= train_missing(todo, store, device, preset, progress)
+            datasets.load(name)
         except datasets.DataError as error:
-            outcome.skipped = str(error)
+            reasons.append(str(error))
+            todo = [spec for spec in todo if spec.dataset != name]
             if progress is not None:
-                progress(f"skipped {experiment} on {dataset}: {error}")
+                progress(f"skipped {experiment} on {name}: {error}")
+    found |= train_missing(todo, store, device, preset, progress)
+    outcome.skipped = " ".join(reasons)
     outcome.results = [found[spec.key] for spec in outcome.specs if spec.key in found]
     outcome.missing = [spec for spec in outcome.specs if spec.key not in found]
     return outcome

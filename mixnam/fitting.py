@@ -281,7 +281,8 @@ def _result(
         "parameters": model.parameters if isinstance(model, Fitted) else model.parameter_count(),
         "stack": stack,
     }
-    source = {"data_sha256": dataset.checksum, "data_source": dataset.source}
+    origin = provenance(device, preset) | {"data_sha256": dataset.checksum, "data_source": dataset.source}
+    origin["versions"] |= model.versions if isinstance(model, Fitted) else {}
     weights = {k: t[0].cpu().numpy() for k, t in outcome.tensors.items()}
     return Result(
         spec,
@@ -289,7 +290,7 @@ def _result(
         measures,
         history,
         cost,
-        provenance(device, preset) | source,
+        origin,
         fresh=(arrays | {"test_prediction": prediction[parts["test"]].astype(np.float32)}, weights),
     )
 

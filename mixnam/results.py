@@ -83,7 +83,7 @@ class RunSpec:
         size are provenance, not identity.
         """
         identity = {
-            "data": datasets.entry(self.dataset).checksum,
+            "data": datasets.checksum(self.dataset),
             "model": self.model,
             "settings": self.settings.changed(),
             "split": self.split,

@@ -87,6 +87,10 @@ class Settings:
                     finite = "" if math.isfinite(item) else " and finite"
                     raise ValueError(f"{field.name} must be >= {low:g}{limit}{finite}, got {item!r}")
 
+    def all(self) -> dict[str, Any]:
+        """Return every setting by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
     def changed(self) -> dict[str, Any]:
         """Return the settings that differ from the frozen defaults, by name."""
         pairs = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
@@ -243,6 +247,8 @@ class EBMSettings(LibrarySettings):
     release: Literal["today", "0.2.7"] = "today"
     #: models averaged; 0 is the release's own number (14 today, 8 in 0.2.7)
     outer_bags: int = number(0, 0)
+    #: boosting rounds at most; 0 is the release's own number
+    max_rounds: int = number(0, 0)
 
 
 @dataclass(frozen=True)

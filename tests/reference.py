@@ -4,6 +4,7 @@ One member at a time. `weights` is a dictionary of numpy arrays by parameter nam
 statistics in it are updated in place by a training pass.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -88,10 +89,45 @@ def drop(relevance, kept, rate, mode):
     return left
 
 
-def forward(weights, settings, x, masks=None):
-    """Equations (3) to (9) for rows x, (B, n)."""
+def routing_scores(weights, settings, z, b, j):
+    """φ_j of row b: (C,). Equation (4), with one set of weights for all features in Equation (16)."""
+    n, d, count = len(z), settings.width, settings.experts
+    if settings.model == "MixNAM-D":  # A_ij = 0 for i ≠ j (Appendix G)
+        return weights["router.bias"][j] + weights["router.weight"][j].T @ z[j][b]
+    first = 0 if settings.router == "shared" else j * count
+    columns = slice(first, first + count)
+    scores = weights["router.bias"][columns].copy()
+    for i in range(n):
+        scores += weights["router.weight"][i * d : (i + 1) * d, columns].T @ z[i][b]
+    return scores
+
+
+def relevances(settings, scores, noise=None):
+    """One feature's relevance (C,): Equation (6), (22) with Gumbel noise, (23) for MixNAM-E."""
+    masked = scores + top_k(scores, settings.active_experts)
+    if settings.model == "MixNAM-E":
+        return np.array([1 / settings.active_experts if s > -np.inf else 0.0 for s in masked])
+    if noise is None:
+        return softmax(masked)
+    logarithms = masked - max(masked) - math.log(sum(math.exp(s - max(masked)) for s in masked))
+    return softmax((logarithms + noise) / settings.temperature)
+
+
+def outermost(settings, cell):
+    """Equation (9), or for MixNAM-E the least and greatest of the means of K experts."""
+    if settings.model != "MixNAM-E":
+        return min(cell), max(cell)
+    means = [np.mean(chosen) for chosen in itertools.combinations(cell, settings.active_experts)]
+    return min(means), max(means)
+
+
+def forward(weights, settings, x, masks=None, noise=None):
+    """Equations (3) to (9) for rows x, (B, n), and the variants of Appendices D, G and H.
+
+    `noise` (B, n, C) is MixNAM-D's Gumbel noise.
+    """
     rows, n = x.shape
-    d, count = settings.width, settings.experts
+    count = settings.experts
     z = [encoder(weights, settings, i, x[:, i], masks) for i in range(n)]
     experts, relevance = np.empty((rows, n, count)), np.empty((rows, n, count))
     contributions, prediction = np.empty((rows, n)), np.empty(rows)
@@ -99,20 +135,41 @@ def forward(weights, settings, x, masks=None):
         for j in range(n):
             for k in range(count):
                 experts[b, j, k] = weights["experts.weight"][j][:, k] @ z[j][b] + weights["experts.bias"][j][k]
-            columns = slice(j * count, (j + 1) * count)
-            scores = weights["router.bias"][columns].copy()
-            for i in range(n):
-                scores += weights["router.weight"][i * d : (i + 1) * d, columns].T @ z[i][b]  # Equation (4)
-            relevance[b, j] = softmax(scores + top_k(scores, settings.active_experts))  # Equation (6)
+            scores = routing_scores(weights, settings, z, b, j)
+            relevance[b, j] = relevances(settings, scores, None if noise is None else noise[b, j])
             if masks is not None:
                 relevance[b, j] = drop(
                     relevance[b, j], masks.experts[b, j], masks.expert_rate, settings.expert_dropout_mode
                 )
             contributions[b, j] = sum(relevance[b, j, k] * experts[b, j, k] for k in range(count))  # Equation (3)
         prediction[b] = weights["bias"] + sum(contributions[b])  # Equation (7)
-    lower = np.array([[min(o) for o in row] for row in experts])  # Equation (9)
-    upper = np.array([[max(o) for o in row] for row in experts])
-    return Forward(prediction, contributions, experts, relevance, lower, upper)
+    bounds = np.array([[outermost(settings, cell) for cell in row] for row in experts])
+    return Forward(prediction, contributions, experts, relevance, bounds[..., 0], bounds[..., 1])
+
+
+def mlp(weights, hidden, x, masks=None, rate=0.0):
+    """A multi-layer perceptron's predictions (B,): linear, batch norm, ReLU, dropout; then one linear output.
+
+    `masks`, one (B, width) a layer, makes it a training pass.
+    """
+    h = x
+    for layer in range(len(hidden)):
+        name = f"norm.{layer}"
+        gain, shift, mean, variance = (weights[f"{name}.{p}"][0] for p in ("gain", "shift", "mean", "variance"))
+        h = h @ weights[f"layer.{layer}.weight"][0] + weights[f"layer.{layer}.bias"][0]
+        for unit in range(hidden[layer]):
+            column = h[:, unit]
+            used = (mean[unit], variance[unit])
+            if masks is not None:
+                used = (column.mean(), column.var())
+                mean[unit] = 0.9 * mean[unit] + 0.1 * column.mean()
+                variance[unit] = 0.9 * variance[unit] + 0.1 * column.var(ddof=1)
+            h[:, unit] = (column - used[0]) / math.sqrt(used[1] + 1e-5) * gain[unit] + shift[unit]
+        h = np.where(h > 0, h, 0.0)
+        if masks is not None:
+            h = h * masks[layer] / (1 - rate)
+    last = f"layer.{len(hidden)}"
+    return (h @ weights[f"{last}.weight"][0] + weights[f"{last}.bias"][0])[:, 0]
 
 
 def loss(out, y, task, output_penalty, variation_penalty):

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from mixnam import datasets
+from mixnam import datasets, preprocessing
 from mixnam.datasets import DataError, DataMissing, Dataset
 
 HOUSING = "0ddcd71747ec0d39cc20d106ca0b47b8b38b589d7bf25ca682663eccbf351c74"
@@ -29,6 +29,7 @@ def no_network(monkeypatch):
     """Nothing in here may leave this machine, nor go through a proxy, nor be remembered."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets, "_HOUSING_URL", f"http://127.0.0.1:{free_port()}/cal_housing.tgz")
+    monkeypatch.setattr(datasets, "_INCOME_URL", f"http://127.0.0.1:{free_port()}/adult.data")
     datasets._load.cache_clear()
 
 
@@ -195,7 +196,7 @@ def test_a_data_directory_that_is_a_file_is_reported(tmp_path):
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"dataset must be one of housing, diabetes, .*, got 'boston'"):
+    with pytest.raises(ValueError, match=r"dataset must be one of housing, income, .*, got 'boston'"):
         datasets.load("boston")
 
 
@@ -205,6 +206,95 @@ def test_bundled_data_need_neither_files_nor_network(name, shape, tmp_path):
     assert dataset.x.shape == shape
     assert dataset.checksum == datasets.REGISTRY[name].checksum
     assert (dataset.task, dataset.metric) == (datasets.REGISTRY[name].task, datasets.REGISTRY[name].metric)
+
+
+@pytest.fixture(scope="session")
+def adult():
+    path = datasets.directory() / "adult.data"
+    if not path.exists():
+        pytest.skip(f"{path.absolute()} is not there; set MIXNAM_DATA to a directory that holds it")
+    return path.read_bytes()
+
+
+def test_income_is_the_published_table(adult, tmp_path):
+    (tmp_path / "adult.data").write_bytes(adult)
+    income = datasets.load("income", tmp_path, download=False)
+    assert income.x.shape == (32561, 14)
+    assert (income.task, income.metric, income.y.sum()) == ("classification", "auc", 7841)
+    assert [income.features[i] for i in income.categories] == [
+        "workclass", "education", "marital-status", "occupation", "relationship", "race", "sex", "native-country",
+    ]  # fmt: skip
+    unknown = {
+        income.features[i]: int((income.x[:, i] == labels.index("?")).sum())
+        for i, labels in income.categories.items()
+        if "?" in labels
+    }
+    assert unknown == {"workclass": 1836, "occupation": 1843, "native-country": 583}
+    assert all(list(labels) == sorted(labels) for labels in income.categories.values())
+    first = [income.categories[i][int(v)] if i in income.categories else v for i, v in enumerate(income.x[0])]
+    assert first == [
+        39, "State-gov", 77516, "Bachelors", 13, "Never-married", "Adm-clerical", "Not-in-family", "White", "Male",
+        2174, 0, 40, "United-States",
+    ]  # fmt: skip
+    assert income.x[:, 0].mean() == pytest.approx(38.5816, abs=5e-5)
+    assert income.y[:8].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
+    assert income.folds is None and datasets.REGISTRY["income"].splits == datasets.FOLDS
+
+
+def test_incomes_folds_test_each_row_once(adult, tmp_path):
+    (tmp_path / "adult.data").write_bytes(adult)
+    income = datasets.load("income", tmp_path)
+    splits = [preprocessing.split_rows(income, name, 0) for name in datasets.FOLDS]
+    assert sorted(np.concatenate([s.test for s in splits])) == list(range(32561))
+    for split in splits:
+        assert sorted(np.concatenate([split.train, split.validation, split.test])) == list(range(32561))
+        assert income.y[split.test].mean() == pytest.approx(0.2408, abs=0.015)
+        assert income.y[split.validation].mean() == pytest.approx(income.y[split.train].mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        pytest.param(lambda table: table[: len(table) // 2 - 9], "expected 15", id="cut within a line"),
+        pytest.param(lambda table: table[: table.index(b"\n", 9000) + 1], "replace or remove", id="cut at a line"),
+        pytest.param(lambda table: b"", "rows of no columns, expected 15", id="empty"),
+        pytest.param(lambda table: b"<!DOCTYPE html><p>not found, sorry", "rows of 2 columns", id="a page"),
+        pytest.param(lambda table: b"\xff" + table, "decode", id="binary"),
+        pytest.param(lambda table: table.replace(b"39,", b"old,", 1), "could not convert", id="a word for a number"),
+        pytest.param(lambda table: table.replace(b">50K", b"<=50K"), "both classes", id="one class"),
+    ],
+)
+def test_another_adult_table_is_refused_by_name_and_remedy(damage, message, tmp_path):
+    line = b"39, State-gov, 77516, Bachelors, 13, Never-married, Adm-clerical, Not-in-family, White, Male, 2174, 0, 40,"
+    table = (line + b" United-States, <=50K\n" + line + b" United-States, >50K\n") * 100
+    (tmp_path / "adult.data").write_bytes(damage(table + b"\n"))
+    with pytest.raises(DataError, match=message) as caught:
+        datasets.load("income", tmp_path)
+    assert "adult.data" in str(caught.value)
+    assert "remove" in str(caught.value)
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_missing_income_says_where_it_belongs(download, tmp_path):
+    with pytest.raises(DataMissing, match=r"Remedy: put adult\.data") as caught:
+        datasets.load("income", tmp_path, download)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_income_is_downloaded_where_it_is_missing(adult, publisher, tmp_path, monkeypatch):
+    monkeypatch.setattr(Publisher, "do_GET", lambda self: self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + adult))
+    monkeypatch.setattr(Publisher, "close_connection", True, raising=False)
+    monkeypatch.setattr(datasets, "_INCOME_URL", f"{publisher}/adult.data")
+    assert datasets.load("income", tmp_path).y.sum() == 7841
+    assert [path.name for path in tmp_path.iterdir()] == ["adult.data"]
+
+
+def test_a_checksum_is_the_registrys_else_that_of_the_data():
+    assert datasets.checksum("housing") == HOUSING
+    assert datasets.REGISTRY["sim_noise"].checksum == ""
+    assert datasets.checksum("sim_noise") == datasets.load("sim_noise").checksum
+    with pytest.raises(ValueError, match="dataset must be one of"):
+        datasets.checksum("boston")
 
 
 CONTENT = bytes(range(256)) * 2000  # several reads long

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mixnam import explanations
-from mixnam.explanations import Explainer, curve_grid, quantile_grid, summarize, variance_share
-from mixnam.settings import LinearSettings, MixNAMSettings, NAMSettings
+from mixnam.explanations import Explainer, curve_grid, explain_prediction, quantile_grid, summarize, variance_share
+from mixnam.settings import (
+    LinearSettings,
+    MixNAMDSettings,
+    MixNAMESettings,
+    MixNAMSettings,
+    MixtureSettings,
+    MLPSettings,
+    NAMSettings,
+)
 
 ROWS = 80
 CASES = {
@@ -21,7 +29,16 @@ CASES = {
     "sparse": MixNAMSettings(layers=2, width=6, experts=4, active_experts=2),
     "one_active": MixNAMSettings(layers=1, width=5, experts=3, active_experts=1),
     "batch_norm": MixNAMSettings(layers=2, width=6, experts=2, active_experts=2, normalization="batch_norm"),
+    "shared": MixNAMSettings(layers=2, width=6, experts=3, active_experts=3, router="shared"),
+    "shared_sparse": MixNAMSettings(layers=2, width=6, experts=4, active_experts=2, router="shared"),
+    "even": MixNAMESettings(layers=2, width=6, experts=5, active_experts=2),
+    "even_shared": MixNAMESettings(layers=2, width=6, experts=4, active_experts=2, router="shared"),
+    "diagonal": MixNAMDSettings(layers=2, width=6, experts=3, active_experts=3),
+    "diagonal_sparse": MixNAMDSettings(layers=2, width=6, experts=4, active_experts=2),
 }
+#: routed by the feature alone: the expected values are 0 or 1, but for rounding
+DIAGONAL = ("diagonal", "diagonal_sparse")
+MLP = MLPSettings(hidden=(7, 6))
 
 
 def table(rows=ROWS, features=3, seed=0):
@@ -63,10 +80,11 @@ def test_additivity_and_variability_equal_brute_force(build, case):
     for i in range(3):
         grid, background = explainer.grid[:, i], explainer.background
         expected = reference.additivity(predict, background, grid, i)
-        assert case == "one_active" or 0 < expected < 1
+        assert case in ("one_active", *DIAGONAL) or 0 < expected < 1
+        assert case not in DIAGONAL or expected == pytest.approx(1, abs=1e-9)
         assert found[i]["additivity"] == pytest.approx(expected, rel=1e-9)
         expected = reference.variability(predict, background, grid, i) * 2.5**2
-        assert found[i]["variability"] == pytest.approx(expected, rel=1e-9)
+        assert found[i]["variability"] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -75,17 +93,19 @@ def test_tightness_equals_brute_force(build, case):
     for i, found in enumerate(explainer.tightness()):
         grid = explainer.grid[:, i]
         expected = reference.tightness(bounds(outputs), explainer.x, grid, i)
-        assert case == "one_active" or 0 < expected <= 1
-        assert found["range"] == pytest.approx(expected, rel=1e-9)
+        assert case in ("one_active", *DIAGONAL) or 0 < expected <= 1
+        assert case not in DIAGONAL or expected == pytest.approx(0, abs=1e-9)
+        assert found["range"] == pytest.approx(expected, rel=1e-9, abs=1e-9)
         assert found["left_out"] == 0
         surface = np.array([bounds(outputs)(reference.replaced(explainer.x, i, a))[0][:, i].numpy() for a in grid])
         within = np.mean([np.var(row) for row in surface])
-        assert found["routed"] == pytest.approx(within / np.var(surface), rel=1e-9)
+        assert found["routed"] == pytest.approx(within / np.var(surface), rel=1e-9, abs=1e-12)
         assert found["spread"] <= found["range"]
 
 
-def test_interventions_outside_bounds_equal_brute_force(build):
-    explainer, outputs = explained(build, CASES["dense"], table())
+@pytest.mark.parametrize("case", ["dense", "even"])
+def test_interventions_outside_bounds_equal_brute_force(build, case):
+    explainer, outputs = explained(build, CASES[case], table())
     before = outputs(explainer.background)
     for i, found in enumerate(explainer.interventions()):
         outside = []
@@ -153,6 +173,81 @@ def test_curves_and_rows_equal_brute_force(build, case):
         torch.testing.assert_close(curves["mean"][i, p], out.contributions[0, :, i].mean())
 
 
+@pytest.mark.parametrize("case", [*CASES, "MLP"])
+def test_derivatives_equal_finite_differences(build, case):
+    explainer, outputs = explained(build, CASES.get(case, MLP), table())
+    slopes, step = explainer.derivatives(), 1e-6
+    for i in range(3):
+        move = torch.zeros(3, dtype=torch.float64)
+        move[i] = step
+        with torch.no_grad():
+            ahead, behind = (outputs(explainer.x + sign * move).prediction[0] for sign in (1, -1))
+        # a kink or a jump within a step is possible, but rare
+        close = torch.isclose((ahead - behind) / (2 * step), slopes[:, i], rtol=1e-5, atol=1e-7)
+        assert float(close.double().mean()) > 0.98
+
+
+@pytest.mark.parametrize("case", ["MLP", "MLP of one layer", "constant column"])
+def test_measures_of_a_prediction_equal_brute_force(build, case):
+    x = table(200)
+    if case == "constant column":
+        x[:, 2] = 0.4
+    settings = MLPSettings(hidden=(5,)) if case == "MLP of one layer" else MLP
+    explainer, outputs = explained(build, settings, x, scale=2.5)
+    found = explain_prediction(explainer)
+
+    def predict(rows):
+        return outputs(rows).prediction[0]
+
+    slopes = explainer.derivatives().numpy()
+    for i in range(3):
+        grid, background = explainer.grid[:, i], explainer.background
+        expected = reference.additivity(predict, background, grid, i)
+        assert 0 < expected < 1
+        assert found["additivity"]["per_feature"][i] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        expected = reference.variability(predict, background, grid, i) * 2.5**2
+        assert found["variability"]["per_feature"][i] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        groups = np.array_split(slopes[np.argsort(x[:, i].numpy(), kind="stable"), i], 10)
+        expected = np.var([g.mean() for g in groups]) / np.var(slopes[:, i])
+        assert found["additivity"]["per_feature_conditional"][i] == pytest.approx(expected, rel=1e-9)
+    for name, per_feature in (("marginal", "per_feature"), ("conditional", "per_feature_conditional")):
+        assert found["additivity"][name] == pytest.approx(np.mean(found["additivity"][per_feature]))
+    assert found["variability"]["mean"] == pytest.approx(np.mean(found["variability"]["per_feature"]))
+    assert found["variability"]["mean"] > 0
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found.keys().isdisjoint({"tightness", "bounds", "importance", "routing", "interventions_outside_bounds"})
+    assert (found["grid"], found["background"], found["rows"]) == (explanations.GRID, 200, 200)
+
+
+@pytest.mark.parametrize("case", ["NAM", "sparse", "even", "diagonal"])
+def test_measures_of_a_prediction_are_those_of_its_parts_where_it_has_parts(build, case):
+    explainer, _ = explained(build, CASES.get(case, NAMSettings(hidden=(6, 5))), table(), scale=2.0)
+    found, expected = explain_prediction(explainer), summarize(explainer, as_arrays(explainer.rows()))
+    assert found.keys() < expected.keys()
+    for name in found:
+        if name in ("additivity", "variability"):
+            for part, value in found[name].items():
+                wanted = expected[name][part]
+                if not isinstance(value, str):
+                    wanted = pytest.approx(wanted, rel=1e-9, abs=1e-12)
+                assert value == wanted, part
+        else:
+            assert found[name] == expected[name]
+
+
+@pytest.mark.parametrize(("routed", "rows"), [(1 << 27, 700), (100 * 4 * 600, 600), (10, 500), (100 * 4 * 10**6, 700)])
+def test_tightness_takes_fewer_rows_where_there_are_many_experts(build, monkeypatch, routed, rows):
+    x = table(700)
+    explainer, outputs = explained(build, CASES["sparse"], x)  # 4 experts, 100 grid values
+    monkeypatch.setattr(explanations, "_ROUTED", routed)
+    background = explainer.tightness_background()
+    assert len(background.unique(dim=0)) == len(background) == rows
+    assert torch.equal(background, explainer.tightness_background())
+    assert {tuple(row) for row in background.tolist()} <= {tuple(row) for row in x.tolist()}
+    found = explainer.tightness()[1]["range"]
+    assert found == pytest.approx(reference.tightness(bounds(outputs), background, explainer.grid[:, 1], 1), rel=1e-9)
+
+
 def test_measures_do_not_depend_on_how_many_numbers_are_handled_at_a_time(build, monkeypatch):
     explainer, _ = explained(build, CASES["sparse"], table())
     whole = explainer.interventions(), explainer.tightness()
@@ -165,8 +260,15 @@ def test_measures_do_not_depend_on_how_many_numbers_are_handled_at_a_time(build,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
     "settings",
-    [NAMSettings(hidden=(8, 6)), MixNAMSettings(layers=2, width=6, experts=1, active_experts=1)],
-    ids=["NAM", "one expert"],
+    [
+        NAMSettings(hidden=(8, 6)),
+        MixNAMSettings(layers=2, width=6, experts=1, active_experts=1),
+        MixNAMSettings(layers=2, width=6, experts=1, active_experts=1, router="shared"),
+        MixNAMDSettings(layers=2, width=6, experts=1, active_experts=1),
+        MixNAMESettings(layers=2, width=6, experts=1, active_experts=1),
+        MixNAMESettings(layers=2, width=6, experts=5, active_experts=5),
+    ],
+    ids=["NAM", "one expert", "one expert, shared", "one expert, diagonal", "one expert, even", "all even"],
 )
 def test_additive_models_have_additivity_1_and_variability_0(build, settings, dtype):
     explainer, outputs = explained(build, settings, table().to(dtype))
@@ -177,6 +279,47 @@ def test_additive_models_have_additivity_1_and_variability_0(build, settings, dt
     for found in explainer.tightness():  # bounds without width are left out and counted
         assert np.isnan(found["range"])
         assert found["left_out"] == explanations.GRID
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", DIAGONAL)
+def test_features_that_route_themselves_are_additive_and_have_bounds(build, case, dtype):
+    explainer, outputs = explained(build, CASES[case], table().to(dtype))
+    spread = float(outputs(explainer.x).prediction.var())
+    for found in explainer.interventions():
+        assert found["additivity"] >= 0.9995
+        assert found["variability"] <= 1e-10 * spread
+    for found in explainer.tightness():
+        assert found["range"] < 1e-5
+        assert found["routed"] < 1e-9
+        assert found["left_out"] == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bounds_of_equal_weights_on_all_experts_have_no_width(build, dtype):
+    settings = MixNAMESettings(layers=2, width=6, experts=5, active_experts=5)
+    explainer, _ = explained(build, settings, table().to(dtype), scale=3.0)
+    found = summarize(explainer, as_arrays(explainer.rows()))
+    assert found["additivity"]["marginal"] >= 0.9995
+    assert found["bounds"]["width"] < 1e-6
+    assert found["bounds"]["violations"] == 0
+    assert found["tightness"]["range"] is None
+    assert found["tightness"]["conditional"] is None
+    assert found["tightness"]["left_out"] == 3 * explanations.GRID
+    json.dumps(found, allow_nan=False)
+
+
+def test_measures_take_no_samples_where_predictions_are_sampled(build):
+    settings = {"layers": 2, "width": 6, "experts": 4, "active_experts": 4}
+    plain, _ = explained(build, MixNAMDSettings(**settings), table(200))
+    sampled, _ = explained(build, MixNAMDSettings(**settings, sample_at_prediction=True), table(200))
+    assert sampled.interventions() == plain.interventions()
+    assert sampled.tightness() == plain.tightness()
+    torch.testing.assert_close(sampled.derivatives(), plain.derivatives())
+    # what is summarized goes with the stored curves, whose values are expected, not sampled
+    measures = [summarize(one, as_arrays(one.rows())) for one in (plain, sampled)]
+    for name in ("additivity", "tightness", "variability", "importance", "routing"):
+        assert measures[0][name] == measures[1][name], name
 
 
 @pytest.mark.parametrize("size", [1, 1000])
@@ -191,8 +334,12 @@ def test_additive_models_never_leave_their_bounds(build, size):
 def test_conditional_additivity_of_additive_models_is_near_1_with_enough_rows(build):
     x = table(6000)
     additive, _ = explained(build, MixNAMSettings(layers=2, width=6, experts=1, active_experts=1), x)
+    even, _ = explained(build, MixNAMESettings(layers=2, width=6, experts=5, active_experts=5), x)
+    diagonal, _ = explained(build, CASES["diagonal"], x)
     mixture, _ = explained(build, CASES["sparse"], x)
     assert min(additive.conditional_additivity()) > 0.97
+    assert min(even.conditional_additivity()) > 0.97
+    assert min(diagonal.conditional_additivity()) > 0.93  # steeper: within a group x_i still varies
     assert min(mixture.conditional_additivity()) < 0.8
     linear, _ = explained(build, LinearSettings(), x)
     assert linear.conditional_additivity() == [1.0, 1.0, 1.0]
@@ -227,7 +374,7 @@ def test_summaries_are_finite_and_can_be_written(build, settings, constant):
     assert 0 <= found["additivity"]["marginal"] <= 1 + 1e-6
     assert 0 <= found["additivity"]["conditional"] <= 1 + 1e-6
     assert found["variability"]["mean"] >= 0
-    additive = not isinstance(settings, MixNAMSettings)
+    additive = not isinstance(settings, MixtureSettings)
     assert (found["tightness"]["range"] is None) == additive
     assert found["tightness"]["left_out"] == (300 if additive else 0)
     assert None not in found["additivity"]["per_feature"]

@@ -8,9 +8,16 @@ from mixnam.settings import (
     MODELS,
     PER_MEMBER,
     REVISIONS,
+    EB2MSettings,
+    EBMSettings,
     LinearSettings,
+    MixNAMDSettings,
+    MixNAMESettings,
     MixNAMSettings,
+    MLPSettings,
     NAMSettings,
+    SplineSettings,
+    XGBoostSettings,
     make_settings,
     settings_class,
 )
@@ -85,6 +92,28 @@ def test_more_active_experts_than_experts_are_refused():
         MixNAMSettings(experts=2)
 
 
+@pytest.mark.parametrize(
+    ("model", "values", "error", "message"),
+    [
+        ("MixNAM", {"router": "diagonal"}, ValueError, "router must be one of 'dense', 'shared', got 'diagonal'"),
+        ("MixNAM", {"temperature": 0.1}, ValueError, "MixNAM has no setting 'temperature'"),
+        ("MixNAM-D", {"temperature": 0}, ValueError, r"temperature must be >= 0\.001, got 0"),
+        ("MixNAM-D", {"temperature": math.nan}, ValueError, "temperature must be"),
+        ("MixNAM-D", {"temperature": math.inf}, ValueError, "temperature must be .*finite"),
+        ("MixNAM-D", {"sample_at_prediction": 1}, TypeError, "sample_at_prediction must be true or false, got 1"),
+        ("MixNAM-D", {"experts": 4}, ValueError, r"active_experts must be <= experts \(4\), got 64"),
+        ("MixNAM-D", {"router": "shared"}, ValueError, "MixNAM-D has no setting 'router'"),
+        ("MixNAM-E", {"active_experts": 33}, ValueError, r"active_experts must be <= experts \(32\), got 33"),
+        ("MLP", {"output_penalty": 0.1}, ValueError, "MLP has no setting 'output_penalty'"),
+        ("MLP", {"variation_penalty": 0.1}, ValueError, "MLP has no setting 'variation_penalty'"),
+        ("MLP", {"hidden": 64}, TypeError, "hidden must be a list of integers, got 64"),
+    ],
+)
+def test_bad_settings_of_variants_are_refused(model, values, error, message):
+    with pytest.raises(error, match=message):
+        make_settings(model, values)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_an_unknown_setting_is_refused_with_the_known_ones(model):
     with pytest.raises(ValueError, match=f"{model} has no setting 'lr'; it has ") as caught:
@@ -95,8 +124,10 @@ def test_an_unknown_setting_is_refused_with_the_known_ones(model):
 
 @pytest.mark.parametrize("make", [settings_class, lambda model: make_settings(model, {})])
 def test_an_unknown_model_is_refused_with_the_known_ones(make):
-    with pytest.raises(ValueError, match="model must be one of MixNAM, NAM, Linear, got 'mixnam'"):
+    with pytest.raises(ValueError, match=r"model must be one of .*, got 'mixnam'") as caught:
         make("mixnam")
+    for model in ("Linear", "Spline", "EBM", "NAM", "MixNAM", "MixNAM-D", "MixNAM-E", "MLP", "XGBoost", "EB2M"):
+        assert f" {model}," in str(caught.value)
 
 
 def test_range_ends_are_accepted():
@@ -108,6 +139,7 @@ def test_changed_lists_differences_only():
     assert MixNAMSettings().changed() == {}
     assert NAMSettings().changed() == {}
     assert LinearSettings().changed() == {}
+    assert all(kind().changed() == {} for kind in MODELS.values())
     # a value given that equals the default is no difference
     settings = MixNAMSettings(width=32, epochs=1000, variation_penalty=0.1, normalization="layer_norm")
     assert settings.changed() == {"width": 32}
@@ -153,36 +185,62 @@ def test_members_of_a_stack_differ_in_known_settings_only():
 
 
 # a stored result names only what differs from the defaults, so none of these may ever change
+_NETWORK = {
+    "epochs": 1000,
+    "batch_size": 2048,
+    "learning_rate": 5.97e-4,
+    "weight_decay": 5.29e-5,
+    "dropout": 0.1,
+    "selection": "auc_plus_f1",
+}
+_MIXTURE = _NETWORK | {
+    "output_penalty": 1.97e-5,
+    "layers": 4,
+    "width": 128,
+    "experts": 4,
+    "active_experts": 4,
+    "expert_dropout": 0.2,
+    "variation_penalty": 0.1,
+    "normalization": "layer_norm",
+    "shared_normalization": True,
+    "initialization": "authors",
+    "expert_dropout_mode": "scale",
+}
+_EBM = {"release": "today", "outer_bags": 0}
 FROZEN = {
-    MixNAMSettings: {
-        "epochs": 1000,
-        "batch_size": 2048,
-        "learning_rate": 5.97e-4,
-        "weight_decay": 5.29e-5,
-        "dropout": 0.1,
-        "output_penalty": 1.97e-5,
-        "selection": "auc_plus_f1",
-        "layers": 4,
-        "width": 128,
-        "experts": 4,
-        "active_experts": 4,
-        "expert_dropout": 0.2,
-        "variation_penalty": 0.1,
-        "normalization": "layer_norm",
-        "shared_normalization": True,
-        "initialization": "authors",
-        "expert_dropout_mode": "scale",
+    MixNAMSettings: _MIXTURE | {"router": "dense"},
+    MixNAMDSettings: _MIXTURE
+    | {"experts": 64, "active_experts": 64, "temperature": 0.1, "sample_at_prediction": False},
+    MixNAMESettings: _MIXTURE | {"experts": 32, "active_experts": 16, "router": "dense"},
+    NAMSettings: _NETWORK | {"output_penalty": 1.97e-5, "hidden": (64, 64, 32)},
+    MLPSettings: _NETWORK | {"hidden": (128, 128, 128)},
+    LinearSettings: {},
+    SplineSettings: {"knots": 25},
+    EBMSettings: _EBM,
+    EB2MSettings: _EBM | {"interactions": 10},
+    XGBoostSettings: {
+        "trees": 100,
+        "max_depth": 6,
+        "learning_rate": 0.3,
+        "min_child_weight": 1.0,
+        "subsample": 1.0,
+        "colsample_bytree": 1.0,
+        "reg_lambda": 1.0,
+        "early_stopping_rounds": 0,
     },
-    NAMSettings: {
-        "epochs": 1000,
-        "batch_size": 2048,
-        "learning_rate": 5.97e-4,
-        "weight_decay": 5.29e-5,
-        "dropout": 0.1,
-        "output_penalty": 1.97e-5,
-        "selection": "auc_plus_f1",
-        "hidden": (64, 64, 32),
-    },
+}
+# and of these none may leave the settings that a model's results pass through
+PARTS = {
+    MixNAMSettings: ("preprocessing", "training", "mixture"),
+    MixNAMDSettings: ("preprocessing", "training", "mixture"),
+    MixNAMESettings: ("preprocessing", "training", "mixture"),
+    NAMSettings: ("preprocessing", "training", "additive"),
+    MLPSettings: ("preprocessing", "training", "mlp"),
+    LinearSettings: ("preprocessing", "linear"),
+    SplineSettings: ("preprocessing", "spline"),
+    EBMSettings: ("preprocessing", "ebm"),
+    EB2MSettings: ("preprocessing", "ebm"),
+    XGBoostSettings: ("preprocessing", "xgboost"),
 }
 
 
@@ -190,3 +248,8 @@ FROZEN = {
 def test_defaults_are_frozen(kind):
     settings = dataclasses.asdict(kind())
     assert {name: settings.get(name) for name in FROZEN[kind]} == FROZEN[kind]
+
+
+def test_every_model_is_frozen():
+    assert set(FROZEN) == set(PARTS) == set(MODELS.values())
+    assert {kind.model: kind.parts for kind in PARTS} == {kind.model: parts for kind, parts in PARTS.items()}

@@ -19,6 +19,14 @@ from mixnam.published import settings as published_settings
 from mixnam.settings import MODELS, Settings, make_settings
 
 PRESETS = ("smoke", "quick", "paper")
+#: Models whose settings start from another's, but for the numbers of experts.
+PARENTS = {"MixNAM-D": "MixNAM", "MixNAM-E": "MixNAM", "EB2M": "EBM"}
+_OWN = ("experts", "active_experts")
+#: What the presets say of each experiment.
+_EXPERIMENTS = (
+    "accuracy", "lambda_sweep", "simulation", "sparsity", "variability", "mixnam_d", "mixnam_e", "expert_scaling",
+    "routing", "ablations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,18 +44,19 @@ class Preset:
         """Return the values that an experiment sweeps."""
         return list(self.content[experiment]["values"])
 
+    def pairs(self, experiment: str, model: str) -> list[tuple[int, int]]:
+        """Return the (C, K) that an experiment runs for a model."""
+        return [(c, k) for c, k in self.content[experiment][model]]
+
     def settings(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of `model` on `dataset` under this preset, `overrides` last."""
-        layers = (
-            published_settings(dataset, model),
-            self.content.get(model, {}),
-            self.content.get(dataset, {}).get(model, {}),
-            overrides or {},
-        )
         merged: dict[str, Any] = {}
-        for layer in layers:
-            merged |= layer
-        return make_settings(model, merged)
+        for source in (self.content, self.content.get(datasets.family(dataset), {})):
+            for name in (PARENTS.get(model, ""), model):
+                published = published_settings(dataset, name) if source is self.content else {}
+                own = {k: v for k, v in published.items() if name == model or k not in _OWN}
+                merged |= own | source.get(name, {})
+        return make_settings(model, merged | dict(overrides or {}))
 
 
 @cache
@@ -56,10 +65,12 @@ def load_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
     content = tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
-    _check(name, content, {"seeds", "folds", "lambda_sweep", *MODELS, *datasets.REGISTRY})
-    _check(name, content.get("lambda_sweep", {}), {"values", "seeds", "folds"})
-    for dataset in datasets.REGISTRY:
-        _check(name, content.get(dataset, {}), set(MODELS))
+    families = {datasets.family(dataset) for dataset in datasets.REGISTRY}
+    _check(name, content, {"seeds", "folds", *_EXPERIMENTS, *MODELS, *families})
+    for experiment in _EXPERIMENTS:
+        _check(name, content.get(experiment, {}), {"values", "seeds", "folds", *MODELS})
+    for family in families:
+        _check(name, content.get(family, {}), set(MODELS))
     return Preset(name, content)
 
 
