@@ -1,4 +1,4 @@
-"""Command line: python -m mixnam run | status | verify | measure."""
+"""Command line: python -m mixnam run | claim | status | verify | measure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnam import datasets, experiments
+from mixnam import claims, datasets, experiments
 from mixnam.fitting import fit, measure_again
 from mixnam.presets import PRESETS, load_preset
 from mixnam.report import duration, estimate
@@ -34,6 +34,26 @@ def run(arguments: argparse.Namespace) -> int:
             state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
             print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results, {state}")
     return 1 if missing else 0
+
+
+def claim(arguments: argparse.Namespace) -> int:
+    """Train what claims lack and judge them."""
+    known = {c.id: c for c in claims.claims()}
+    unknown = [name for name in arguments.claims if name not in known]
+    if unknown:
+        raise ValueError(f"no claim {unknown[0]!r}; known are {', '.join(known)}")
+    store = Store(arguments.results)
+    for chosen_claim in (known[name] for name in arguments.claims):
+        if not chosen_claim.unavailable:
+            specs = claims.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or claims.LEAST_RUNS)
+            experiments.train_missing(specs, store, arguments.device, arguments.preset)
+        verdict = claims.on_results(chosen_claim, arguments.preset, store)
+        print(f"{chosen_claim.id}: {chosen_claim.statement}")
+        print(f"  on the paper's own numbers: {claims.on_paper(chosen_claim).verdict}")
+        print(
+            f"  on {store.root} ({arguments.preset}): {verdict.verdict}" + (f": {verdict.text}" if verdict.text else "")
+        )
+    return 0
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -126,6 +146,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--preset", default="quick", choices=PRESETS)
         command.add_argument("--seeds", type=int, help="how many seeds (default: the preset's)")
         command.set_defaults(function=function)
+    command = commands.add_parser("claim", help=(claim.__doc__ or "").splitlines()[0])
+    command.add_argument("claims", nargs="+", help="claims by their names on the scorecard, such as T1-housing")
+    command.add_argument("--preset", default="quick", choices=PRESETS)
+    command.add_argument("--seeds", type=int, help=f"how many seeds (default: {claims.LEAST_RUNS})")
+    command.set_defaults(function=claim)
     for name, function in (("verify", verify), ("measure", measure)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.add_argument("keys", nargs="+", help="keys, or their first digits")

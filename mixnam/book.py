@@ -19,35 +19,40 @@ import nbformat
 import pandas as pd
 import torch
 
-from mixnam import datasets, experiments, plots, report
+from mixnam import datasets, experiments, pages, plots, report, scorecard
 from mixnam.fitting import provenance
 from mixnam.presets import PRESETS
 from mixnam.results import RunSpec, Store, write_file
 
 #: Pages before and after the experiments' own, all of them notebooks.
-FRONT, BACK = ("index", "scorecard"), ("status",)
+FRONT, BACK = ("index", "scorecard", "findings"), ("evidence", "contents", "status")
 HAND_WRITTEN = ("method", "rerun", "data")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 
 
-def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return the pages of experiments as {page: (notebook, data set)}: accuracy on each, λ sweep on the real ones.
+#: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
+FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
 
-    scikit-learn's bundled sets are always among them: they need no network.
+
+def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the pages of experiments as {page: (notebook, data set)}, the longest to train first in each part.
+
+    Accuracy runs on every chosen data set and on scikit-learn's bundled ones, which need no network;
+    explanations and λ on every chosen one; the rest on the first, or on simulated data (no data set).
     """
     bundled = [name for name, entry in datasets.REGISTRY.items() if entry.bundled]
-    chosen = list(dict.fromkeys([*names, *bundled]))
-    pages = {f"accuracy_{d}": ("accuracy", d) for d in chosen}
-    return pages | {f"lambda_sweep_{d}": ("lambda_sweep", d) for d in chosen if d not in bundled}
+    chosen = [name for name in dict.fromkeys(names) if name not in bundled]
+    pages = {f"accuracy_{d}": ("accuracy", d) for d in [*chosen, *bundled]}
+    for notebook in ("explanations", "lambda_sweep"):
+        pages |= {f"{notebook}_{d}": (notebook, d) for d in chosen}
+    pages |= {notebook: (notebook, d) for d in chosen[:1] for notebook in FOCUSED}
+    return pages | {notebook: (notebook, "") for notebook in experiments.SIMULATED}
 
 
 def all_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return every notebook page in the book's order."""
-    return (
-        {page: (page, "housing") for page in FRONT}
-        | experiment_pages(names)
-        | {page: (page, "housing") for page in BACK}
-    )
+    front, back = ({page: (page, "housing") for page in part} for part in (FRONT, BACK))
+    return front | experiment_pages(names) | back
 
 
 def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, device: str, train: bool) -> None:
@@ -65,7 +70,8 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
     logger.setLevel(logging.INFO)
     out.parent.mkdir(parents=True, exist_ok=True)
     root = report.root()
-    given: dict[str, Any] = {"dataset": dataset, "preset": preset, "device": device}
+    given: dict[str, Any] = {"dataset": dataset} if dataset else {}
+    given |= {"preset": preset, "device": device}
     given |= {"results": report.told(results.absolute()), "train": train}
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
     papermill.execute_notebook(
@@ -103,27 +109,30 @@ def clean(path: Path, title: str = "") -> bytes:
 def table_of_contents(names: Sequence[str]) -> str:
     """Return the content of `_toc.yml` for these data sets."""
     experiment = experiment_pages(names)
+    real = [page for page, (_, dataset) in experiment.items() if dataset]
     parts = (
-        ("Results", [*FRONT[1:], *experiment]),
+        ("Verdicts", list(FRONT[1:])),
+        ("Real data", real),
+        ("Simulated data", [page for page in experiment if page not in real]),
         ("Background", list(HAND_WRITTEN)),
         ("About this run", list(BACK)),
     )
     lines = ["# written by python -m mixnam.book", "format: jb-book", "root: index", "parts:"]
-    for caption, pages in parts:
-        lines += [f"  - caption: {caption}", "    chapters:"] + [f"      - file: {page}" for page in pages]
+    for caption, listed in parts:
+        lines += [f"  - caption: {caption}", "    chapters:"] + [f"      - file: {page}" for page in listed]
     return "\n".join(lines) + "\n"
 
 
-def assemble(pages: Path, out: Path, names: Sequence[str]) -> None:
-    """Put a book together in `out`: hand-written pages from `book/`, executed notebooks from `pages`."""
+def assemble(executed: Path, out: Path, names: Sequence[str]) -> None:
+    """Put a book together in `out`: hand-written pages from `book/`, executed notebooks from `executed`."""
     source = report.root() / "book"
     if out.resolve() != source.resolve():
         shutil.rmtree(out, ignore_errors=True)
         ignored = shutil.ignore_patterns("results", "_build", "*.ipynb", "_toc.yml")
         shutil.copytree(source, out, ignore=ignored)
-    for page, (_, dataset) in all_pages(names).items():
-        title = datasets.entry(dataset).title if page in experiment_pages(names) else ""
-        write_file(out / f"{page}.ipynb", clean(pages / f"{page}.ipynb", title))
+    for page, (notebook, dataset) in all_pages(names).items():
+        title = datasets.entry(dataset).title if page != notebook else ""
+        write_file(out / f"{page}.ipynb", clean(executed / f"{page}.ipynb", title))
     write_file(out / "_toc.yml", table_of_contents(names).encode())
 
 
@@ -159,15 +168,18 @@ def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str
     store = Store(results)
     wanted: dict[str, RunSpec] = {}
     skipped = []
-    for notebook, dataset in experiment_pages(names).values():
+    for name in names:
         try:
-            datasets.load(dataset)
-            wanted |= {s.key: s for s in experiments.specs_for(notebook, dataset, preset)}
+            datasets.load(name)
         except datasets.DataError as error:
-            skipped.append(f"will be skipped: {notebook} on {dataset}: {error}")
+            skipped.append(f"will be skipped: {name}: {error}")
+            names = [n for n in names if n != name]
+    for notebook, dataset in experiment_pages(names).values():
+        wanted |= {s.key: s for s in experiments.specs_for(notebook, dataset, preset)}
     lacking = [spec for spec in wanted.values() if store.get(spec) is None]
     line = (
-        f"report at the {preset} preset on {', '.join(names)}: {preflight(lacking, jobs)}, then about 2 min for pages"
+        f"report at the {preset} preset on {', '.join(names) or 'bundled and simulated data'}: "
+        f"{preflight(lacking, jobs)}, then about 3 min for pages"
     )
     return "\n".join([line, *skipped])
 
@@ -178,14 +190,15 @@ def results_markdown(parameters: report.Parameters) -> str:
     def section(title: str, table: pd.DataFrame) -> str:
         return f"## {title}\n\n{table.to_markdown(index=False)}\n"
 
+    card = scorecard.Scorecard(parameters)
     parts = [
         "# Results\n\nWritten by `make reference` from `book/results/`; do not edit. `n` counts seeds or folds; the\n"
         "paper's ± stands on ten seeds (Housing).\n",
-        section("In short", report.headline_table(parameters)),
-        section("Claims", report.claims_table(parameters)),
-        section("Accuracy on California Housing (Table 1)", report.accuracy_table(parameters)),
-        section("The variation penalty λ (Table 3)", report.sweep_table(parameters)),
-        report.verdict_count(parameters) + "\n",
+        section("In short", pages.headline_table(parameters)),
+        section("Claims", card.table()),
+        section("Accuracy on California Housing (Table 1)", pages.accuracy_table(parameters)),
+        section("The variation penalty λ (Table 3)", pages.sweep_table(parameters)),
+        card.count() + "\n",
     ]
     return "\n".join(parts)
 
@@ -235,8 +248,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     names = arguments.datasets.split(",")
     for name in names:
-        if name not in datasets.REGISTRY:
-            parser.error(f"--datasets: unknown data set {name!r}; known are {', '.join(datasets.REGISTRY)}")
+        try:
+            datasets.entry(name)
+        except (ValueError, datasets.DataError) as error:
+            parser.error(f"--datasets: {error}")
     run = (arguments.run or report.root() / "runs" / arguments.preset).absolute()
     if arguments.command == "estimate":
         print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
@@ -246,6 +261,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
     elif arguments.command == "report":
         assemble(run / "notebooks", run / "book", names)
+        for store in (report.root() / "book" / "results", run / "results"):  # a rerun's own result wins
+            for path in store.glob("*/*/*.json"):
+                write_file(run / "book" / "results" / path.relative_to(store), path.read_bytes())
         build(run / "book")
     elif arguments.command == "place":
         print(f"report: {run / 'book' / '_build' / 'html' / 'index.html'}", flush=True)
@@ -260,7 +278,8 @@ def status_table(parameters: report.Parameters) -> pd.DataFrame:
     folder = parameters.results.parent / "notebooks"
     times = page_times(folder) if folder.exists() and not parameters.is_reference else {}
     rows = []
-    for page, (notebook, dataset) in experiment_pages(list(datasets.REGISTRY)).items():
+    real = [name for name, entry in datasets.REGISTRY.items() if not entry.simulated]
+    for page, (notebook, dataset) in experiment_pages(real).items():
         specs = experiments.specs_for(notebook, dataset, column.preset)
         found = [r for spec in specs if (r := column.store.get(spec)) is not None]
         seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
@@ -273,6 +292,13 @@ def status_table(parameters: report.Parameters) -> pd.DataFrame:
             row["page run in"] = report.duration(times[page]) if page in times else "–"
         rows.append(row | {"device": ", ".join(sorted({r.provenance["device"] for r in found})) or "–"})
     return pd.DataFrame(rows)
+
+
+def pages_at_hand(parameters: report.Parameters) -> list[str]:
+    """Return the pages of the book that a page belongs to: those executed beside it, or the reference's."""
+    folder = parameters.results.parent / ("notebooks" if not parameters.is_reference else "")
+    found = [path.stem for path in sorted(folder.glob("*.ipynb"))]
+    return [*(found or all_pages(["housing"])), *HAND_WRITTEN]
 
 
 def origin_table(parameters: report.Parameters) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from mixnam import checks, datasets, derived, published
 from mixnam.experiments import specs_of
 from mixnam.intervals import Interval, Sample, mean_interval, nadeau_bengio, row_bootstrap, welch
 from mixnam.presets import load_preset
-from mixnam.results import Result, Store
+from mixnam.results import Result, RunSpec, Store
 from mixnam.settings import Settings, make_settings
 
 REPRODUCED, BETTER, NOT_REPRODUCED = "reproduced", "better", "not reproduced"
@@ -79,7 +79,7 @@ class Claim:
     def __post_init__(self) -> None:
         if self.kind not in (*_KINDS, "static"):
             raise ValueError(f"claim {self.id}: kind must be one of {', '.join(_KINDS)}, static, got {self.kind!r}")
-        if self.kind in ("order", "trend", "mean") and self.better == 0:
+        if self.kind in ("order", "trend", "mean") and self.better == 0 and not self.unavailable:
             raise ValueError(f"claim {self.id}: {self.kind} needs better = 1 or -1")
         least = {"static": 0, "value": 1, "threshold": 1, "mean": 1}.get(self.kind, 2)
         if len(self.subjects) < least and not self.unavailable:
@@ -169,10 +169,8 @@ def _tie(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[st
     for subject, rival in rivals:
         intervals = _difference(samples[0], rival, claim)
         if claim.better:  # how far the claim's model is behind; ahead is as good as level
-            intervals = [
-                (max(-claim.margin, min(behind)), max(behind))
-                for behind in ((-claim.better * x, -claim.better * y) for x, y in intervals)
-            ]
+            behind = [sorted(-claim.better * x for x in interval) for interval in intervals]
+            intervals = [(max(-claim.margin, low), max(-claim.margin, high)) for low, high in behind]
         low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
         sign = "behind" if claim.better else "−"
         lines.append(f"{subject_name(claim.subjects[0])} {sign} {subject_name(subject)}: {_span((low, high))}")
@@ -246,7 +244,9 @@ def printed_sample(claim: Claim, subject: Mapping[str, Any], quantity: str = "")
         found = published.scaling(model, overrides["experts"], overrides["active_experts"])
     if found is None:
         return None
-    holdout = datasets.entry(dataset).splits == datasets.HOLDOUT
+    holdout = dataset in (*datasets.REGISTRY, "year") and (
+        dataset == "year" or datasets.entry(dataset).splits == datasets.HOLDOUT
+    )
     return Sample(found[0], max(found[1], LEAST_SD), PRINTED_RUNS["holdout" if holdout else "folds"])
 
 
@@ -284,11 +284,20 @@ def _printed_joint(claim: Claim) -> Sample | None:
     return Sample(found, LEAST_SD, PRINTED_RUNS["holdout"])
 
 
-def _stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> list[Result]:
+def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> list[Result]:
     """Return every stored seed or fold of a subject."""
     dataset, model, overrides = _parts(claim, subject)
     specs = specs_of(dataset, model, preset, overrides, seeds=load_preset("paper").number("seeds"))
     return [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
+
+
+def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:
+    """Return the runs that a claim rests on: so many seeds, or all folds, of each subject."""
+    specs: dict[str, RunSpec] = {}
+    for subject in claim.subjects:
+        dataset, model, overrides = _parts(claim, subject)
+        specs |= {s.key: s for s in specs_of(dataset, model, preset, overrides, seeds=seeds)}
+    return sorted(specs.values(), key=lambda spec: (spec.seed, spec.split))
 
 
 def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
@@ -296,7 +305,7 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
 
     Taken is every seed or fold that is stored; a joint measure needs all subjects of a seed.
     """
-    runs = [_stored(claim, subject, preset, store) for subject in claim.subjects]
+    runs = [stored(claim, subject, preset, store) for subject in claim.subjects]
     if not claim.joint:
         found = []
         for results in runs:

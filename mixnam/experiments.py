@@ -128,10 +128,11 @@ def sparsity(preset: Preset) -> list[Case]:
 
 
 def variability(preset: Preset) -> list[Case]:
-    """Figure 7: 1 to 16 features that modify what x1 contributes."""
+    """Figure 7: 1 to 16 features that modify what x1 contributes; two laws of ours, whose noise varies."""
     cases = [Case("NAM", "NAM"), _mixture("MixNAM")]
     laws = [f"sim_variability_{int(count)}" for count in preset.values("variability")]
-    return [dataclasses.replace(case, dataset=law) for law in laws for case in cases]
+    ours = [dataclasses.replace(cases[1], dataset=law) for law in ("sim_noise", "sim_hidden")]
+    return [dataclasses.replace(case, dataset=law) for law in laws for case in cases] + ours
 
 
 def mixnam_d(preset: Preset) -> list[Case]:

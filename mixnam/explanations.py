@@ -102,7 +102,8 @@ class Explainer:
         parts = []
         for x in self.x.split(4096):
             leaf = x.clone().requires_grad_(True)
-            total = self.network(self.tensors, leaf[None]).prediction.sum()
+            out = self.network(self.tensors, leaf[None])
+            total = (out.contributions if self.network.featurewise else out.prediction).sum()
             parts.append(torch.autograd.grad(total, leaf, allow_unused=True, materialize_grads=True)[0])
         return torch.cat(parts)
 

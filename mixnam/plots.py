@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,16 @@ from IPython.core.getipython import get_ipython
 from IPython.core.pylabtools import select_figure_formats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mixnam import datasets
+from mixnam.datasets import Array
 from mixnam.results import Result
 
 UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
 COLORS = ("#222222", "#b8551f", "#2a6f97", "#5f8a3b")
+#: Categories that a shape plot shows at most: their names must stay readable.
+CATEGORIES = 16
 
 
 def style() -> None:
@@ -29,60 +34,142 @@ def style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "axes.titlesize": 12, "axes.labelsize": 11, "savefig.bbox": "tight"})
 
 
+def _data(dataset: str) -> datasets.Dataset | None:
+    """Return a data set for its names, or None where it is not at hand."""
+    try:
+        return datasets.load(dataset, download=False)
+    except datasets.DataError:
+        return None
+
+
 def _features(dataset: str) -> tuple[tuple[str, ...], str]:
     """Return feature names and the label of contributions."""
-    try:
-        data = datasets.load(dataset, download=False)
-    except datasets.DataError:
+    data = _data(dataset)
+    if data is None:
         return (), "contribution"
-    return data.features, f"contribution to {data.target}" + (f"\n({data.unit})" if data.unit else "\n(log-odds)")
+    unit = "log-odds" if data.task == "classification" else data.unit
+    label = f"contribution to {data.target}"
+    return data.features, textwrap.fill(label, 36 if len(label) <= 36 else 28) + (f"\n({unit})" if unit else "")
+
+
+def _curve(result: Result, kind: str, feature: int) -> Array:
+    """Return a feature's upper, lower or mean curve on its grid, centred; without bounds, its shape function."""
+    arrays = result.arrays
+    values: Array = arrays.get(f"grid_{kind}", arrays["grid_mean"])[feature] - arrays["contribution_mean"][feature]
+    return values
+
+
+def _rows(ax: Axes, x: Array, y: Array) -> None:
+    ax.scatter(x, y, s=7, color=ROWS, alpha=0.45, linewidth=0, label="rows", zorder=2)
+
+
+def _category_plot(result: Result, feature: int, ax: Axes, names: Sequence[str], counts: NDArray[Any]) -> None:
+    """Draw one categorical feature's contributions: bounds as strokes, the most frequent categories first."""
+    arrays = result.arrays
+    centre = arrays["contribution_mean"][feature]
+    grid = arrays["grid"][feature]
+    codes = grid[~np.isnan(grid)].astype(int)
+    chosen = np.argsort(-counts[codes], kind="stable")[:CATEGORIES]
+    places = {int(code): place for place, code in enumerate(codes[chosen])}
+    at = np.arange(len(chosen))
+    for place, code in enumerate(codes[chosen]):
+        share = float(counts[code] / max(counts.max(), 1))
+        ax.axvspan(place - 0.5, place + 0.5, color=DENSITY, alpha=0.75 * share, linewidth=0, zorder=0)
+    rows = arrays["sample_x"][:, feature].astype(int)
+    inside = np.isin(rows, codes[chosen])
+    jitter = (np.arange(len(rows)) * 0.618034 % 1 - 0.5) * 0.6  # spread evenly and always the same
+    x = np.array([places[int(code)] for code in rows[inside]]) + jitter[inside]
+    _rows(ax, x, arrays["sample_contributions"][inside, feature] - centre)
+    upper, lower, mean = (_curve(result, k, feature)[chosen] for k in ("upper", "lower", "mean"))
+    if np.abs(upper - lower).max() > 1e-6:
+        ax.hlines(upper, at - 0.4, at + 0.4, color=UPPER, linewidth=2, label="upper bound", zorder=3)
+        ax.hlines(lower, at - 0.4, at + 0.4, color=LOWER, linewidth=2, label="lower bound", zorder=3)
+        ax.hlines(mean, at - 0.4, at + 0.4, color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
+    else:
+        ax.hlines(mean, at - 0.4, at + 0.4, color="#444444", linewidth=2, label="shape function", zorder=3)
+    labels = [n if len(n) <= 14 else f"{n[:13]}…" for n in (names[code] for code in codes[chosen])]
+    ax.set_xticks(at, labels, rotation=0 if sum(map(len, labels)) <= 24 else 90, fontsize=9)
+    ax.set_xlim(-0.5, len(at) - 0.5)
 
 
 def shape_plot(result: Result, feature: int, ax: Axes, names: Sequence[str] = (), label: str = "contribution") -> None:
     """Draw one feature's contributions against its values: bounds, mean, rows and data density (Figure 3).
 
-    Bounds and rows are centred by the feature's mean contribution; the bounds stay the model's own.
+    Bounds and rows are centred by the feature's mean contribution; the bounds stay the model's own. A model
+    without bounds is one line. Categories, named where the data set is at hand, stand most frequent first,
+    16 at most.
     """
+    data = _data(result.spec.dataset)
+    categories = () if data is None else data.categories.get(feature, ())
+    name = names[feature] if names else f"feature {feature}"
+    ax.set_xlabel(
+        name + (f"\n({CATEGORIES} most frequent of {len(categories)})" if len(categories) > CATEGORIES else "")
+    )
+    ax.set_ylabel(label)
+    ax.grid(False)
+    if data is not None and categories:
+        counts = np.bincount(data.x[:, feature].astype(int), minlength=len(categories))
+        _category_plot(result, feature, ax, categories, counts)
+        return
     arrays = result.arrays
     centre = arrays["contribution_mean"][feature]
     grid = arrays["grid"][feature]
     low, high = arrays["density_range"][feature]
     shown = ~np.isnan(grid) & (grid >= low) & (grid <= high)
     x = grid[shown]
-    upper, lower, mean = (arrays[f"grid_{k}"][feature][shown] - centre for k in ("upper", "lower", "mean"))
+    upper, lower, mean = (_curve(result, k, feature)[shown] for k in ("upper", "lower", "mean"))
     rows = arrays["sample_x"][:, feature]
     inside = (rows >= low) & (rows <= high)
     density = arrays["density"][feature] / max(arrays["density"][feature].max(), 1)
     edges = np.linspace(low, high, len(density) + 1)
     for share, left, right in zip(density, edges, edges[1:], strict=False):
         ax.axvspan(left, right, color=DENSITY, alpha=0.75 * float(share), linewidth=0, zorder=0)
-    ax.scatter(
-        rows[inside], arrays["sample_contributions"][inside, feature] - centre,
-        s=7, color=ROWS, alpha=0.45, linewidth=0, label="rows", zorder=2,
-    )  # fmt: skip
+    _rows(ax, rows[inside], arrays["sample_contributions"][inside, feature] - centre)
     if np.abs(upper - lower).max() > 1e-6:
         ax.plot(x, upper, color=UPPER, linewidth=1.6, label="upper bound", zorder=3)
         ax.plot(x, lower, color=LOWER, linewidth=1.6, label="lower bound", zorder=3)
-    ax.plot(x, mean, color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
+        ax.plot(x, mean, color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
+    else:
+        ax.plot(x, mean, color="#444444", linewidth=1.6, label="shape function", zorder=3)
     ax.set_xlim(low, high)
-    ax.set_xlabel(names[feature] if names else f"feature {feature}")
-    ax.set_ylabel(label)
-    ax.grid(False)
 
 
 def _finished(figure: Figure) -> Figure:
-    """Give a figure one legend, its first panel's, and close it: else a notebook shows it a second time."""
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=max(len(labels), 1), frameon=False)
+    """Give a figure one legend for all its panels and close it: else a notebook shows it a second time."""
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        handles, labels = list(entries.values()), list(entries)
+        fitting = max(1, int(figure.get_figwidth() / (0.8 + 0.09 * max(map(len, labels)))))
+        lines = -(-len(labels) // fitting)
+        columns = -(-len(labels) // lines)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     plt.close(figure)
     return figure
+
+
+def _outer_labels(axes: NDArray[Any], count: int) -> None:
+    """Of `count` panels on shared axes, label x below the last of each column, and hide the panels beyond."""
+    across = axes.shape[1]
+    for i, ax in enumerate(axes.flat):
+        ax.set_visible(i < count)
+        if i < count - across:
+            ax.set_xlabel("")
+        else:
+            ax.tick_params(labelbottom=True)
 
 
 def shape_plots(result: Result, features: Sequence[int], columns: int = 2, title: str = "") -> Figure:
     """Draw several features of one result, most plots sharing nothing but the legend."""
     names, label = _features(result.spec.dataset)
     rows = -(-len(features) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(4.3 * columns, 3.1 * rows), squeeze=False, layout="constrained")
+    data = _data(result.spec.dataset)
+    lines = [features[i : i + columns] for i in range(0, len(features), columns)]
+    named = [any(data is not None and feature in data.categories for feature in line) for line in lines]
+    size = (4.3 * columns, 3.1 * rows + 0.9 * sum(named))  # categories' names take room below
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax, feature in zip(axes.flat, features, strict=False):
         shape_plot(result, feature, ax, names, label)
     for ax in list(axes.flat)[len(features) :]:
@@ -112,10 +199,7 @@ def sweep_shapes(results: Mapping[float, Result], feature: int) -> Figure:
     for ax, (penalty, result) in zip(axes.flat, results.items(), strict=False):
         shape_plot(result, feature, ax, names, "")
         ax.set_title(f"λ = {penalty:g}")
-        ax.set_xlabel("")
-    for ax in list(axes.flat)[len(results) :]:
-        ax.set_visible(False)
-    figure.supxlabel(names[feature] if names else f"feature {feature}", fontsize=11)
+    _outer_labels(axes, len(results))
     figure.supylabel(label, fontsize=11)
     return _finished(figure)
 

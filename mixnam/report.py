@@ -15,13 +15,15 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from mixnam import claims, datasets, experiments, published
+from mixnam import claims, datasets, experiments
 from mixnam.fitting import pick_device
 from mixnam.presets import load_preset
 from mixnam.results import Result, RunSpec, Store
 
 #: Notebook names that IPython itself puts into the namespace.
 _INTERACTIVE = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+#: Keys that a provenance line spells out.
+_KEYS = 24
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
 
 
@@ -35,7 +37,10 @@ def root() -> Path:
 
 @dataclass(frozen=True)
 class Parameters:
-    """A notebook's parameters, checked. `results` is the rerun's store, `reference` the book's own."""
+    """A notebook's parameters, checked. `results` is the rerun's store, `reference` the book's own.
+
+    `dataset` is empty in notebooks about simulations.
+    """
 
     dataset: str
     preset: str
@@ -69,10 +74,12 @@ def check_parameters(namespace: Mapping[str, Any]) -> Parameters:
         if type(value) is not types[name]:
             kind = {"str": "text", "bool": "true or false"}[types[name].__name__]
             raise TypeError(f"parameter {name} must be {kind}, got {value!r}")
+    given.setdefault("dataset", "")
     lacking = [name for name in types if name not in given]
     if lacking:
         raise ValueError(f"parameter {lacking[0]!r} is missing; this notebook takes {', '.join(types)}")
-    datasets.entry(given["dataset"])
+    if given["dataset"]:
+        datasets.entry(given["dataset"])
     load_preset(given["preset"])
     pick_device(given["device"])
     default = os.environ.get("MIXNAM_RESULTS") or f"runs/{given['preset']}/results"
@@ -91,8 +98,15 @@ class Column:
 
 
 def columns(parameters: Parameters) -> list[Column]:
-    """Return what stands beside the paper: the reference at both settings, or reference and this rerun."""
+    """Return what stands beside the paper: the reference at both settings, or reference and this rerun.
+
+    Simulations have one setting, ours, at both presets: one column of the reference.
+    """
     reference = Store(parameters.reference)
+    if not parameters.dataset:
+        ours = Column("reference", "paper", reference)
+        rerun = Column(f"this rerun: {parameters.preset}", parameters.preset, Store(parameters.results))
+        return [ours] if parameters.is_reference else [ours, rerun]
     paper = Column("reference: paper's setting", "paper", reference)
     if parameters.is_reference:
         return [paper, Column("reference: quick setting", "quick", reference)]
@@ -148,99 +162,9 @@ def show(table: pd.DataFrame) -> HTML:
     return HTML("".join([*lines, "</tbody></table></div>"]))
 
 
-def _printed(value: tuple[float, float] | None) -> str:
+def printed_text(value: tuple[float, float] | None) -> str:
+    """Return a printed mean ± standard deviation, or a dash."""
     return "–" if value is None else f"{value[0]:.3f} ± {value[1]:.3f}"
-
-
-def accuracy_table(parameters: Parameters) -> pd.DataFrame:
-    """Return Table 1 on one data set: each model's paper value, and each column's mean ± sd and seconds."""
-    dataset = parameters.dataset
-    metric = datasets.entry(dataset).metric
-    rows = []
-    for model in experiments.ACCURACY_MODELS:
-        row = {f"{METRIC_LABELS[metric]} of": model, "paper": _printed(published.accuracy(dataset, model))}
-        for column in columns(parameters):
-            results = stored(column, dataset, model)
-            scores = [r.metrics["test"][metric] for r in results]
-            row[column.label] = spread(scores, 3 if max(scores, default=0) < 10 else 2)
-            seconds = [r.cost["fit_seconds"] for r in results]
-            row[f"seconds a run, {column.label.split(': ')[-1]}"] = f"{np.mean(seconds):.1f}" if seconds else "–"
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-SWEEP_MEASURES = {
-    "rmse": ("metrics.test.rmse", "test RMSE"),
-    "additivity": ("measures.additivity.marginal", "additivity"),
-    "additivity (conditional)": ("measures.additivity.conditional", "additivity, conditional"),
-    "tightness": ("measures.tightness.range", "tightness"),
-    "tightness (conditional)": ("measures.tightness.conditional", "tightness, conditional"),
-    "width": ("measures.bounds.width", "width of bounds"),
-}
-
-
-def sweep_values(parameters: Parameters) -> dict[str, dict[str, list[tuple[float, float, float]]]]:
-    """Return (λ, mean, sd) of each measure for the paper and each column, as `plots.sweep_plot` takes it."""
-    penalties = load_preset("paper").values("lambda_sweep")
-    paper = parameters.dataset == "housing"
-    lines: dict[str, dict[str, list[tuple[float, float, float]]]] = {"paper": {}} if paper else {}
-    for quantity in SWEEP_MEASURES if paper else ():
-        found = [(p, published.sweep(quantity, p)) for p in penalties]
-        lines["paper"][quantity] = [(p, *value) for p, value in found if value is not None]
-    for column in columns(parameters):
-        results = {p: stored(column, parameters.dataset, "MixNAM", {"variation_penalty": p}) for p in penalties}
-        lines[column.label] = {}
-        for quantity, (path, _) in SWEEP_MEASURES.items():
-            points = []
-            for penalty, runs in results.items():
-                values = np.array([r.value(path) for r in runs if r.holds(path)])
-                values = values[np.isfinite(values)]
-                if len(values):
-                    points.append(
-                        (penalty, float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan)
-                    )
-            lines[column.label][quantity] = points
-    return lines
-
-
-def sweep_table(parameters: Parameters, conditional: bool = False) -> pd.DataFrame:
-    """Return Table 3: a row for each λ and source, NAM at the end, and a column for each measure.
-
-    With `conditional`, the measures are those over rows with nearly that x_i, which the paper has not.
-    """
-    measures = {q: m for q, m in SWEEP_MEASURES.items() if ("conditional" in q) == conditional}
-    dataset = parameters.dataset
-    points: list[tuple[str, str, dict[str, float]]] = [
-        (f"λ = {p:g}", "MixNAM", {"variation_penalty": p}) for p in load_preset("paper").values("lambda_sweep")
-    ]
-    rows = []
-    for heading, model, overrides in [*points, ("NAM", "NAM", {})]:
-        if dataset == "housing" and not conditional:
-            penalty = overrides.get("variation_penalty", 0.0)
-            cells = {label: _printed(published.sweep(q, penalty, model)) for q, (_, label) in measures.items()}
-            rows.append({"": heading, "source": "paper", "n": claims.PRINTED_RUNS["holdout"]} | cells)
-        for column in columns(parameters):
-            results = stored(column, dataset, model, overrides)
-            row: dict[str, Any] = {"": heading, "source": column.label.split(": ")[-1], "n": len(results)}
-            for path, label in measures.values():
-                numbers = [r.value(path) for r in results if r.holds(path)]
-                row[label] = spread(numbers, count=len(numbers) != len(results))
-                if results and not np.isfinite(numbers).any():
-                    row[label] = "–"  # there is no such number, as NAM's tightness
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
-    """Return the column with most λ at hand and its first result at each, for the pictures."""
-    penalties = load_preset("paper").values("lambda_sweep")
-    best: tuple[str, dict[float, Result]] = ("", {})
-    for column in own_first(parameters):
-        found = {p: stored(column, parameters.dataset, "MixNAM", {"variation_penalty": p})[:1] for p in penalties}
-        present = {p: runs[0] for p, runs in found.items() if runs}
-        if len(present) > len(best[1]):
-            best = (column.label, present)
-    return best
 
 
 def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:
@@ -250,62 +174,6 @@ def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Re
         if results:
             return column.label, results[0]
     return None
-
-
-def claims_table(parameters: Parameters, page: str = "") -> pd.DataFrame:
-    """Return the claims of a page (all by default) with their verdicts on the paper's numbers and on ours."""
-    rows = []
-    for claim in claims.claims():
-        if page and (claim.page != page or claim.dataset != parameters.dataset):
-            continue
-        row = {
-            "claim": claim.id,
-            "statement": claim.statement,
-            "on the paper's own numbers": claims.on_paper(claim).verdict,
-        }
-        for column in columns(parameters):
-            verdict = claims.on_results(claim, column.preset, column.store)
-            row[column.label] = f"{verdict.verdict}: {verdict.text}" if verdict.text else verdict.verdict
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def verdict_count(parameters: Parameters) -> str:
-    """Return how many verdicts there are and how many of the decided may be false, as Markdown."""
-    lines = []
-    for column in columns(parameters):
-        verdicts = [claims.on_results(c, column.preset, column.store).verdict for c in claims.claims()]
-        listed = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
-        wrong = claims.expected_false(verdicts)
-        expected = f"; at the 95 % level at most {wrong:.2g} are expected to be decided wrongly" if wrong else ""
-        lines.append(f"**{column.label}**: {len(verdicts)} claims, {listed}{expected}.")
-    return " ".join(lines)
-
-
-HEADLINES: tuple[tuple[str, str, dict[str, float], str], ...] = (
-    ("Linear: test RMSE", "Linear", {}, "metrics.test.rmse"),
-    ("NAM: test RMSE", "NAM", {}, "metrics.test.rmse"),
-    ("MixNAM: test RMSE", "MixNAM", {}, "metrics.test.rmse"),
-    ("MixNAM: additivity", "MixNAM", {}, "measures.additivity.marginal"),
-    ("MixNAM: tightness of bounds", "MixNAM", {}, "measures.tightness.range"),
-    ("MixNAM, λ = 100: additivity", "MixNAM", {"variation_penalty": 100.0}, "measures.additivity.marginal"),
-)
-
-
-def headline_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the landing page's table: a handful of Housing's numbers, paper | reference | this rerun."""
-    rows = []
-    for label, model, overrides, path in HEADLINES:
-        quantity = "rmse" if path.startswith("metrics") else path.split(".")[1]
-        printed = published.accuracy("housing", model) if quantity == "rmse" else None
-        printed = printed or published.sweep(quantity, overrides.get("variation_penalty", 0.1), model)
-        row = {"California Housing": label, "paper": _printed(printed)}
-        for column in columns(parameters):
-            row[column.label] = spread(
-                r.value(path) for r in stored(column, "housing", model, overrides) if r.holds(path)
-            )
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
@@ -330,21 +198,30 @@ def told(path: Path) -> str:
 def rerun_command(notebook: str, parameters: Parameters) -> str:
     """Return the command that reruns a notebook with these parameters, as Markdown."""
     preset = "quick" if parameters.is_reference else parameters.preset
+    dataset = f"-p dataset {parameters.dataset} " if parameters.dataset else ""
     return (
         f"Rerun this page: `mkdir -p runs/mine && papermill notebooks/{notebook}.ipynb runs/mine/{notebook}.ipynb "
-        f"-p dataset {parameters.dataset} -p preset {preset}`"
+        f"{dataset}-p preset {preset}`"
     )
 
 
+def case_results(column: Column, case: experiments.Case, dataset: str) -> list[Result]:
+    """Return every stored seed or fold of an experiment's row in a column."""
+    return stored(column, case.dataset or dataset, case.model, case.overrides)
+
+
 def page_results(experiment: str, parameters: Parameters) -> list[Result]:
-    """Return the results behind a page's tables: every column's, over all seeds or folds of its models."""
+    """Return the results behind a page: every column's, over all seeds or folds of the experiment's rows."""
     found: dict[str, Result] = {}
     for column in columns(parameters):
-        for spec in experiments.specs_for(experiment, parameters.dataset, "paper"):
-            changed = {k: v for k, v in vars(spec.settings).items() if k == "variation_penalty"}
-            overrides = changed if experiment == "lambda_sweep" else {}
-            found |= {r.key: r for r in stored(column, parameters.dataset, spec.model, overrides)}
+        for case in experiments.cases(experiment, "paper"):
+            found |= {r.key: r for r in case_results(column, case, parameters.dataset)}
     return list(found.values())
+
+
+def footer(experiment: str, parameters: Parameters) -> str:
+    """Return what every page ends with, as Markdown: the rerun command and the provenance line."""
+    return rerun_command(experiment, parameters) + "\n\n" + provenance_line(page_results(experiment, parameters))
 
 
 def provenance_line(results: Sequence[Result]) -> str:
@@ -357,7 +234,11 @@ def provenance_line(results: Sequence[Result]) -> str:
     commits = ", ".join(sorted({(p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else "") for p in origin}))
     presets = ", ".join(sorted({p["preset"] for p in origin}))
     data = ", ".join(sorted({p["data_sha256"][:12] for p in origin}))
-    keys = " ".join(f"`{r.key[:8]}`" for r in results)
+    keys = " ".join(f"`{r.key[:8]}`" for r in results[:_KEYS])
+    if len(results) > _KEYS:
+        keys += (
+            f" and {len(results) - _KEYS} more (`python -m mixnam status` counts them; [evidence](evidence) lists them)"
+        )
     seconds = sum(r.cost["fit_seconds"] for r in results)
     count = f"{len(results)} result" + ("s" if len(results) > 1 else "")
     return (

@@ -206,7 +206,7 @@ _MIXTURE = _NETWORK | {
     "initialization": "authors",
     "expert_dropout_mode": "scale",
 }
-_EBM = {"release": "today", "outer_bags": 0}
+_EBM = {"release": "today", "outer_bags": 0, "max_rounds": 0}
 FROZEN = {
     MixNAMSettings: _MIXTURE | {"router": "dense"},
     MixNAMDSettings: _MIXTURE

@@ -103,9 +103,13 @@ class MixNAM(Network):
 
     def relevance(self, scores: Tensor) -> Tensor:
         """Turn routing scores into weights on the simplex: (..., C) → (..., C). Equations (5) and (6)."""
-        if self.settings.active_experts < self.settings.experts:
-            scores = scores.masked_fill(~top_k_mask(scores, self.settings.active_experts), -math.inf)
-        return scores.softmax(dim=-1)
+        return self._masked(scores).softmax(dim=-1)
+
+    def _masked(self, scores: Tensor) -> Tensor:
+        """Return φ + M: -inf for all but the K largest scores. Equation (5)."""
+        if self.settings.active_experts == self.settings.experts:
+            return scores
+        return scores.masked_fill(~top_k_mask(scores, self.settings.active_experts), -math.inf)
 
     def _drop_experts(self, relevance: Tensor, draws: Draws) -> Tensor:
         mask = draws.keep("expert_dropout", "expert_dropout", relevance.shape[1:], relevance.dtype)
@@ -149,16 +153,16 @@ class MixNAM(Network):
     def _combine(self, tensors: Tensors, experts: Tensor, scores: Tensor, draws: Draws | None) -> Outputs:
         scores = scores.unflatten(2, experts.shape[2:])
         if draws is None:
-            return self._mixed(tensors, experts, self._predicting(scores))
+            return self._evaluated(tensors, experts, scores)
         return self._mixed(tensors, experts, self._drop_experts(self._training(scores, draws), draws))
 
     def _training(self, scores: Tensor, draws: Draws) -> Tensor:
         """Return the relevance in training, before experts are dropped."""
         return self.relevance(scores)
 
-    def _predicting(self, scores: Tensor) -> Tensor:
-        """Return the relevance that predictions take."""
-        return self.relevance(scores)
+    def _evaluated(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
+        """Return the outputs of evaluation mode for scores (M, B, n, C)."""
+        return self._mixed(tensors, experts, self.relevance(scores))
 
     def _mixed(self, tensors: Tensors, experts: Tensor, relevance: Tensor) -> Outputs:
         contributions = (relevance * experts).sum(dim=-1)  # Equation (3)
@@ -195,16 +199,19 @@ class MixNAMD(MixNAM):
     def _resample(self, scores: Tensor, keys: list[int]) -> Tensor:
         """Return Gumbel-softmax weights drawn around the relevance. Equation (22)."""
         noise = randomness.gumbel(keys, scores[0].numel(), scores.device).to(scores.dtype).view_as(scores)
-        # a masked expert's logarithm is -inf and stays so
-        return ((self.relevance(scores).log() + noise) / self.settings.temperature).softmax(dim=-1)
+        # the relevance's logarithm by log_softmax: finite, and so is its gradient, where the relevance is 0
+        return ((self._masked(scores).log_softmax(dim=-1) + noise) / self.settings.temperature).softmax(dim=-1)
 
     def _training(self, scores: Tensor, draws: Draws) -> Tensor:
         return self._resample(scores, [randomness.key(seed, "gumbel", draws.step) for seed in draws.seeds])
 
-    def _predicting(self, scores: Tensor) -> Tensor:
+    def _evaluated(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
+        outputs = super()._evaluated(tensors, experts, scores)
         if not self.settings.sample_at_prediction:
-            return self.relevance(scores)
-        return self._resample(scores, [randomness.key(0, "gumbel/prediction")] * len(scores))
+            return outputs
+        # only the prediction is sampled; contributions, and all that is measured on them, are not
+        relevance = self._resample(scores, [randomness.key(0, "gumbel/prediction")] * len(scores))
+        return dataclasses.replace(outputs, prediction=self._mixed(tensors, experts, relevance).prediction)
 
 
 class MixNAME(MixNAM):

@@ -1,0 +1,83 @@
+// Makes every table.sortable sortable by its headers, and gives one with data-filter an input that filters its rows.
+(() => {
+  "use strict";
+  const SECONDS = { s: 1, min: 60, h: 3600 };
+  const NUMBER = /^[<>≤≥≈~]?\s*([-+−]?)((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(e[-+]?\d+)?(?=$|[\s%±(])\s*(\S*)/i;
+  const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+
+  // A cell's text, and the number that it starts with (NaN if none); "3 min" counts as 180. data-sort overrides.
+  const key = (cell) => {
+    const text = (cell?.dataset.sort ?? cell?.textContent ?? "").trim();
+    const found = NUMBER.exec(text);
+    if (!found) return { text, number: NaN };
+    const [, sign, digits, exponent = "", unit] = found;
+    const size = Number(digits.replaceAll(",", "") + exponent) * (SECONDS[unit] ?? 1);
+    return { text, number: sign === "-" || sign === "−" ? -size : size };
+  };
+
+  // Compare two keys; what has no value in this column comes last in both directions.
+  const compare = (numeric, direction) => (a, b) => {
+    const lacking = (k) => (numeric ? Number.isNaN(k.number) : /^[–-]?$/.test(k.text));
+    if (lacking(a) || lacking(b)) return lacking(a) - lacking(b);
+    return direction * (numeric ? a.number - b.number : collator.compare(a.text, b.text));
+  };
+
+  const sort = (body, original, column, direction) => {
+    const keys = new Map(original.map((row) => [row, key(row.cells[column])]));
+    const numbers = original.filter((row) => !Number.isNaN(keys.get(row).number)).length;
+    const order = compare(numbers > 0 && 2 * numbers >= original.length, direction);
+    body.append(...(direction ? [...original].sort((a, b) => order(keys.get(a), keys.get(b))) : original));
+  };
+
+  const makeSortable = (table) => {
+    const body = table.tBodies[0];
+    const headers = [...(table.tHead?.rows[0]?.cells ?? [])];
+    if (!body || !headers.length) return;
+    const original = [...body.rows];
+    headers.forEach((header, column) => {
+      if (!header.textContent.trim()) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.title = "Sort: ascending, descending, as it was";
+      button.append(...header.childNodes);
+      header.append(button);
+      button.addEventListener("click", () => {
+        const next = { ascending: "descending", descending: null }[header.getAttribute("aria-sort")];
+        headers.forEach((other) => other.removeAttribute("aria-sort"));
+        const state = next === undefined ? "ascending" : next;
+        if (state) header.setAttribute("aria-sort", state);
+        sort(body, original, column, { ascending: 1, descending: -1 }[state] ?? 0);
+      });
+    });
+  };
+
+  const makeFilter = (table) => {
+    const rows = [...table.tBodies[0].rows];
+    const label = document.createElement("label");
+    label.className = "table-filter";
+    const input = document.createElement("input");
+    input.type = "search";
+    input.autocomplete = "off";
+    const count = document.createElement("span");
+    count.setAttribute("role", "status");
+    label.append(`${table.dataset.filter || "Filter"} `, input, count);
+    input.addEventListener("input", () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+        shown += !row.hidden;
+      }
+      count.textContent = words.length ? ` ${shown} of ${rows.length}` : "";
+    });
+    (table.closest(".results-table") ?? table).before(label);
+  };
+
+  const all = () => {
+    document.querySelectorAll("table.sortable").forEach(makeSortable);
+    document.querySelectorAll("table[data-filter]").forEach((table) => table.tBodies[0] && makeFilter(table));
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", all);
+  else all();
+})();
