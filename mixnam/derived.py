@@ -167,13 +167,18 @@ def expert_opposition(result: Result) -> float:
 
 
 def interaction_on_x1(result: Result) -> float:
-    """Return which share of the interaction's variance x1's contribution carries, the rest being on x2."""
-    x, _, _ = _probe(result)
-    parts = result.arrays["probe_contributions"].astype(float).reshape(2, -1, 2)  # (x2, x1, feature)
-    assert x[0, 1] == -1
+    """Return which share of the interaction's variance x1's contribution carries, the rest being on x2.
+
+    NaN where the model has next to no interaction (less than 1e-4 of the law's variance).
+    """
+    x, truth, _ = _probe(result)
+    half = len(x) // 2
+    if "probe_contributions" not in result.arrays or not np.array_equal(x[:half, 0], x[half:, 0]):
+        raise KeyError(f"{result.spec.dataset} has no grid of two features")
+    parts = result.arrays["probe_contributions"].astype(float).reshape(2, half, 2)  # (x2, x1, feature)
     double = parts - parts.mean(axis=0) - parts.mean(axis=1, keepdims=True) + parts.mean(axis=(0, 1))
     size = (double**2).mean(axis=(0, 1))
-    return float(size[0] / size.sum()) if size.sum() > 0 else 0.0
+    return float(size[0] / size.sum()) if size.sum() > 1e-4 * truth.var() else math.nan
 
 
 def width_and_spread(result: Result) -> float:

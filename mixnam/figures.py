@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -62,8 +61,6 @@ def compare_shapes(results: Mapping[str, Result | None], feature: int) -> Figure
     for ax in axes.flat:
         ax.set_xlabel(xlabel + (f" ({UNITS[xlabel]})" if xlabel in UNITS else ""))
         ax.tick_params(labelsize=SMALL if categorical else 10)
-        if not categorical:
-            ax.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
     _outer_labels(axes, len(results))
     figure.supylabel(ylabel, fontsize=11)
     return _finished(figure)
@@ -84,7 +81,7 @@ def _panels(down: Sequence[str], across: Sequence[str], draw: Callable[[Axes, st
     turned = len(across) > max(ACROSS, len(down))
     rows, columns = (across, down) if turned else (down, across)
     figure, axes = plt.subplots(
-        max(len(rows), 1), max(len(columns), 1), figsize=(min(2.7 * len(columns), 7.6) + 0.6, 1.9 * len(rows) + 1),
+        max(len(rows), 1), max(len(columns), 1), figsize=(min(3.4 * len(columns), 7.6) + 0.6, 1.9 * len(rows) + 1),
         sharex=True, sharey=True, squeeze=False, layout="constrained",
     )  # fmt: skip
     for i, row in enumerate(rows):
@@ -163,7 +160,7 @@ def _bounds(ax: Axes, result: Result) -> None:
 def _rows(ax: Axes, result: Result, chosen: NDArray[np.bool], color: str, label: str) -> None:
     x, y = (result.arrays[k][chosen, 0] for k in ("sample_x", "sample_contributions"))
     ax.scatter(
-        x, y - result.arrays["contribution_mean"][0], s=26, color=color, alpha=0.35, linewidth=0, label=label, zorder=2
+        x, y - result.arrays["contribution_mean"][0], s=16, color=color, alpha=0.4, linewidth=0, label=label, zorder=2
     )
 
 
@@ -227,7 +224,7 @@ def variability_grid(results: ByLaw) -> Figure:
         x = np.linspace(0, 1, 201)
         _rows(ax, result, np.ones(len(result.arrays["sample_x"]), bool), ROWS, "rows")
         _bounds(ax, result)
-        _true(ax, x, quantiles(result.spec.dataset, x), "true contribution, 1 % and 99 %")
+        _true(ax, x, quantiles(result.spec.dataset, x), "truth, 1 % and 99 %")
 
     return _law_figure(results, draw, _models(results), turn=True)
 

@@ -42,6 +42,15 @@ def _data(dataset: str) -> datasets.Dataset | None:
         return None
 
 
+def feature_names(dataset: str) -> tuple[list[str], str]:
+    """Return a data set's feature names and the unit of contributions; numbers for names where it is not at hand."""
+    try:
+        data = datasets.load(dataset, download=False)
+    except datasets.DataError:
+        return [], "target's unit"
+    return list(data.features), data.unit or "log-odds"
+
+
 def _features(dataset: str) -> tuple[tuple[str, ...], str]:
     """Return feature names and the label of contributions."""
     data = _data(dataset)

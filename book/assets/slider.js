@@ -18,7 +18,7 @@
       const script = document.createElement("script");
       script.src = PLOTLY;
       script.onload = () => (window.Plotly ? resolve(window.Plotly) : reject(new Error("no Plotly in it")));
-      script.onabort = () => reject(new Error("it is not there"));
+      script.onerror = () => reject(new Error("it is not there"));
       document.head.append(script);
     });
     return loading;
