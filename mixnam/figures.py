@@ -57,7 +57,7 @@ def compare_shapes(results: Mapping[str, Result | None], feature: int) -> Figure
             xlabel = ax.get_xlabel()
         else:
             _say(ax, "not run" if result is None else "no shape functions")
-        ax.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=11)
+        ax.set_title(textwrap.fill(name, 24), fontsize=11)
     for ax in axes.flat:
         ax.set_xlabel(xlabel + (f" ({UNITS[xlabel]})" if xlabel in UNITS else ""))
         ax.tick_params(labelsize=SMALL if categorical else 10)
@@ -85,12 +85,12 @@ def _panels(down: Sequence[str], across: Sequence[str], draw: Callable[[Axes, st
         sharex=True, sharey=True, squeeze=False, layout="constrained",
     )  # fmt: skip
     for i, row in enumerate(rows):
-        axes[i, 0].set_ylabel("\n".join(textwrap.wrap(row, 16)), fontsize=10)
+        axes[i, 0].set_ylabel(textwrap.fill(row, 17), fontsize=10)
         for j, column in enumerate(columns):
             draw(axes[i, j], *((column, row) if turned else (row, column)))
             axes[i, j].grid(False)
     for ax, column in zip(axes[0], columns, strict=False):
-        ax.set_title("\n".join(textwrap.wrap(column, 20)), fontsize=11)
+        ax.set_title(textwrap.fill(column, 20), fontsize=11)
     for ax in axes[-1]:
         ax.set_xlabel("x1")
     axes[0, 0].set_xlim(0, 1)
@@ -216,8 +216,8 @@ def simulation_experts(results: ByLaw) -> Figure:
 def variability_grid(results: ByLaw) -> Figure:
     """Draw x1's contributions under 1 to 16 modifiers: modifiers against models (Figure 7).
 
-    `results` are by law (`sim_variability_1`, ...), then model. Dashed: the true contribution's 1 % and 99 %
-    quantiles given x1. x1 and y have no unit.
+    `results` are by law (`sim_variability_1`, ...; others are left out), then model. Dashed: the true
+    contribution's 1 % and 99 % quantiles given x1. x1 and y have no unit.
     """
 
     def draw(ax: Axes, result: Result) -> None:
@@ -226,7 +226,8 @@ def variability_grid(results: ByLaw) -> Figure:
         _bounds(ax, result)
         _true(ax, x, quantiles(result.spec.dataset, x), "truth, 1 % and 99 %")
 
-    return _law_figure(results, draw, _models(results), turn=True)
+    modified = {law: by_model for law, by_model in results.items() if law.startswith("sim_variability")}
+    return _law_figure(modified, draw, _models(modified), turn=True)
 
 
 def scaling_heatmaps(cells: Mapping[str, pd.DataFrame], label: str = "test RMSE (100,000 dollars)") -> Figure:
@@ -321,7 +322,7 @@ def difference_plot(table: pd.DataFrame, label: str = "difference of test RMSE t
             ax.plot([low, high], [i, i], color=kinds[kind], linewidth=2.2, zorder=2)
         ax.plot(mean, i, "o", color=kinds[kind], markersize=7, label=None if kind in seen else kind, zorder=3)
         seen.add(kind)
-    ax.set_yticks(range(len(table)), ["\n".join(textwrap.wrap(str(t), 30)) for t in table["label"]], fontsize=10)
+    ax.set_yticks(range(len(table)), [textwrap.fill(str(t), 30) for t in table["label"]], fontsize=10)
     ax.set_ylim(max(len(table), 1) - 0.5, -0.5)
     ax.set_xlabel(f"{label}\n(mean and 95 % interval)", fontsize=10)
     ax.grid(False, axis="y")

@@ -91,6 +91,7 @@ def payload(
     penalties = sorted(results)
     ordered = [results[p] for p in penalties]
     arrays = ordered[0].arrays
+    names = names or [f"feature {i}" for i in range(len(arrays["grid"]))]  # where the data are not at hand
     if len(names) != len(arrays["grid"]):
         raise ValueError(f"names must hold {len(arrays['grid'])} features, got {len(names)}")
     for penalty, result in zip(penalties, ordered, strict=True):
