@@ -196,9 +196,10 @@ def law_table(parameters: Parameters, experiment: str, measures: Mapping[str, st
     named = []
     for case in experiments.cases(experiment, "paper"):
         table = case_table(parameters, [case], measures, digits=dict.fromkeys(measures, 4))
-        table.insert(0, "law", datasets.entry(case.dataset).title)
+        table.insert(0, "law", datasets.entry(case.dataset).title.partition(": ")[2])
         named.append(table.rename(columns={"": "model"}))
-    return pd.concat(named, ignore_index=True)
+    table = pd.concat(named, ignore_index=True)
+    return table if len(columns(parameters)) > 1 else table.drop(columns="source")
 
 
 def scaling_cells(parameters: Parameters, model: str) -> dict[str, pd.DataFrame]:
@@ -313,8 +314,8 @@ def headline_table(parameters: Parameters) -> pd.DataFrame:
 def cite(
     parameters: Parameters, path: str, model: str = "MixNAM", dataset: str = "housing", /, **overrides: Any
 ) -> str:
-    """Return a stored number for running text, of the column with most runs: "0.447 ± 0.007 (n = 10, quick)"."""
+    """Return a stored number for running text, of the first column with five runs or most: "0.447 ± 0.007 (n = 10)"."""
     found = [(_numbers(stored(c, dataset, model, overrides), path), c.preset) for c in own_first(parameters)]
-    numbers, preset = max(found, key=lambda pair: len(pair[0]))
+    numbers, preset = max(found, key=lambda pair: min(len(pair[0]), claims.LEAST_RUNS))
     setting = "" if datasets.entry(dataset).simulated else f", {preset}"
     return spread(numbers, count=False) + (f" (n = {len(numbers)}{setting})" if numbers else "")

@@ -20,6 +20,7 @@ from mixnam.datasets import Array
 from mixnam.results import Result
 
 UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
+_ZERO = 1e-4  # where a logarithmic axis of λ shows 0
 COLORS = ("#222222", "#b8551f", "#2a6f97", "#5f8a3b")
 #: Categories that a shape plot shows at most: their names must stay readable.
 CATEGORIES = 16
@@ -226,13 +227,13 @@ def sweep_plot(lines: Mapping[str, Mapping[str, Any]], panels: Mapping[str, str]
             points = values.get(measure, [])
             if not points:
                 continue
-            x = [0.01 if p[0] == 0 else p[0] for p in points]
+            x = [_ZERO if p[0] == 0 else p[0] for p in points]
             error = [0.0 if np.isnan(p[2]) else p[2] for p in points]
             ax.errorbar(
                 x, [p[1] for p in points], error, color=color, marker="o", markersize=5, capsize=3, label=source
             )
         ax.set_xscale("log")
-        ax.set_xticks([0.01, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+        ax.set_xticks([_ZERO, 0.001, 0.01, 0.1, 1, 10, 100], ["0", ".001", ".01", "0.1", "1", "10", "100"])
         ax.minorticks_off()
         ax.set_xlabel("variation penalty λ")
         ax.set_ylabel(label)

@@ -182,7 +182,8 @@ def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
         return f"**Not run here.** {outcome.skipped}"
     if not outcome.missing:
         return ""
-    command = f"python -m mixnam run {outcome.experiment} --dataset {outcome.dataset} --preset {outcome.preset}"
+    dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
+    command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
     command += f" --results {told(parameters.results)}"
     return (
         f"**{len(outcome.missing)} of {len(outcome.specs)} runs at the {outcome.preset} preset are not there yet**; "
