@@ -1,21 +1,19 @@
 # Notebooks run in parallel, one thread each; `make report` calls this. On a cluster:
 #   snakemake --executor slurm --jobs 20 --config preset=paper device=cuda
 from mixnam.book import BACK, FRONT, experiment_pages
+from mixnam.datasets import REGISTRY
 
 PRESET = config.get("preset", "quick")
 DATASETS = config.get("datasets", "housing")
 DEVICE = config.get("device", "auto")
 RUN = config.get("run", f"runs/{PRESET}")
 EXPERIMENTS = list(experiment_pages(DATASETS.split(",")))
+BUNDLED = [name for name, entry in REGISTRY.items() if entry.bundled]
 SAY = f"--preset {PRESET} --datasets {DATASETS} --device {DEVICE} --run {RUN}"
 
 
 def finished(pages):
     return [f"{RUN}/notebooks/{page}.ipynb" for page in pages]
-
-
-wildcard_constraints:
-    page="[a-z0-9_]+",
 
 
 localrules:
@@ -43,15 +41,22 @@ rule summary:
         f"python -m mixnam.book page {{wildcards.page}} {SAY}"
 
 
-rule experiment:
-    output:
-        f"{RUN}/notebooks/{{page,{'|'.join(EXPERIMENTS)}}}.ipynb",
-    threads: 1
-    retries: 1
-    resources:
-        gpu=int(DEVICE == "cuda"),
-    # the λ sweep is the longest: it starts first
-    priority:
-        1
-    shell:
-        f"python -m mixnam.book page {{wildcards.page}} {SAY}"
+# the pages with most to train start first, or one core trains alone at the end
+LONGEST = ("routing", "ablations", "mixnam_e", "mixnam_d", "expert_scaling", "accuracy", "lambda_sweep")
+
+for page, (notebook, dataset) in experiment_pages(DATASETS.split(",")).items():
+
+    rule:
+        name:
+            f"page_{page}"
+        output:
+            f"{RUN}/notebooks/{page}.ipynb",
+        params:
+            page=page,
+        threads: 1
+        retries: 1
+        resources:
+            gpu=int(DEVICE == "cuda"),
+        priority: 1 + (LONGEST.index(notebook) + 1 if notebook in LONGEST and dataset not in BUNDLED else 0)
+        shell:
+            f"python -m mixnam.book page {{params.page}} {SAY}"
