@@ -26,6 +26,8 @@ from mixnam.results import RunSpec, Store, write_file
 
 #: Pages before and after the experiments' own, all of them notebooks.
 FRONT, BACK = ("index", "scorecard", "findings"), ("evidence", "contents", "status")
+#: Data sets of the reference.
+REFERENCE = ("housing", "income")
 HAND_WRITTEN = ("method", "rerun", "data")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 
@@ -35,16 +37,16 @@ FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "co
 
 
 def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return the pages of experiments as {page: (notebook, data set)}, the longest to train first in each part.
+    """Return the pages of experiments as {page: (notebook, data set)}.
 
     Accuracy runs on every chosen data set and on scikit-learn's bundled ones, which need no network;
-    explanations and λ on every chosen one; the rest on the first, or on simulated data (no data set).
+    explanations on every chosen one; the rest on the first, or on simulated data (no data set).
     """
     bundled = [name for name, entry in datasets.REGISTRY.items() if entry.bundled]
     chosen = [name for name in dict.fromkeys(names) if name not in bundled]
     pages = {f"accuracy_{d}": ("accuracy", d) for d in [*chosen, *bundled]}
-    for notebook in ("explanations", "lambda_sweep"):
-        pages |= {f"{notebook}_{d}": (notebook, d) for d in chosen}
+    pages |= {f"explanations_{d}": ("explanations", d) for d in chosen}
+    pages |= {f"lambda_sweep_{d}": ("lambda_sweep", d) for d in chosen[:1]}
     pages |= {notebook: (notebook, d) for d in chosen[:1] for notebook in FOCUSED}
     return pages | {notebook: (notebook, "") for notebook in experiments.SIMULATED}
 
@@ -203,7 +205,7 @@ def results_markdown(parameters: report.Parameters) -> str:
     return "\n".join(parts)
 
 
-def make_reference(names: Sequence[str]) -> None:
+def make_reference(names: Sequence[str] = REFERENCE) -> None:
     """Execute the notebooks on the reference results, without training, into `book/`; write RESULTS.md."""
     root = report.root()
     work = root / "runs" / "reference"
@@ -268,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif arguments.command == "place":
         print(f"report: {run / 'book' / '_build' / 'html' / 'index.html'}", flush=True)
     else:
-        make_reference(names)
+        make_reference()
     return 0
 
 
@@ -296,9 +298,9 @@ def status_table(parameters: report.Parameters) -> pd.DataFrame:
 
 def pages_at_hand(parameters: report.Parameters) -> list[str]:
     """Return the pages of the book that a page belongs to: those executed beside it, or the reference's."""
-    folder = parameters.results.parent / ("notebooks" if not parameters.is_reference else "")
-    found = [path.stem for path in sorted(folder.glob("*.ipynb"))]
-    return [*(found or all_pages(["housing"])), *HAND_WRITTEN]
+    if parameters.is_reference:
+        return [*all_pages(REFERENCE), *HAND_WRITTEN]
+    return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
 
 
 def origin_table(parameters: report.Parameters) -> pd.DataFrame:

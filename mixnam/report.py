@@ -141,7 +141,8 @@ def show(table: pd.DataFrame) -> HTML:
     """
     if table.empty:
         return HTML("<p>Nothing yet.</p>")
-    lines = ["<div class='results-table'><table><thead><tr>"]
+    dense = " dense" if table.shape[1] > 5 else ""
+    lines = [f"<div class='results-table{dense}'><table><thead><tr>"]
     lines += [f"<th>{escape(str(name))}</th>" for name in table.columns]
     lines.append("</tr></thead><tbody>")
     before = None
@@ -156,6 +157,7 @@ def show(table: pd.DataFrame) -> HTML:
                 text = f"<b>{verdict}</b><div class='reasons'>{reasons}</div>"
             number = len(text) <= 28
             kind = "paper" if "paper" in (name, row.get("source")) and i else "number" if number else "text"
+            text = text.replace("MixNAM-", "MixNAM\N{NON-BREAKING HYPHEN}")
             text = re.sub(r" (±|=) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)  # "(n = 2)" may go to a new line
             lines.append(f"<td class='{kind}'>{text}</td>")
         lines.append("</tr>")
