@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-
 import torch
 from torch import Tensor
 
 from mixnam.networks.base import Network, Outputs
-from mixnam.networks.stacked import Draws, Tensors, batch_norm, constant, linear, uniform
+from mixnam.networks.stacked import Draws, Tensors, apply_layers, constant, declare_layers
 from mixnam.settings import LinearSettings, NAMSettings
 
 
@@ -71,26 +68,9 @@ class NAM(Additive):
 
     def __init__(self, settings: NAMSettings, features: int) -> None:
         super().__init__(settings, features)
-        widths = (1, *settings.hidden, 1)
-        for layer, (inner, outer) in enumerate(itertools.pairwise(widths)):
-            bound = 1 / math.sqrt(inner)
-            self.parameters[f"layer.{layer}.weight"] = uniform(features, inner, outer, bound=bound)
-            self.parameters[f"layer.{layer}.bias"] = uniform(features, outer, bound=bound)
-            if layer < len(settings.hidden):
-                self.parameters[f"norm.{layer}.gain"] = constant(features, outer, value=1.0)
-                self.parameters[f"norm.{layer}.shift"] = constant(features, outer, value=0.0)
-                self.buffers[f"norm.{layer}.mean"] = constant(features, outer, value=0.0)
-                self.buffers[f"norm.{layer}.variance"] = constant(features, outer, value=1.0)
+        self.parameters, self.buffers = declare_layers(features, (1, *settings.hidden, 1))
         self.parameters["bias"] = constant(value=0.0)
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the shape functions' values f_i(x_i): (M, B, n) → (M, n, B, 1)."""
-        h = x.transpose(1, 2)[..., None]
-        last = len(self.settings.hidden)
-        for layer in range(last):
-            h = linear(h, tensors[f"layer.{layer}.weight"], tensors[f"layer.{layer}.bias"])
-            norm = [tensors[f"norm.{layer}.{part}"] for part in ("gain", "shift", "mean", "variance")]
-            h = torch.relu(batch_norm(h, norm[0], norm[1], (norm[2], norm[3]), (2,), draws is not None))
-            if draws is not None:
-                h = draws.dropout(h, f"dropout/{layer}", "dropout")
-        return linear(h, tensors[f"layer.{last}.weight"], tensors[f"layer.{last}.bias"])
+        return apply_layers(tensors, x.transpose(1, 2)[..., None], len(self.settings.hidden), draws)

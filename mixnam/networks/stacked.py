@@ -6,6 +6,7 @@ feature's activations are laid out (M, n, B, d), one matrix product per member a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,3 +130,32 @@ def batch_norm(
         mean, variance = running[0].view(shape), running[1].view(shape)
     factor = gain.view(mean.shape) * torch.rsqrt(variance + 1e-5)
     return torch.addcmul(shift.view(mean.shape) - mean * factor, x, factor)
+
+
+def declare_layers(groups: int, widths: Sequence[int]) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
+    """Declare the parameters and buffers of `groups` perceptrons side by side: linear layers, batch norm between.
+
+    Each unit has its own batch normalisation; initial values are torch's for linear layers.
+    """
+    parameters, buffers = {}, {}
+    for layer, (inner, outer) in enumerate(itertools.pairwise(widths)):
+        bound = 1 / math.sqrt(inner)
+        parameters[f"layer.{layer}.weight"] = uniform(groups, inner, outer, bound=bound)
+        parameters[f"layer.{layer}.bias"] = uniform(groups, outer, bound=bound)
+        if layer < len(widths) - 2:
+            parameters[f"norm.{layer}.gain"] = constant(groups, outer, value=1.0)
+            parameters[f"norm.{layer}.shift"] = constant(groups, outer, value=0.0)
+            buffers[f"norm.{layer}.mean"] = constant(groups, outer, value=0.0)
+            buffers[f"norm.{layer}.variance"] = constant(groups, outer, value=1.0)
+    return parameters, buffers
+
+
+def apply_layers(tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None) -> Tensor:
+    """Apply what `declare_layers` declared: (M, groups, B, in) → (M, groups, B, out), `hidden` layers between."""
+    for layer in range(hidden):
+        h = linear(h, tensors[f"layer.{layer}.weight"], tensors[f"layer.{layer}.bias"])
+        gain, shift, mean, variance = (tensors[f"norm.{layer}.{p}"] for p in ("gain", "shift", "mean", "variance"))
+        h = torch.relu(batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None))
+        if draws is not None:
+            h = draws.dropout(h, f"dropout/{layer}", "dropout")
+    return linear(h, tensors[f"layer.{hidden}.weight"], tensors[f"layer.{hidden}.bias"])
