@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnam import claims, datasets, experiments
+from mixnam import claims, datasets, experiments, samples
 from mixnam.fitting import fit, measure_again
 from mixnam.presets import PRESETS, load_preset
 from mixnam.report import duration, estimate
@@ -45,7 +45,7 @@ def claim(arguments: argparse.Namespace) -> int:
     store = Store(arguments.results)
     for chosen_claim in (known[name] for name in arguments.claims):
         if not chosen_claim.unavailable:
-            specs = claims.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or claims.LEAST_RUNS)
+            specs = samples.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or claims.LEAST_RUNS)
             experiments.train_missing(specs, store, arguments.device, arguments.preset)
         verdict = claims.on_results(chosen_claim, arguments.preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")

@@ -248,16 +248,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, help="directory of this rerun (default: runs/PRESET)")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, for the estimate")
     arguments = parser.parse_args(argv)
-    names = arguments.datasets.split(",")
+    names = [name.strip() for name in arguments.datasets.split(",")]
     for name in names:
         try:
-            datasets.entry(name)
+            if datasets.entry(name).simulated:
+                raise ValueError(f"{name} is simulated: its pages are always made")
         except (ValueError, datasets.DataError) as error:
             parser.error(f"--datasets: {error}")
     run = (arguments.run or report.root() / "runs" / arguments.preset).absolute()
     if arguments.command == "estimate":
         print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
     elif arguments.command == "page":
+        if arguments.page not in all_pages(names):
+            parser.error(f"page must be one of {', '.join(all_pages(names))}, got {arguments.page!r}")
         notebook, dataset = all_pages(names)[arguments.page]
         out = run / "notebooks" / f"{arguments.page}.ipynb"
         execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)

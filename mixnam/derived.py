@@ -1,7 +1,8 @@
-"""Numbers that claims rest on, computed from stored results: of one result, or of several of one seed.
+"""Numbers that claims rest on, computed from stored results: of one result, or of several models' results.
 
 A claim's measure is a path into a result (`metrics.test.rmse`), or `derived.NAME` for a function of one
-result, or `joint.NAME` for a function of the results that its subjects have for one seed.
+result, `joint.NAME` for a function of the results that its subjects have for one seed, `pooled.NAME` for one of its
+subjects' means, or `crossed.NAME` for one of the results of two seeds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.signal import find_peaks
 
@@ -46,33 +48,44 @@ def _correlation(a: Array, b: Array) -> float:
 
 
 def peak_distance(result: Result) -> float:
-    """Return how far (degrees) the two most prominent peaks over longitude lie from the stated ones, the larger."""
+    """Return how far (degrees) the two most prominent peaks over longitude lie from the stated ones, the larger.
+
+    Over the central 99 % of the rows; of a mixture the line midway between its bounds.
+    """
     x, curves = _curves(result, LONGITUDE)
-    even = np.linspace(x.min(), x.max(), 400)
-    shape = np.interp(even, x, curves["mean"])
-    found, facts = find_peaks(np.pad(shape, 1, constant_values=shape.min()), prominence=0)
-    places = even[found[np.argsort(-facts["prominences"])[:2]] - 1]
+    low, high = result.arrays["density_range"][LONGITUDE]
+    even = np.linspace(low, high, 400)
+    line = (curves["lower"] + curves["upper"]) / 2 if "upper" in curves else curves["mean"]
+    shape = np.interp(even, x, line)
+    found, facts = find_peaks(shape, prominence=0)
+    if len(found) < 2:
+        return math.inf
+    places = even[found[np.argsort(-facts["prominences"])[:2]]]
     return float(max(np.abs(places - place).min() for place in PEAKS))
+
+
+def _valley(result: Result) -> tuple[Array, Array, NDArray[np.bool]]:
+    """Return the cells of longitude's histogram: their middles, rows in each, and which lie in the valley."""
+    low, high = result.arrays["density_range"][LONGITUDE]
+    rows = result.arrays["density"][LONGITUDE].astype(float)
+    middles = low + (np.arange(len(rows)) + 0.5) * (high - low) / len(rows)
+    return middles, rows, (middles >= VALLEY[0]) & (middles <= VALLEY[1])
 
 
 def valley_width(result: Result) -> float:
     """Return the mean width of longitude's bounds between -120 and -119 over that elsewhere, by rows."""
     x, curves = _curves(result, LONGITUDE)
-    rows = result.arrays["sample_x"][:, LONGITUDE]
-    width = np.interp(rows, x, curves["upper"] - curves["lower"])
-    inside = (rows >= VALLEY[0]) & (rows <= VALLEY[1])
-    return float(width[inside].mean() / width[~inside].mean())
+    middles, rows, inside = _valley(result)
+    width = np.interp(middles, x, curves["upper"] - curves["lower"])
+    return float(np.average(width[inside], weights=rows[inside]) / np.average(width[~inside], weights=rows[~inside]))
 
 
 def valley_low(result: Result) -> float:
     """Return the share of rows between longitude -120 and -119 in the lower third of their bounds."""
-    x, curves = _curves(result, LONGITUDE)
-    rows = result.arrays["sample_x"][:, LONGITUDE]
-    inside = (rows >= VALLEY[0]) & (rows <= VALLEY[1])
-    centre = result.arrays["contribution_mean"][LONGITUDE]
-    low, high = (np.interp(rows[inside], x, curves[k]) for k in ("lower", "upper"))
-    place = (result.arrays["sample_contributions"][inside, LONGITUDE] - centre - low) / (high - low)
-    return float((place < 1 / 3).mean())
+    _, rows, inside = _valley(result)
+    share = result.arrays["low_share"][LONGITUDE].astype(float)
+    kept = inside & np.isfinite(share)
+    return float(np.average(share[kept], weights=rows[kept]))
 
 
 def width_and_density(result: Result) -> float:
@@ -111,7 +124,7 @@ def rare_excess_mse(result: Result) -> float:
 
 
 def explained_share(result: Result) -> float:
-    """Return the share of the law's variance that the prediction explains; 0 where it explains none."""
+    """Return the share of the law's variance that the prediction explains; below 0 where a constant is better."""
     _, truth, prediction = _probe(result)
     return float(1 - np.mean((prediction - truth) ** 2) / truth.var())
 
@@ -167,7 +180,9 @@ def expert_opposition(result: Result) -> float:
 
 
 def interaction_on_x1(result: Result) -> float:
-    """Return which share of the interaction's variance x1's contribution carries, the rest being on x2.
+    """Return which share of the interaction x1's contribution carries, the rest being on x2.
+
+    The covariance of x1's part with the whole interaction over the whole's variance.
 
     NaN where the model has next to no interaction (less than 1e-4 of the law's variance).
     """
@@ -177,14 +192,31 @@ def interaction_on_x1(result: Result) -> float:
         raise KeyError(f"{result.spec.dataset} has no grid of two features")
     parts = result.arrays["probe_contributions"].astype(float).reshape(2, half, 2)  # (x2, x1, feature)
     double = parts - parts.mean(axis=0) - parts.mean(axis=1, keepdims=True) + parts.mean(axis=(0, 1))
-    size = (double**2).mean(axis=(0, 1))
-    return float(size[0] / size.sum()) if size.sum() > 1e-4 * truth.var() else math.nan
+    whole = double.sum(axis=-1)
+    if whole.var() <= 1e-4 * truth.var():
+        return math.nan
+    return float((double[..., 0] * whole).mean() / (whole**2).mean())  # the parts' shares add up to 1
 
 
-def width_and_spread(result: Result) -> float:
-    """Return the correlation of the width of x1's bounds with the true spread of y at x1."""
+def rare_bound_error(result: Result) -> float:
+    """Return the RMSE of x1's centred bounds against the rare branch sin(4πx1): the upper where it is positive."""
+    _, curves, sine = _sine(result)
+    return float(np.sqrt(np.mean((np.where(sine > 0, curves["upper"], curves["lower"]) - sine) ** 2)))
+
+
+def quantile_error(result: Result) -> float:
+    """Return the RMSE of x1's centred bounds against the true 1 % and 99 % quantiles, over the quantiles' RMS."""
     x, curves, _ = _sine(result)
-    return _correlation(curves["upper"] - curves["lower"], simulations.spread(result.spec.dataset, x))
+    low, high = simulations.quantiles(result.spec.dataset, x)
+    error = np.mean([(curves["lower"] - low) ** 2, (curves["upper"] - high) ** 2])
+    return float(np.sqrt(error / np.mean([low**2, high**2])))
+
+
+def width_over_spread(result: Result) -> float:
+    """Return the mean width of x1's bounds over twice the mean true standard deviation of y at x1."""
+    x, curves, _ = _sine(result)
+    width = np.mean(curves["upper"] - curves["lower"])
+    return float(width / (2 * np.mean(simulations.spread(result.spec.dataset, x))))
 
 
 DERIVED: dict[str, Callable[[Result], float]] = {
@@ -192,29 +224,26 @@ DERIVED: dict[str, Callable[[Result], float]] = {
     for f in (
         peak_distance, valley_width, valley_low, width_and_density, variability_share, excess_mse, rare_excess_mse,
         explained_share, curve_error, shape_size, majority, bound_error, expert_distance, expert_opposition,
-        interaction_on_x1, width_and_spread,
+        interaction_on_x1, rare_bound_error, quantile_error, width_over_spread,
     )
 }  # fmt: skip
 
 
 def _r2(results: Sequence[Result], features: Sequence[int]) -> float:
+    rows = datasets.load(results[0].spec.dataset).x
     residual = total = 0.0
     for feature in features:
-        x, curves = _curves(results[0], feature)
-        other_x, other = _curves(results[1], feature)
-        weight = _density(results[0], feature, x)
-        shapes = [curves["mean"], np.interp(x, other_x, other["mean"])]
-        first, second = (s - np.average(s, weights=weight) for s in shapes)
-        residual += float(np.average((first - second) ** 2, weights=weight))
-        total += float(np.average(second**2, weights=weight))
+        curves = (_curves(r, feature) for r in results)
+        first, second = (np.interp(rows[:, feature], x, lines["mean"]) for x, lines in curves)
+        residual += float((first - first.mean() - second + second.mean()).var())
+        total += float(second.var())
     return 1 - residual / total
 
 
 def shape_r2(results: Sequence[Result]) -> float:
     """Return how much of the second model's shape functions the first one's explain, over all features.
 
-    Points of the grid are weighted by the data's density, features by the variance of the second
-    model's shape.
+    Over the rows of the data set; features are weighted by the variance of the second model's shape.
     """
     return _r2(results, range(len(results[0].arrays["grid"])))
 
@@ -236,16 +265,21 @@ def additivity_and_error(results: Sequence[Result]) -> float:
     return float(stats.spearmanr(pairs).statistic)
 
 
-def contribution_distance(results: Sequence[Result]) -> float:
-    """Return the Wasserstein distance of the rows' centred contributions between two models.
-
-    In units of their standard deviation, averaged over features by importance.
-    """
+def _distance(results: Sequence[Result]) -> float:
+    """Return the Wasserstein distance of two models' centred contributions, over the second's spread."""
     a, b = (r.arrays["sample_contributions"] - r.arrays["contribution_mean"] for r in results)
     rows = min(len(a), len(b))
     sizes = b[:rows].std(axis=0)
     distances = [stats.wasserstein_distance(a[:rows, i], b[:rows, i]) for i in range(a.shape[1])]
     return float(np.sum(distances) / np.sum(sizes))
+
+
+def drift_over_seeds(results: Sequence[Result], others: Sequence[Result]) -> float:
+    """Return how far contributions move between two models of one seed, over how far between two seeds.
+
+    `results` are the two models of a seed, `others` the same of another.
+    """
+    return _distance(results) / _distance([others[1], results[1]])
 
 
 def _rank(results: Sequence[Result], values: Sequence[float]) -> float:
@@ -276,18 +310,6 @@ def slope_over_active(results: Sequence[Result]) -> float:
     return float(_slopes(results)[2])
 
 
-def behind_best(results: Sequence[Result]) -> float:
-    """Return the first model's test RMSE less the best of all."""
-    scores = [r.value("metrics.test.rmse") for r in results]
-    return scores[0] - min(scores)
-
-
-def lead(results: Sequence[Result]) -> float:
-    """Return the best test RMSE of the other models less the first one's."""
-    scores = [r.value("metrics.test.rmse") for r in results]
-    return min(scores[1:]) - scores[0]
-
-
 def rank_as_printed(results: Sequence[Result]) -> float:
     """Return Spearman's correlation of test RMSEs with those that Table 8 prints for the same cells."""
     printed = []
@@ -310,26 +332,38 @@ def rare_gain(results: Sequence[Result]) -> float:
 JOINT: dict[str, Callable[[Sequence[Result]], float]] = {
     f.__name__: f
     for f in (
-        shape_r2, longitude_r2, width_over_penalty, additivity_and_error, contribution_distance, slope_over_experts,
-        slope_over_active, behind_best, lead, rank_as_printed, rare_over_experts, rare_gain,
+        shape_r2, longitude_r2, width_over_penalty, slope_over_experts, slope_over_active, rare_over_experts, rare_gain,
     )
 }  # fmt: skip
+POOLED: dict[str, Callable[[Sequence[Result]], float]] = {
+    f.__name__: f for f in (additivity_and_error, rank_as_printed)
+}
+CROSSED: dict[str, Callable[[Sequence[Result], Sequence[Result]], float]] = {"drift_over_seeds": drift_over_seeds}
+
+
+def defined(result: Result, measure: str) -> bool:
+    """Return whether a result holds what a measure needs; a result from before the measure existed does not."""
+    kind, _, name = measure.partition(".")
+    if kind != "derived":
+        return result.holds(measure)
+    try:
+        DERIVED[name](result)
+    except KeyError:
+        return False
+    return True
 
 
 def value(result: Result, measure: str) -> float:
     """Return a number of one result by path or `derived.NAME`; NaN where the result has no such number."""
     kind, _, name = measure.partition(".")
-    try:
-        return DERIVED[name](result) if kind == "derived" else result.value(measure)
-    except KeyError:
-        if kind == "derived" and name not in DERIVED:
-            raise
+    if not defined(result, measure):
         return math.nan
+    return DERIVED[name](result) if kind == "derived" else result.value(measure)
 
 
 def check(measure: str) -> None:
     """Raise ValueError where `measure` names no known function."""
     kind, _, name = measure.partition(".")
-    known = {"derived": list(DERIVED), "joint": list(JOINT)}.get(kind, [name])
+    known = {"derived": [*DERIVED], "joint": [*JOINT], "pooled": [*POOLED], "crossed": [*CROSSED]}.get(kind, [name])
     if name not in known:
         raise ValueError(f"measure {measure!r} is unknown; known are {', '.join(known)}")

@@ -26,6 +26,7 @@ BINS = 200  # groups of rows with nearly equal x_i (the conditional readings)
 CURVE = 100  # points of a stored curve
 SAMPLE_FIRST, SAMPLE = 1000, 100  # rows whose contributions are stored: seed or fold 0, and the others
 MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
+CELLS = 50  # of a feature's stored histogram
 _ROUTED = 1 << 27  # routing scores of one feature that its tightness may take: fewer background rows beyond
 _CELLS = 1 << 22  # numbers handled at a time
 _jvp: Any = torch.func.jvp
@@ -290,18 +291,38 @@ def explain_prediction(explainer: Explainer) -> dict[str, Any]:
     return _taken(explainer) | _derivative_measures(explainer, found)
 
 
+def histogram_range(x: Array) -> Array:
+    """Return where features' histograms begin and end, the central 99 % of the rows: (rows, n) → (2, n)."""
+    return np.quantile(x, [0.005, 0.995], axis=0)
+
+
+def low_share(x: Array, rows: dict[str, Array]) -> Array:
+    """Return the share of rows in the lower third of their bounds, by cells of each feature: (n, CELLS).
+
+    `x` are raw features (rows, n), `rows` what `Explainer.rows` gave, as arrays; NaN where a cell has no rows
+    or the bounds no width.
+    """
+    low, high = histogram_range(x)
+    width = rows["upper"] - rows["lower"]
+    place = np.where(width > 1e-9, (rows["contributions"] - rows["lower"]) / np.where(width > 1e-9, width, 1.0), np.nan)
+    shares = np.full((x.shape[1], CELLS), np.nan)
+    for i in range(x.shape[1]):
+        inside = (x[:, i] >= low[i]) & (x[:, i] <= high[i]) & np.isfinite(place[:, i])
+        if inside.any() and high[i] > low[i]:
+            count = np.histogram(x[inside, i], CELLS, (low[i], high[i]))[0]
+            near = np.histogram(x[inside & (place[:, i] < 1 / 3), i], CELLS, (low[i], high[i]))[0]
+            shares[i] = np.where(count > 0, near / np.maximum(count, 1), np.nan)
+    return shares
+
+
 def importance(contributions: Array) -> dict[str, Any]:
     """Return each feature's mean absolute contribution, centred; `contributions` is (rows, n)."""
     return {"per_feature": np.abs(contributions - contributions.mean(axis=0)).mean(axis=0).tolist()}
 
 
 def _taken(explainer: Explainer) -> dict[str, Any]:
-    return {
-        "revision": REVISION,
-        "grid": len(explainer.grid),
-        "background": len(explainer.background),
-        "rows": len(explainer.x),
-    }
+    sizes = {"grid": explainer.grid, "background": explainer.background, "rows": explainer.x}
+    return {"revision": REVISION} | {name: len(rows) for name, rows in sizes.items()}
 
 
 def _derivative_measures(explainer: Explainer, found: list[dict[str, float]]) -> dict[str, Any]:

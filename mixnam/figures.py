@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import stats
 
 from mixnam import simulations
 from mixnam.datasets import Array
@@ -131,16 +130,6 @@ def _modes(law: str, x1: Array) -> list[Array]:
     return [plus] if np.allclose(plus, minus) else [plus, minus]
 
 
-def quantiles(law: str, x1: Array) -> list[Array]:
-    """Return the 1 % and the 99 % quantile of x1's true contribution given x1 (`sim_variability_<NC>`).
-
-    It is (T/NC)·S·sin(4πx1), where S, the sum of NC random signs, is 2·Binomial(NC, 1/2) - NC. Equation (20).
-    """
-    count = int(law.rsplit("_", 1)[1])
-    sums = 2 * stats.binom.ppf([0.01, 0.99], count, 0.5) - count
-    return [simulations.RANGE / count * s * np.abs(np.sin(4 * np.pi * x1)) for s in sums]
-
-
 def _true(ax: Axes, x: Array, curves: Sequence[Array], label: str) -> None:
     for i, y in enumerate(curves):
         ax.plot(x, y, label=label if i == 0 else None, **TRUE)
@@ -224,7 +213,7 @@ def variability_grid(results: ByLaw) -> Figure:
         x = np.linspace(0, 1, 201)
         _rows(ax, result, np.ones(len(result.arrays["sample_x"]), bool), ROWS, "rows")
         _bounds(ax, result)
-        _true(ax, x, quantiles(result.spec.dataset, x), "truth, 1 % and 99 %")
+        _true(ax, x, simulations.quantiles(result.spec.dataset, x), "truth, 1 % and 99 %")
 
     modified = {law: by_model for law, by_model in results.items() if law.startswith("sim_variability")}
     return _law_figure(modified, draw, _models(modified), turn=True)

@@ -325,6 +325,8 @@ def _explain(
             curves = explainer.curves(torch.tensor(at_grid, device=device))
             arrays = {f"grid_{k}": v.cpu().numpy() * scale for k, v in curves.items()}
             arrays |= {"relevance": rows["relevance"], "active": rows["active"]}
+            if rows["active"].shape[1] > 1:
+                arrays["low_share"] = explanations.low_share(dataset.x, rows)
             # every seed's expert curves only where they are few: they are the largest arrays
             if not 1 < curves["experts"].shape[-1] <= explanations.MAX_EXPERTS or not (
                 member.spec.first or len(columns) <= 2
@@ -351,8 +353,9 @@ def _shown(member: _Member, contributions: Array) -> Arrays:
     x = member.dataset.x
     count = explanations.SAMPLE_FIRST if member.spec.first else explanations.SAMPLE
     sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()
-    edges = np.quantile(x, [0.005, 0.995], axis=0)
-    density = [np.histogram(x[:, i], bins=50, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])]
+    edges = explanations.histogram_range(x)
+    cells = explanations.CELLS
+    density = [np.histogram(x[:, i], bins=cells, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])]
     return {
         "contribution_mean": contributions.mean(axis=0),
         "density": np.stack(density),

@@ -22,13 +22,18 @@ _RESAMPLES = {"rmse": 2000, "mse": 2000, "auc": 400}
 
 @dataclass(frozen=True)
 class Sample:
-    """A mean with its standard deviation over `n` seeds or folds, and the results it comes from."""
+    """A mean with its standard deviation over `n` seeds or folds, and the results it comes from.
+
+    `interval`, where it is set, is the 95 % interval of a mean that no single run has: a statistic of
+    several models' means.
+    """
 
     mean: float
     sd: float
     n: int
     values: Values | None = None
     results: tuple[Result, ...] = ()
+    interval: Interval | None = None
 
     @staticmethod
     def of(values: Sequence[float] | Values, results: tuple[Result, ...] = ()) -> Sample:
@@ -39,7 +44,11 @@ class Sample:
 
 
 def mean_interval(sample: Sample) -> Interval:
-    """Return the 95 % interval of a mean (Student); infinite for fewer than two values."""
+    """Return the 95 % interval of a mean (Student); infinite for fewer than two values, a point for a printed mean."""
+    if sample.interval is not None:
+        return sample.interval
+    if sample.values is None:
+        return sample.mean, sample.mean
     if sample.n < 2:
         return -math.inf, math.inf
     reach = float(stats.t.ppf(0.975, sample.n - 1)) * sample.sd / math.sqrt(sample.n)

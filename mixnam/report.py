@@ -59,13 +59,16 @@ class Parameters:
         return self.results.resolve() == self.reference.resolve()
 
 
-def check_parameters(namespace: Mapping[str, Any]) -> Parameters:
+def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Parameters:
     """Check a notebook's parameters: call it as `check_parameters(globals())` in the first cell after them.
+
+    Notebooks about simulations take no data set (`dataset=False`).
 
     Raises ValueError for a name that is no parameter or a value that is none of the allowed, TypeError
     for a value of the wrong type. papermill itself would only warn.
     """
-    types: dict[str, type] = {"dataset": str, "preset": str, "device": str, "results": str, "train": bool}
+    types: dict[str, type] = {"dataset": str} if dataset else {}
+    types |= {"preset": str, "device": str, "results": str, "train": bool}
     given = {k: v for k, v in namespace.items() if not k.startswith("_") and k not in _INTERACTIVE}
     given = {k: v for k, v in given.items() if not callable(v) and not isinstance(v, ModuleType)}
     for name, value in given.items():
@@ -74,12 +77,12 @@ def check_parameters(namespace: Mapping[str, Any]) -> Parameters:
         if type(value) is not types[name]:
             kind = {"str": "text", "bool": "true or false"}[types[name].__name__]
             raise TypeError(f"parameter {name} must be {kind}, got {value!r}")
-    given.setdefault("dataset", "")
     lacking = [name for name in types if name not in given]
     if lacking:
         raise ValueError(f"parameter {lacking[0]!r} is missing; this notebook takes {', '.join(types)}")
-    if given["dataset"]:
+    if dataset:
         datasets.entry(given["dataset"])
+    given.setdefault("dataset", "")
     load_preset(given["preset"])
     pick_device(given["device"])
     default = os.environ.get("MIXNAM_RESULTS") or f"runs/{given['preset']}/results"

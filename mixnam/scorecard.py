@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from mixnam import claims, datasets, published
+from mixnam import claims, datasets, experiments, published, samples
 from mixnam.claims import Claim, Verdict
 from mixnam.report import Column, Parameters, columns
 from mixnam.results import Result
@@ -26,21 +26,25 @@ def page_name(notebook: str, dataset: str = "housing") -> str:
 
 def rerun(claim: Claim, preset: str = "quick") -> str:
     """Return the one command that trains what a claim lacks and judges it."""
-    return f"python -m mixnam claim {claim.id} --preset {preset} --seeds {claims.LEAST_RUNS}"
+    seeds, where = claims.LEAST_RUNS, f"runs/{preset}/results"
+    return f"python -m mixnam claim {claim.id} --preset {preset} --seeds {seeds} --results {where}"
 
 
 def settled_on(claim: Claim, page: str, dataset: str) -> bool:
-    """Return whether a page settles a claim: the notebook's claims, on the page's data set where there are several."""
-    return claim.page == page and (page not in PER_DATASET or claim.dataset == dataset)
+    """Return whether a page settles a claim: the notebook's claims, on the page's data set where it has one."""
+    own = page in experiments.SIMULATED or claim.kind == "static" or datasets.family(claim.dataset) == "simulations"
+    return claim.page == page and (own or claim.dataset == dataset)
 
 
 class Scorecard:
     """The claims judged once on the paper's numbers and on every column of a report.
 
-    `page` keeps those that one notebook settles on the parameters' data set.
+    `page` keeps those that one notebook settles on the parameters' data set; `pages` are the pages of the
+    book that links may lead to.
     """
 
-    def __init__(self, parameters: Parameters, page: str = "") -> None:
+    def __init__(self, parameters: Parameters, page: str = "", pages: Sequence[str] = ()) -> None:
+        self.pages = set(pages)
         self.columns: list[Column] = columns(parameters)
         dataset = parameters.dataset
         self.claims = [c for c in claims.claims() if not page or settled_on(c, page, dataset)]
@@ -73,10 +77,11 @@ class Scorecard:
         """Return how many verdicts there are and how many of the decided may be false, as Markdown."""
         lines = []
         for number, label in enumerate(self.labels):
-            found = [self.verdicts[claim.id][number].verdict for claim in self.claims]
+            judged = [(claim, self.verdicts[claim.id][number]) for claim in self.claims]
+            found = [verdict.verdict for _, verdict in judged]
             listed = ", ".join(f"{found.count(v)} {v}" for v in claims.VERDICTS if v in found)
-            wrong = claims.expected_false(found) if number else 0
-            expected = f"; at the 95 % level at most {wrong:.2g} are expected to be decided wrongly" if wrong else ""
+            wrong = claims.expected_false(judged) if number else 0
+            expected = f"; of those that rest on an interval about {wrong:.2g} may be wrong by chance" if wrong else ""
             lines.append(f"- **{label}**: {len(found)} claims, {listed}{expected}.")
         return "\n".join(lines)
 
@@ -89,17 +94,22 @@ class Scorecard:
             f"<thead><tr>{heads}</tr></thead><tbody>",
         ]
         for claim in self.claims:
-            page = page_name(claim.page, claim.dataset)
             cells = [
                 f"<td><a href='evidence.html#{claim.id}'>{escape(claim.id)}</a></td>",
                 f"<td class='text'>{escape(claim.statement)}</td>",
-                f"<td><a href='{page}.html'>{escape(claim.place)}</a></td>",
+                f"<td>{self._to_page(claim)}</td>",
             ]
             for verdict in self.verdicts[claim.id]:
                 kind = verdict.verdict.replace(" ", "-")
                 cells.append(f"<td class='verdict {kind}'><b>{verdict.verdict}</b></td>")
             lines.append(f"<tr>{''.join(cells)}</tr>")
         return HTML("\n".join([*lines, "</tbody></table></div>", self._download()]))
+
+    def _to_page(self, claim: Claim) -> str:
+        """Return where a claim stands in the paper, linked to the page that settles it where this book has it."""
+        page = page_name(claim.page, claim.dataset)
+        place = escape(claim.place)
+        return f"<a href='{page}.html'>{place}</a>" if page in self.pages else place
 
     def csv(self) -> str:
         """Return the scorecard as comma-separated values, verdicts with their reasons and result keys."""
@@ -124,9 +134,8 @@ class Scorecard:
         """Return for each claim its rule, verdicts, the stored results behind them, and the command that reruns it."""
         parts = []
         for claim in self.claims:
-            page = page_name(claim.page, claim.dataset)
             lines = [f"<section class='evidence' id='{claim.id}'><h3>{claim.id}</h3>"]
-            lines.append(f"<p>{escape(claim.statement)} (<a href='{page}.html'>{escape(claim.place)}</a>).</p>")
+            lines.append(f"<p>{escape(claim.statement)} ({self._to_page(claim)}).</p>")
             if claim.note:
                 lines.append(f"<p class='reasons'>{escape(claim.note)}</p>")
             lines.append(f"<p class='reasons'>Rule: {escape(rule(claim))}</p><ul>")
@@ -147,7 +156,7 @@ class Scorecard:
             return ""
         lines = []
         for subject in claim.subjects:
-            results = claims.stored(claim, subject, column.preset, column.store)
+            results = samples.stored(claim, subject, column.preset, column.store)
             if results:
                 lines.append(f"<li>{escape(claims.subject_name(subject))}: {' '.join(map(_link, results))}</li>")
         return f"<p>{escape(column.label)}</p><ul>{''.join(lines)}</ul>" if lines else ""
@@ -165,7 +174,9 @@ def rule(claim: Claim) -> str:
     side, beyond = ("lower", "below") if claim.better < 0 else ("higher", "above")
     words = {
         "value": f"the 95 % interval of ours − paper lies within ±{claim.margin:g}",
-        "order": f"the first is better ({side}) than each other, seeds and test rows both beyond zero",
+        "order": f"the first is better ({side}) than each other"
+        + (f" by more than {claim.margin:g}" if claim.margin else "")
+        + ": over seeds and, for test scores, over test rows; over folds where there are folds",
         "tie": f"differences lie within ±{claim.margin:g}" + (", or the first is ahead" if claim.better else ""),
         "trend": "each step "
         + ("up" if claim.better > 0 else "down")

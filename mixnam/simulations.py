@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from scipy import stats
 
 from mixnam import randomness
 from mixnam.datasets import SIMULATIONS, Array, Dataset
@@ -62,6 +63,16 @@ def spread(name: str, x1: Array) -> Array:
     if name == "sim_hidden":
         return np.hypot(np.sin(4 * np.pi * x1), NOISE)
     raise ValueError(f"spread is known for sim_noise and sim_hidden, got {name!r}")
+
+
+def quantiles(law: str, x1: Array) -> list[Array]:
+    """Return the 1 % and the 99 % quantile of x1's true contribution given x1 (`sim_variability_<NC>`).
+
+    It is (T/NC)·S·sin(4πx1), where S, the sum of NC random signs, is 2·Binomial(NC, 1/2) - NC. Equation (20).
+    """
+    count = int(law.rsplit("_", 1)[1])
+    sums = 2 * stats.binom.ppf([0.01, 0.99], count, 0.5) - count
+    return [RANGE / count * s * np.abs(np.sin(4 * np.pi * x1)) for s in sums]
 
 
 def _key(name: str, column: str) -> list[int]:

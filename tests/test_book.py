@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mixnam import book, report
+from mixnam import book, claims, experiments, report
 from mixnam.results import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,10 +28,49 @@ def html(tmp_path_factory):
 def test_a_notebook_has_parameters_then_the_check_and_no_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert notebook.cells[0].cell_type == "markdown"
+    assert notebook.cells[0].source.startswith("# ")
     assert code[0].metadata["tags"] == ["parameters"]
-    assert 'preset = "smoke"' in code[0].source
-    assert "check_parameters(globals())" in code[1].source
+    lines = [line.partition("  #")[0] for line in code[0].source.splitlines()]
+    standard = ['preset = "smoke"', 'device = "auto"', 'results = ""', "train = True"]
+    assert lines == standard if path.stem in experiments.SIMULATED else lines == ['dataset = "housing"', *standard]
+    assert code[1].source == ("from mixnam.report import check_parameters\n\nparameters = check_parameters(globals())")
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebooks_own_parameters_are_accepted_and_others_refused(path):
+    source = next(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    names = {}
+    exec(source, names)
+    parameters = report.check_parameters(names)
+    assert parameters.preset == "smoke"
+    assert parameters.dataset == ("" if path.stem in experiments.SIMULATED else "housing")
+    with pytest.raises(ValueError, match="unknown parameter 'datasett'"):
+        report.check_parameters(names | {"datasett": "housing"})
+
+
+def test_every_page_has_its_notebook_and_every_notebook_its_page():
+    pages = book.all_pages(["housing"])
+    assert {notebook for notebook, _ in pages.values()} == {path.stem for path in NOTEBOOKS}
+    assert set(experiments.EXPERIMENTS) | {*book.FRONT, *book.BACK} == {path.stem for path in NOTEBOOKS}
+    assert all((dataset == "") == (page in experiments.SIMULATED) for page, (_, dataset) in pages.items())
+    for experiment in experiments.EXPERIMENTS:
+        source = (ROOT / "notebooks" / f"{experiment}.ipynb").read_text()
+        assert f'experiments.run(\\"{experiment}\\"' in source, experiment
+        assert f'report.footer(\\"{experiment}\\"' in source, experiment
+        assert f'scorecard.Scorecard(parameters, \\"{experiment}\\")' in source or not any(
+            c.page == experiment for c in claims.claims()
+        ), experiment
+
+
+def test_a_book_of_two_data_sets_has_pages_for_both():
+    pages = book.all_pages(["housing", "income"])
+    assert pages["accuracy_income"] == ("accuracy", "income")
+    assert pages["routing"] == ("routing", "housing")
+    toc = book.table_of_contents(["housing", "income"])
+    assert sorted(re.findall(r"file: (\S+)", toc)) == sorted([*(p for p in pages if p != "index"), *book.HAND_WRITTEN])
 
 
 def test_the_reference_stays_within_its_size():
@@ -56,7 +95,7 @@ def test_the_reference_holds_the_papers_setting_with_its_weights():
 
 
 def test_the_contents_are_those_that_the_pages_give():
-    assert (ROOT / "book" / "_toc.yml").read_text() == book.table_of_contents(["housing"])
+    assert (ROOT / "book" / "_toc.yml").read_text() == book.table_of_contents(book.REFERENCE)
 
 
 def test_pages_hold_no_local_path():
@@ -80,7 +119,7 @@ def test_the_book_builds_without_a_warning_and_fetches_nothing(html):
 
 def test_results_markdown_says_what_the_reference_says():
     parameters = report.Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False)
-    if not report.claims._available("housing"):
+    if not claims._available("housing"):
         pytest.skip("the verdicts need Housing's test rows; set MIXNAM_DATA")
     assert (ROOT / "RESULTS.md").read_text() == book.results_markdown(parameters)
 
@@ -115,7 +154,7 @@ def test_readme_and_book_name_only_commands_that_exist():
     text = "".join(p.read_text() for p in (ROOT / "README.md", ROOT / "book" / "rerun.md", ROOT / "CONTRIBUTING.md"))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", text)) <= targets
-    commands = {"run", "status", "verify", "measure"}
+    commands = {"run", "claim", "status", "verify", "measure"}
     assert set(re.findall(r"python -m mixnam ([a-z]+)", text)) <= commands
     assert all((ROOT / name).exists() for name in re.findall(r"notebooks/[a-z_]+\.ipynb", text))
 

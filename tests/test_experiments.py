@@ -17,7 +17,7 @@ from mixnam.presets import Preset, load_preset
 from mixnam.results import Store
 from mixnam.settings import MODELS, MixNAMSettings, make_settings
 
-CHOICE = {"experiment": "accuracy", "dataset": "diabetes", "preset": "smoke"}
+CHOICE = {"experiment": "explanations", "dataset": "diabetes", "preset": "smoke"}
 SPECS = experiments.specs_for(*CHOICE.values())
 
 
@@ -122,10 +122,10 @@ def test_missing_data_are_skipped_with_the_reason(tmp_path, monkeypatch, no_trai
     lines = []
     outcome = run(tmp_path / "results", dataset="housing", progress=lines.append)
     assert outcome.results == []
-    assert outcome.missing == outcome.specs == experiments.specs_for("accuracy", "housing", "smoke")
+    assert outcome.missing == outcome.specs == experiments.specs_for("explanations", "housing", "smoke")
     assert "Remedy: put cal_housing.data" in outcome.skipped
     assert str(tmp_path / "data") in outcome.skipped
-    assert lines == [f"skipped accuracy on housing: {outcome.skipped}"]
+    assert lines == [f"skipped explanations on housing: {outcome.skipped}"]
 
 
 def test_stored_results_are_used_where_data_are_missing(copy, monkeypatch):
@@ -277,12 +277,15 @@ def test_on_a_gpu_a_failure_keeps_what_was_trained_and_frees_the_rest(copy, as_o
 
 
 def test_accuracy_takes_ten_seeds_or_five_folds_on_paper():
-    specs = experiments.specs_for("accuracy", "housing", "paper")
-    for model in experiments.ACCURACY_MODELS:
-        assert [(s.split, s.seed) for s in specs if s.model == model] == [("holdout", seed) for seed in range(10)]
-    specs = experiments.specs_for("accuracy", "breast_cancer", "paper")
-    for model in experiments.ACCURACY_MODELS:
-        assert [(s.split, s.seed) for s in specs if s.model == model] == [(fold, 0) for fold in datasets.FOLDS]
+    for dataset, runs in (
+        ("housing", [("holdout", seed) for seed in range(10)]),
+        ("breast_cancer", [(fold, 0) for fold in datasets.FOLDS]),
+    ):
+        specs = experiments.specs_for("accuracy", dataset, "paper")
+        for case in experiments.cases("accuracy", "paper"):
+            settings = load_preset("paper").settings(dataset, case.model, case.overrides)
+            assert [(s.split, s.seed) for s in specs if s.settings == settings] == runs
+        assert len(specs) == len(experiments.cases("accuracy", "paper")) * len(runs)
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
@@ -295,8 +298,70 @@ def test_the_sweep_varies_the_variation_penalty_alone(preset):
 
 def test_experiments_share_results():
     keys = {name: {s.key for s in experiments.specs_for(name, "housing", "paper")} for name in experiments.EXPERIMENTS}
-    # NAM and MixNAM at λ = 0.1, ten seeds each
-    assert len(keys["accuracy"] & keys["lambda_sweep"]) == 20
+    # MLP, NAM and MixNAM at λ = 0.1, ten seeds each
+    assert len(keys["accuracy"] & keys["lambda_sweep"]) == 30
+    mixnam = {s.key for s in experiments.specs_of("housing", "MixNAM", "paper")}
+    assert len(mixnam) == 10
+    without = {"simulation", "sparsity", "variability"}
+    assert {name for name in keys if not mixnam <= keys[name]} == without  # trained once, it serves all the others
+    assert len(keys["expert_scaling"] & keys["mixnam_e"]) == 20  # MixNAM (4, 4) and MixNAM-E (32, 16)
+    assert len(keys["simulation"] & keys["routing"]) == 10  # MixNAM on two modes
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
+def test_cases_are_told_apart_by_their_labels_and_give_valid_specs(experiment, preset):
+    cases = experiments.cases(experiment, preset)
+    assert len({(case.dataset, case.label) for case in cases}) == len(cases)
+    assert all(bool(case.dataset) == (experiment in experiments.SIMULATED) for case in cases) or experiment == "routing"
+    for case in cases:
+        specs = experiments.specs_of(case.dataset or "housing", case.model, preset, case.overrides, experiment)
+        assert [s.seed for s in specs] == list(range(load_preset(preset).number("seeds", experiment)))
+        for spec in specs:
+            assert spec.model == case.model
+            assert all(getattr(spec.settings, name) == value for name, value in case.overrides.items())
+
+
+def test_the_papers_cells_of_table_8_are_all_run_and_quicks_are_among_them():
+    table = published.table("table8_expert_scaling_housing")
+    for model in ("MixNAM", "MixNAM-E"):
+        cells = {
+            preset: [
+                (c.overrides["experts"], c.overrides["active_experts"])
+                for c in experiments.cases("expert_scaling", preset)
+                if c.model == model
+            ]
+            for preset in ("paper", "quick")
+        }
+        rows = table[table["model"] == model]
+        assert sorted(cells["paper"]) == sorted(zip(rows["C"], rows["K"], strict=True))
+        assert set(cells["quick"]) < set(cells["paper"])
+        assert len(set(cells["paper"])) == len(cells["paper"]) and len(set(cells["quick"])) == len(cells["quick"])
+
+
+@pytest.mark.parametrize("experiment", experiments.EXPERIMENTS)
+def test_first_seeds_come_first(experiment):
+    for dataset in ("housing", "breast_cancer"):
+        for preset in ("quick", "paper"):
+            specs = experiments.specs_for(experiment, dataset, preset)
+            assert [(s.seed, s.split) for s in specs] == sorted((s.seed, s.split) for s in specs)
+    assert {s.seed for s in experiments.specs_for(experiment, "housing", "quick", seeds=7)} == set(range(7))
+
+
+def test_the_simulations_run_at_one_setting_whatever_the_preset():
+    for experiment in experiments.SIMULATED:
+        quick, paper = ({s.key for s in experiments.specs_for(experiment, "", p, seeds=1)} for p in ("quick", "paper"))
+        assert quick and quick <= paper
+
+
+def test_missing_data_do_not_keep_simulations_from_running(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(datasets, "_HOUSING_URL", "http://127.0.0.1:9/")
+    outcome = run(tmp_path / "results", experiment="routing", dataset="housing")
+    assert {r.spec.dataset for r in outcome.results} == {"sim_multimodal"}
+    assert {s.dataset for s in outcome.missing} == {"housing"}
+    assert len(outcome.results) == 2 and len(outcome.missing) == 5
+    assert "Remedy: put cal_housing.data" in outcome.skipped
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS)
@@ -351,6 +416,55 @@ def test_later_layers_of_settings_win(monkeypatch):
     assert elsewhere.changed() == {"width": 2, "layers": 2, "epochs": 2}
 
 
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("model", ["MixNAM-D", "MixNAM-E"])
+def test_variants_start_from_mixnams_settings_but_for_the_numbers_of_experts(model, preset):
+    kind, chosen = MODELS[model], load_preset(preset)
+    parent, own = chosen.settings("housing", "MixNAM").all(), chosen.settings("housing", model).all()
+    said = published.settings("housing", model) | chosen.content.get(model, {})
+    for name, value in own.items():
+        if name in said:
+            assert value == said[name], name
+        elif name in ("experts", "active_experts"):
+            assert value == getattr(kind, name), name
+        elif name in parent:
+            assert value == parent[name], name
+
+
+def test_a_variants_settings_come_after_its_parents(monkeypatch):
+    published_ones = {
+        "MixNAM": {"width": 1, "layers": 1, "experts": 3, "active_experts": 3, "epochs": 1},
+        "MixNAM-E": {"epochs": 2},
+    }
+    monkeypatch.setattr(presets, "published_settings", lambda dataset, model: published_ones.get(model, {}))
+    content = {
+        "MixNAM": {"width": 5, "batch_size": 10},
+        "MixNAM-E": {"batch_size": 11},
+        "simulations": {"MixNAM": {"batch_size": 12, "experts": 2, "active_experts": 2}, "MixNAM-E": {"layers": 6}},
+    }
+    mine = Preset("mine", content)
+    found = mine.settings("housing", "MixNAM-E").changed()
+    assert found == {"width": 5, "layers": 1, "epochs": 2, "batch_size": 11}
+    found = mine.settings("housing", "MixNAM-E", {"experts": 64}).changed()
+    assert found == {"width": 5, "layers": 1, "epochs": 2, "batch_size": 11, "experts": 64}
+    alone = mine.settings("housing", "MixNAM").changed()
+    assert alone == {"width": 5, "layers": 1, "epochs": 1, "batch_size": 10, "experts": 3, "active_experts": 3}
+    law = mine.settings("sim_unimodal", "MixNAM").changed()
+    assert law == alone | {"batch_size": 12, "experts": 2, "active_experts": 2}
+    assert mine.settings("sim_unimodal", "MixNAM-E").changed()["layers"] == 6
+
+
+def test_eb2m_starts_from_ebms_settings():
+    content = {"EBM": {"outer_bags": 2, "max_rounds": 9}, "EB2M": {"max_rounds": 7}}
+    assert Preset("mine", content).settings("housing", "EB2M").changed() == {"outer_bags": 2, "max_rounds": 7}
+    assert Preset("mine", content).settings("housing", "EBM").changed() == {"outer_bags": 2, "max_rounds": 9}
+
+
+def test_all_simulations_are_one_family():
+    assert {datasets.family(name) for name in datasets.SIMULATIONS} == {"simulations"}
+    assert {datasets.family(n) for n in ("housing", "income", "diabetes")} == {"housing", "income", "diabetes"}
+
+
 def test_an_experiments_own_number_of_seeds_wins():
     preset = Preset("mine", {"seeds": 10, "folds": 5, "lambda_sweep": {"seeds": 2, "values": [0.0]}})
     assert preset.number("seeds") == preset.number("seeds", "accuracy") == 10
@@ -364,6 +478,13 @@ def test_every_preset_gives_valid_settings(preset, model):
     for dataset in datasets.REGISTRY:
         settings = load_preset(preset).settings(dataset, model, {})
         assert settings.model == model
+
+
+def test_pairs_and_values_are_read_as_written():
+    content = {"expert_scaling": {"MixNAM": [[2, 2], [8, 4]], "MixNAM-E": [[16, 2]]}, "sparsity": {"values": [2, 4]}}
+    assert Preset("mine", content).pairs("expert_scaling", "MixNAM") == [(2, 2), (8, 4)]
+    assert Preset("mine", content).pairs("expert_scaling", "MixNAM-E") == [(16, 2)]
+    assert Preset("mine", content).values("sparsity") == [2, 4]
 
 
 def test_an_unknown_override_is_refused():
@@ -394,6 +515,10 @@ width = 3
         ("[diabetes.MixNAM]", "[diabetes.MixNaM]"),
         ("width = 3", "wdith = 3"),
         ("values = [0.0]", "values = [0.0]\nsedes = 2"),
+        ("[diabetes.MixNAM]", "[simulations.MixNaM]"),
+        ("[diabetes.MixNAM]", "[sim_unimodel.MixNAM]"),
+        ("[lambda_sweep]", "[lambda_swep]"),
+        ("values = [0.0]", "values = [0.0]\nMixNaM = [[2, 2]]"),
     ],
     ids=lambda text: text.splitlines()[-1] if text else "none",
 )
@@ -409,5 +534,5 @@ def test_an_unknown_entry_of_a_preset_is_an_error(right, wrong, tmp_path, monkey
     if not right:
         assert use() == 1
     else:
-        with pytest.raises(ValueError, match=r"sedes|wdith|diabets|MixNaM"):
+        with pytest.raises(ValueError, match=r"sedes|wdith|diabets|MixNaM|unimodel|swep"):
             use()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixnam import book, claims, datasets, experiments, plots, report
+from mixnam import book, claims, datasets, experiments, pages, plots, report
 from mixnam.results import Store
 
 GOOD = {"dataset": "diabetes", "preset": "smoke", "device": "cpu", "results": "", "train": True}
@@ -17,7 +17,7 @@ GOOD = {"dataset": "diabetes", "preset": "smoke", "device": "cpu", "results": ""
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     where = tmp_path_factory.mktemp("run") / "results"
-    experiments.run("accuracy", "diabetes", "smoke", where, "cpu", progress=None)
+    experiments.run("accuracy", "diabetes", "smoke", where, "cpu", progress=None, seeds=1)
     return report.Parameters("diabetes", "smoke", "cpu", where, True)
 
 
@@ -59,10 +59,12 @@ def test_spread_says_how_many_runs_stand_behind_it():
 
 
 def test_the_accuracy_table_shows_the_stored_scores(run):
-    table = report.accuracy_table(run)
+    table = pages.accuracy_table(run)
     scores = [r.metrics["test"]["rmse"] for r in report.stored(report.columns(run)[1], "diabetes", "Linear")]
-    assert list(table.iloc[:, 0]) == list(experiments.ACCURACY_MODELS)
+    assert list(table.iloc[:, 0]) == [case.label for case in experiments.cases("accuracy", "smoke")]
+    assert len(scores) == 1
     assert table["this rerun: smoke"][0] == report.spread(scores, 2)
+    assert not table["this rerun: smoke"].str.contains("not run").any()
     assert table["paper"][0] == "–"
 
 
@@ -92,7 +94,31 @@ def test_missing_runs_and_missing_data_are_said(tmp_path, monkeypatch):
     assert "Not run here" in report.notice(outcome, report.check_parameters(GOOD))
     assert "cal_housing.data" in report.notice(outcome, report.check_parameters(GOOD))
     outcome = experiments.run("accuracy", "diabetes", "smoke", tmp_path / "results", "cpu", train=False)
-    assert "6 of 6 runs" in report.notice(outcome, report.check_parameters(GOOD))
+    assert f"{len(outcome.specs)} of {len(outcome.specs)} runs" in report.notice(outcome, report.check_parameters(GOOD))
+    assert len(outcome.specs) == 2 * len(experiments.cases("accuracy", "smoke"))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "dataset"), [("accuracy", "diabetes"), ("simulation", ""), ("routing", "housing")]
+)
+def test_the_command_for_what_is_missing_is_understood(experiment, dataset, tmp_path, monkeypatch):
+    import mixnam.__main__ as command_line
+
+    called = []
+
+    def caught(arguments):
+        """Stand in for the command."""
+        called.append(arguments)
+        return 0
+
+    outcome = experiments.run(experiment, dataset, "smoke", tmp_path, "cpu", train=False)
+    said = report.notice(outcome, report.Parameters(dataset, "smoke", "cpu", tmp_path, False))
+    monkeypatch.setattr(command_line, "run", caught)
+    command = said.split("`")[1]
+    assert command_line.main(command.split()[3:]) == 0
+    assert (called[0].experiment, called[0].preset, called[0].results) == (experiment, "smoke", tmp_path)
+    specs = experiments.specs_for(called[0].experiment, called[0].dataset, called[0].preset, called[0].seeds)
+    assert specs == outcome.missing
 
 
 def test_the_estimate_goes_by_results_of_the_same_shape():
@@ -141,7 +167,9 @@ def test_preflight_names_what_is_short(monkeypatch):
 def test_unknown_data_sets_are_refused_by_the_command_line(capsys):
     with pytest.raises(SystemExit):
         book.main(["estimate", "--datasets", "hosing"])
-    assert "unknown data set 'hosing'; known are housing" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--datasets: dataset must be one of housing, " in said
+    assert "got 'hosing'" in said
 
 
 def test_papermill_stops_at_an_unknown_parameter(tmp_path):
@@ -153,8 +181,36 @@ def test_papermill_stops_at_an_unknown_parameter(tmp_path):
 
 
 def test_every_claim_names_a_page_of_the_book():
-    pages = {notebook for notebook, _ in book.experiment_pages(["housing"]).values()}
-    assert {c.page for c in claims.claims()} <= pages
+    known = {notebook for notebook, _ in book.experiment_pages(["housing"]).values()}
+    assert {c.page for c in claims.claims()} <= known
+
+
+def test_a_notebook_of_simulations_takes_no_data_set():
+    found = report.check_parameters({k: v for k, v in GOOD.items() if k != "dataset"})
+    assert found.dataset == ""
+    with pytest.raises(ValueError, match=r"unknown parameter 'law' \(= 'sim_unimodal'\)"):
+        report.check_parameters({k: v for k, v in GOOD.items() if k != "dataset"} | {"law": "sim_unimodal"})
+
+
+def test_simulations_have_one_column_of_the_reference(tmp_path):
+    reference = report.root() / "book" / "results"
+
+    def labels(dataset, results):
+        return [c.label for c in report.columns(report.Parameters(dataset, "quick", "cpu", results, False))]
+
+    assert labels("", reference) == ["reference"]
+    assert labels("", tmp_path) == ["reference", "this rerun: quick"]
+    assert labels("housing", reference) == ["reference: paper's setting", "reference: quick setting"]
+    assert labels("housing", tmp_path) == ["reference: paper's setting", "this rerun: quick"]
+
+
+def test_the_results_behind_a_page_are_those_of_its_rows(run):
+    keys = {r.key for r in report.page_results("accuracy", run)}
+    own, reference = ({r.key for r in Store(path)} for path in (run.results, run.reference))
+    assert own <= keys <= own | reference  # some models are the same at every preset
+    assert len(own) == len(experiments.cases("accuracy", "smoke"))
+    assert {r.spec.model for r in report.page_results("lambda_sweep", run)} == {"MLP", "NAM", "MixNAM"}
+    assert report.footer("accuracy", run).count("`") > 2 * len(keys)
 
 
 def test_verify_and_status_speak_of_a_stored_result(run, capsys):
@@ -164,7 +220,8 @@ def test_verify_and_status_speak_of_a_stored_result(run, capsys):
     assert main(["verify", result.key[:12], "--results", str(run.results)]) == 0
     assert "the same bits" in capsys.readouterr().out
     assert main(["status", "--results", str(run.results), "--dataset", "diabetes", "--preset", "smoke"]) == 0
-    assert "6 of 6" in capsys.readouterr().out
+    count = len(experiments.cases("accuracy", "smoke"))
+    assert f"accuracy on diabetes (smoke): {count} of {2 * count}" in capsys.readouterr().out
     assert main(["verify", "ffffffffffff", "--results", str(run.results)]) == 2
     assert "no result in" in capsys.readouterr().err
 
