@@ -95,7 +95,8 @@ def sizes(ours: bool) -> Outcome:
     """Table 4: rows, features and categorical features of each data set."""
     if not ours:
         return None, ""
-    held, lines = True, []
+    held: bool | None = None
+    lines = []
     for row in published.table("table4_datasets").to_dict("records"):
         name = row["dataset"]
         try:
@@ -106,7 +107,7 @@ def sizes(ours: bool) -> Outcome:
             lines.append(f"{name}: not at hand")
             continue
         same = (*data.x.shape, len(data.categories)) == (row["instances"], row["features"], row["categorical_features"])
-        held &= same
+        held = same and held is not False
         lines.append(f"{name}: {len(data.x):,} × {data.x.shape[1]}, {len(data.categories)} categorical")
     return held, "; ".join(lines)
 

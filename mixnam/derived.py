@@ -39,7 +39,7 @@ def _density(result: Result, feature: int, at: Array) -> Array:
     counts = result.arrays["density"][feature].astype(float)
     low, high = result.arrays["density_range"][feature]
     cell = np.floor((at - low) / (high - low) * len(counts))
-    inside = (cell >= 0) & (cell < len(counts))
+    inside = (at >= low) & (at <= high)  # the last cell holds its upper end
     return np.where(inside, counts[np.clip(cell, 0, len(counts) - 1).astype(int)], 0.0)
 
 
@@ -100,12 +100,12 @@ def width_and_density(result: Result) -> float:
 
 def variability_share(result: Result) -> float:
     """Return the variability of Equation (19), averaged over features, over the target's variance."""
-    return result.value("measures.variability.mean") / float(datasets.load(result.spec.dataset).y.var())
+    return result.value("measures.variability.mean") / float(datasets.load(result.spec.dataset, download=False).y.var())
 
 
 def _probe(result: Result) -> tuple[Array, Array, Array]:
     """Return a simulation's probe rows, the truth there and the prediction."""
-    x = datasets.load(result.spec.dataset).probe
+    x = datasets.load(result.spec.dataset, download=False).probe
     if x is None:
         raise KeyError(f"{result.spec.dataset} has no probe rows; only simulations have")
     return x, simulations.truth(result.spec.dataset, x), result.arrays["probe_prediction"].astype(float)
@@ -230,7 +230,7 @@ DERIVED: dict[str, Callable[[Result], float]] = {
 
 
 def _r2(results: Sequence[Result], features: Sequence[int]) -> float:
-    rows = datasets.load(results[0].spec.dataset).x
+    rows = datasets.load(results[0].spec.dataset, download=False).x
     residual = total = 0.0
     for feature in features:
         curves = (_curves(r, feature) for r in results)

@@ -267,10 +267,10 @@ def tightness_note(parameters: Parameters) -> str:
     listed = "; ".join(f"λ = {p:g}: {text}" for p, text in values.items())
     return (
         f"The paper's tightness rises with λ to 1.000. Here it is {listed}. Where experts are drawn together, the "
-        "routed contributions of real rows cover less and less of the very narrow range between the bounds. Equation 12 "
-        'leaves open how "given xᵢ" is taken; with exact values of xᵢ, as in the first table, nothing brings the '
-        "ratio near 1 at λ = 100. Coarse groups do raise it, because they count the shape function's slope as range. "
-        "Whether the printed numbers come from such grouping is not known."
+        "routed contributions of real rows cover less and less of the very narrow range between the bounds. "
+        'Equation 12 leaves open how "given xᵢ" is taken; with exact values of xᵢ, as in the first table, nothing '
+        "brings the ratio near 1 at λ = 100. Coarse groups do raise it, because they count the shape function's slope "
+        "as range. Whether the printed numbers come from such grouping is not known."
     )
 
 

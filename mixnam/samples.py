@@ -133,12 +133,15 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     seeds = [[found[key] for found in by_run] for key in shared]
     if kind == "pooled":
         return [_pooled(name, seeds, every)]
-    if kind == "crossed":
-        values = [
-            derived.CROSSED[name](a, b) for a, b in zip(seeds, seeds[1:] + seeds[:1], strict=True) if len(seeds) > 1
-        ]
-    else:
-        values = [derived.JOINT[name](found) for found in seeds]
+    values = []
+    for number, found in enumerate(seeds):
+        try:
+            if kind == "joint":
+                values.append(derived.JOINT[name](found))
+            elif len(seeds) > 1:
+                values.append(derived.CROSSED[name](found, seeds[number - 1]))
+        except KeyError:  # a result from before the number existed
+            continue
     return [Sample.of([v for v in values if math.isfinite(v)], every)]
 
 
