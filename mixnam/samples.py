@@ -134,12 +134,12 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     if kind == "pooled":
         return [_pooled(name, seeds, every)]
     values = []
-    for number, found in enumerate(seeds):
+    for number, models in enumerate(seeds):
         try:
             if kind == "joint":
-                values.append(derived.JOINT[name](found))
+                values.append(derived.JOINT[name](models))
             elif len(seeds) > 1:
-                values.append(derived.CROSSED[name](found, seeds[number - 1]))
+                values.append(derived.CROSSED[name](models, seeds[number - 1]))
         except KeyError:  # a result from before the number existed
             continue
     return [Sample.of([v for v in values if math.isfinite(v)], every)]
