@@ -72,12 +72,17 @@ def _valley(result: Result) -> tuple[Array, Array, NDArray[np.bool]]:
     return middles, rows, (middles >= VALLEY[0]) & (middles <= VALLEY[1])
 
 
+def _weighted(values: Array, weights: Array) -> float:
+    return float(np.average(values, weights=weights)) if weights.sum() > 0 else math.nan
+
+
 def valley_width(result: Result) -> float:
     """Return the mean width of longitude's bounds between -120 and -119 over that elsewhere, by rows."""
     x, curves = _curves(result, LONGITUDE)
     middles, rows, inside = _valley(result)
     width = np.interp(middles, x, curves["upper"] - curves["lower"])
-    return float(np.average(width[inside], weights=rows[inside]) / np.average(width[~inside], weights=rows[~inside]))
+    here, elsewhere = (_weighted(width[part], rows[part]) for part in (inside, ~inside))
+    return here / elsewhere if elsewhere > 0 else math.nan
 
 
 def valley_low(result: Result) -> float:
@@ -85,7 +90,7 @@ def valley_low(result: Result) -> float:
     _, rows, inside = _valley(result)
     share = result.arrays["low_share"][LONGITUDE].astype(float)
     kept = inside & np.isfinite(share)
-    return float(np.average(share[kept], weights=rows[kept]))
+    return _weighted(share[kept], rows[kept])
 
 
 def width_and_density(result: Result) -> float:

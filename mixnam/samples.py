@@ -116,7 +116,7 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
 
     Taken is every seed or fold that is stored and has the number. A joint measure needs all subjects of a
     seed, and is taken for each; a pooled one is taken of the subjects' means over the seeds that all have,
-    its interval by resampling those seeds; a crossed one sets each seed beside the next.
+    its interval by resampling those seeds; a crossed one sets each seed beside the one before.
     """
     runs = [stored(claim, subject, preset, store) for subject in claim.subjects]
     kind, _, name = claim.measure.partition(".")
@@ -133,16 +133,20 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     seeds = [[found[key] for found in by_run] for key in shared]
     if kind == "pooled":
         return [_pooled(name, seeds, every)]
-    values = []
+    values: list[float] = []
+    used: list[Result] = []
     for number, models in enumerate(seeds):
         try:
             if kind == "joint":
-                values.append(derived.JOINT[name](models))
-            elif len(seeds) > 1:
-                values.append(derived.CROSSED[name](models, seeds[number - 1]))
+                found_value = derived.JOINT[name](models)
+            else:
+                found_value = derived.CROSSED[name](models, seeds[number - 1]) if len(seeds) > 1 else math.nan
         except KeyError:  # a result from before the number existed
             continue
-    return [Sample.of([v for v in values if math.isfinite(v)], every)]
+        if math.isfinite(found_value):
+            values.append(found_value)
+            used += models
+    return [Sample.of(values, tuple(used))]
 
 
 def _pooled(name: str, seeds: list[list[Result]], results: tuple[Result, ...]) -> Sample:

@@ -34,7 +34,8 @@ def test_a_notebook_has_parameters_then_the_check_and_no_outputs(path):
     lines = [line.partition("  #")[0] for line in code[0].source.splitlines()]
     standard = ['preset = "smoke"', 'device = "auto"', 'results = ""', "train = True"]
     assert lines == standard if path.stem in experiments.SIMULATED else lines == ['dataset = "housing"', *standard]
-    assert code[1].source == ("from mixnam.report import check_parameters\n\nparameters = check_parameters(globals())")
+    given = "globals(), dataset=False" if path.stem in experiments.SIMULATED else "globals()"
+    assert code[1].source == (f"from mixnam.report import check_parameters\n\nparameters = check_parameters({given})")
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
 
@@ -44,11 +45,12 @@ def test_a_notebooks_own_parameters_are_accepted_and_others_refused(path):
     source = next(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
     names = {}
     exec(source, names)
-    parameters = report.check_parameters(names)
+    simulated = path.stem in experiments.SIMULATED
+    parameters = report.check_parameters(names, dataset=not simulated)
     assert parameters.preset == "smoke"
-    assert parameters.dataset == ("" if path.stem in experiments.SIMULATED else "housing")
+    assert parameters.dataset == ("" if simulated else "housing")
     with pytest.raises(ValueError, match="unknown parameter 'datasett'"):
-        report.check_parameters(names | {"datasett": "housing"})
+        report.check_parameters(names | {"datasett": "housing"}, dataset=not simulated)
 
 
 def test_every_page_has_its_notebook_and_every_notebook_its_page():

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -172,6 +173,20 @@ def test_unknown_data_sets_are_refused_by_the_command_line(capsys):
     assert "got 'hosing'" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["estimate", "--datasets", "housing,sim_unimodal"], "sim_unimodal is simulated: its pages are always made"),
+        (["page", "accuracy_income"], "page must be one of index, .*got 'accuracy_income'"),
+        (["page", "accuracy"], "page must be one of index, .*got 'accuracy'"),
+    ],
+)
+def test_what_a_book_cannot_have_is_refused(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        book.main(arguments)
+    assert re.search(message, capsys.readouterr().err.replace("\n", " "))
+
+
 def test_papermill_stops_at_an_unknown_parameter(tmp_path):
     source = report.root() / "notebooks" / "status.ipynb"
     command = [sys.executable, "-m", "papermill", str(source), str(tmp_path / "out.ipynb"), "-p", "presett", "quick"]
@@ -186,10 +201,14 @@ def test_every_claim_names_a_page_of_the_book():
 
 
 def test_a_notebook_of_simulations_takes_no_data_set():
-    found = report.check_parameters({k: v for k, v in GOOD.items() if k != "dataset"})
-    assert found.dataset == ""
+    without = {k: v for k, v in GOOD.items() if k != "dataset"}
+    assert report.check_parameters(without, dataset=False).dataset == ""
+    with pytest.raises(ValueError, match=r"unknown parameter 'dataset' .*takes preset, device, results, train"):
+        report.check_parameters(GOOD, dataset=False)
     with pytest.raises(ValueError, match=r"unknown parameter 'law' \(= 'sim_unimodal'\)"):
-        report.check_parameters({k: v for k, v in GOOD.items() if k != "dataset"} | {"law": "sim_unimodal"})
+        report.check_parameters(without | {"law": "sim_unimodal"}, dataset=False)
+    with pytest.raises(ValueError, match="parameter 'dataset' is missing"):
+        report.check_parameters(without)
 
 
 def test_simulations_have_one_column_of_the_reference(tmp_path):

@@ -47,6 +47,7 @@ def sweep(quantity: str, penalty: float, model: str = "MixNAM") -> tuple[float, 
     return None if rows.empty else (float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]))
 
 
+@cache
 def scaling(model: str, experts: int, active: int) -> tuple[float, float] | None:
     """Return mean and standard deviation of the test RMSE in Table 8 at C = `experts` and K = `active`, or None."""
     rows = table("table8_expert_scaling_housing").query("model == @model and C == @experts and K == @active")
