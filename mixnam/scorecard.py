@@ -10,7 +10,7 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML
 
-from mixnam import claims, datasets, published, samples
+from mixnam import claims, datasets, experiments, published, samples
 from mixnam.claims import Claim, Verdict
 from mixnam.report import Column, Parameters, columns
 from mixnam.results import Result
@@ -32,7 +32,8 @@ def rerun(claim: Claim, preset: str = "quick") -> str:
 
 def settled_on(claim: Claim, page: str, dataset: str) -> bool:
     """Return whether a page settles a claim: the notebook's claims, on the page's data set where it has one."""
-    own = page not in PER_DATASET and (claim.kind == "static" or datasets.family(claim.dataset) == "simulations")
+    shared = claim.kind == "static" or datasets.family(claim.dataset) == "simulations"
+    own = page in experiments.SIMULATED or (shared and page not in PER_DATASET)
     return claim.page == page and (own or claim.dataset == dataset)
 
 
