@@ -211,6 +211,8 @@ def rare_bound_error(result: Result) -> float:
 
 def quantile_error(result: Result) -> float:
     """Return the RMSE of x1's centred bounds against the true 1 % and 99 % quantiles, over the quantiles' RMS."""
+    if not result.spec.dataset.startswith("sim_variability"):
+        raise KeyError(f"{result.spec.dataset} has no modifiers of x1")
     x, curves, _ = _sine(result)
     low, high = simulations.quantiles(result.spec.dataset, x)
     error = np.mean([(curves["lower"] - low) ** 2, (curves["upper"] - high) ** 2])
@@ -219,6 +221,8 @@ def quantile_error(result: Result) -> float:
 
 def width_over_spread(result: Result) -> float:
     """Return the mean width of x1's bounds over twice the mean true standard deviation of y at x1."""
+    if result.spec.dataset not in ("sim_noise", "sim_hidden"):
+        raise KeyError(f"{result.spec.dataset} has no known spread of y")
     x, curves, _ = _sine(result)
     width = np.mean(curves["upper"] - curves["lower"])
     return float(width / (2 * np.mean(simulations.spread(result.spec.dataset, x))))

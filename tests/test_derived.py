@@ -10,6 +10,8 @@ from scipy import stats
 
 from mixnam import claims, datasets, derived, published, simulations
 from mixnam.datasets import DataError
+from mixnam.experiments import specs_of
+from mixnam.fitting import fit
 
 X = np.linspace(0, 1, 161)
 SINE = np.sin(4 * np.pi * X)
@@ -516,3 +518,16 @@ def test_every_function_serves_a_claim_or_a_page():
         ("crossed", derived.CROSSED),
     ):
         assert {f"{kind}.{name}" for name in known} <= used
+
+
+@pytest.mark.parametrize("name", ["quantile_error", "width_over_spread", "interaction_on_x1"])
+def test_a_law_without_the_number_has_none(name, tmp_path):
+    """Tables ask every law of a page for every measure."""
+    for law in ("sim_noise", "sim_variability_2"):
+        (result,) = fit(specs_of(law, "MixNAM", "smoke", seeds=1), "cpu", "smoke")
+        value = derived.value(result, f"derived.{name}")
+        has_it = {"quantile_error": "sim_variability_2", "width_over_spread": "sim_noise"}.get(name)
+        assert math.isfinite(value) if law == has_it else True
+        assert derived.defined(result, f"derived.{name}") == (
+            law == has_it or (name, law) == ("interaction_on_x1", "sim_noise")
+        )
