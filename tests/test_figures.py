@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mixnam import datasets, figures, plots
+from mixnam import datasets, figures, plots, simulations
 from mixnam.datasets import DataMissing, Dataset
 from mixnam.experiments import specs_of
 from mixnam.fitting import fit
@@ -156,7 +156,7 @@ def test_more_than_four_columns_run_down_the_page(count):
 
 @pytest.mark.parametrize("count", [1, 2, 4, 8, 16])
 def test_quantiles_are_those_of_the_law(count):
-    low, high = figures.quantiles(f"sim_variability_{count}", np.array([0.125, 0.375, 0.5]))
+    low, high = simulations.quantiles(f"sim_variability_{count}", np.array([0.125, 0.375, 0.5]))
     signs = np.random.default_rng(0).choice([-1, 1], (200_000, count)).sum(axis=1)
     expected = np.quantile(64 / count * signs, [0.01, 0.99], method="inverted_cdf")
     np.testing.assert_allclose(low, [expected[0], expected[0], 0], atol=1e-9)
