@@ -262,7 +262,7 @@ def scaling_count(parameters: Parameters) -> str:
 def tightness_note(parameters: Parameters) -> str:
     """Return what the λ page says of tightness at large λ, from the results at hand, as Markdown."""
     if parameters.dataset != "housing":
-        return ""
+        return "The paper prints tightness for California Housing alone."
     values = {p: cite(parameters, "measures.tightness.range", variation_penalty=p) for p in (0.1, 1.0, 10.0, 100.0)}
     listed = "; ".join(f"λ = {p:g}: {text}" for p, text in values.items())
     return (

@@ -182,11 +182,11 @@ def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Re
 
 
 def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
-    """Return what a page must say of runs that are missing, with reason and remedy, or an empty text."""
+    """Return what a page says of its runs: how many there are, or why some are missing and the remedy."""
     if outcome.skipped:
         return f"**Not run here.** {outcome.skipped}"
     if not outcome.missing:
-        return ""
+        return f"All {len(outcome.specs)} runs of this page at the {outcome.preset} preset are at hand."
     dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
     command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
     command += f" --results {told(parameters.results)}"
