@@ -346,10 +346,20 @@ def headline_table(parameters: Parameters) -> pd.DataFrame:
 
 
 def cite(
-    parameters: Parameters, path: str, model: str = "MixNAM", dataset: str = "housing", /, **overrides: Any
+    parameters: Parameters,
+    path: str,
+    model: str = "MixNAM",
+    dataset: str = "housing",
+    preset: str = "",
+    /,
+    **overrides: Any,
 ) -> str:
-    """Return a stored number for running text, of the first column with five runs or most: "0.447 ± 0.007 (n = 10)"."""
-    found = [(_numbers(stored(c, dataset, model, overrides), path), c.preset) for c in own_first(parameters)]
+    """Return a stored number for running text, of the first column with five runs or most: "0.447 ± 0.007 (n = 10)".
+
+    `preset` keeps columns of one setting, so that numbers can be compared; "not run" where there is none.
+    """
+    chosen = [c for c in own_first(parameters) if preset in ("", c.preset)]
+    found = [(_numbers(stored(c, dataset, model, overrides), path), c.preset) for c in chosen] or [([], preset)]
     numbers, preset = max(found, key=lambda pair: min(len(pair[0]), claims.LEAST_RUNS))
     setting = "" if datasets.entry(dataset).simulated else f", {preset}"
     return spread(numbers, count=False) + (f" (n = {len(numbers)}{setting})" if numbers else "")
