@@ -46,13 +46,8 @@ def claim(arguments: argparse.Namespace) -> int:
     for chosen_claim in (known[name] for name in arguments.claims):
         if not chosen_claim.unavailable:
             specs = samples.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or claims.LEAST_RUNS)
-            for name in dict.fromkeys(spec.dataset for spec in specs):
-                try:
-                    datasets.load(name)
-                    own = [spec for spec in specs if spec.dataset == name]
-                    experiments.train_missing(own, store, arguments.device, arguments.preset)
-                except datasets.DataError as error:
-                    experiments.say(f"skipped {chosen_claim.id} on {name}: {error}")
+            lacking = [spec for spec in specs if store.get(spec) is None]
+            experiments.train_available(lacking, store, chosen_claim.id, arguments.device, arguments.preset)
         verdict = claims.on_results(chosen_claim, arguments.preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")
         print(f"  on the paper's own numbers: {claims.on_paper(chosen_claim).verdict}")

@@ -350,24 +350,27 @@ POOLED: dict[str, Callable[[Sequence[Result]], float]] = {
 CROSSED: dict[str, Callable[[Sequence[Result], Sequence[Result]], float]] = {"drift_over_seeds": drift_over_seeds}
 
 
-def defined(result: Result, measure: str) -> bool:
-    """Return whether a result holds what a measure needs; a result from before the measure existed does not."""
+def find(result: Result, measure: str) -> float | None:
+    """Return a number of one result by path or `derived.NAME`; NaN where it has no value.
+
+    None where the result does not hold what the measure needs, as one from before the measure existed.
+    """
     kind, _, name = measure.partition(".")
-    if kind != "derived":
-        return result.holds(measure)
     try:
-        DERIVED[name](result)
+        return DERIVED[name](result) if kind == "derived" else result.value(measure)
     except KeyError:
-        return False
-    return True
+        return None
+
+
+def defined(result: Result, measure: str) -> bool:
+    """Return whether a result holds what a measure needs."""
+    return find(result, measure) is not None
 
 
 def value(result: Result, measure: str) -> float:
-    """Return a number of one result by path or `derived.NAME`; NaN where the result has no such number."""
-    kind, _, name = measure.partition(".")
-    if not defined(result, measure):
-        return math.nan
-    return DERIVED[name](result) if kind == "derived" else result.value(measure)
+    """Return a number of one result as `find` does; NaN also where the result does not hold what it needs."""
+    found = find(result, measure)
+    return math.nan if found is None else found
 
 
 def check(measure: str) -> None:

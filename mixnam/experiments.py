@@ -241,20 +241,37 @@ def run(
     store = Store(results)
     found = {spec.key: result for spec in outcome.specs if (result := store.get(spec)) is not None}
     todo = [spec for spec in outcome.specs if spec.key not in found] if train else []
+    fresh, reasons = train_available(todo, store, experiment, device, preset, progress)
+    found |= fresh
+    outcome.skipped = " ".join(reasons)
+    outcome.results = [found[spec.key] for spec in outcome.specs if spec.key in found]
+    outcome.missing = [spec for spec in outcome.specs if spec.key not in found]
+    return outcome
+
+
+def train_available(
+    specs: Sequence[RunSpec],
+    store: Store,
+    label: str,
+    device: str = "auto",
+    preset: str = "",
+    progress: Callable[[str], None] | None = say,
+) -> tuple[dict[str, Result], list[str]]:
+    """Train the specs whose data are at hand; return their results by key, and why the others were skipped.
+
+    `label` says in the progress lines for what.
+    """
     reasons = []
-    for name in dict.fromkeys(spec.dataset for spec in todo):
+    todo = list(specs)
+    for name in dict.fromkeys(spec.dataset for spec in specs):
         try:
             datasets.load(name)
         except datasets.DataError as error:
             reasons.append(str(error))
             todo = [spec for spec in todo if spec.dataset != name]
             if progress is not None:
-                progress(f"skipped {experiment} on {name}: {error}")
-    found |= train_missing(todo, store, device, preset, progress)
-    outcome.skipped = " ".join(reasons)
-    outcome.results = [found[spec.key] for spec in outcome.specs if spec.key in found]
-    outcome.missing = [spec for spec in outcome.specs if spec.key not in found]
-    return outcome
+                progress(f"skipped {label} on {name}: {error}")
+    return train_missing(todo, store, device, preset, progress), reasons
 
 
 def train_missing(

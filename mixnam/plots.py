@@ -43,13 +43,12 @@ def _data(dataset: str) -> datasets.Dataset | None:
         return None
 
 
-def feature_names(dataset: str) -> tuple[list[str], str]:
-    """Return a data set's feature names and the unit of contributions; numbers for names where it is not at hand."""
-    try:
-        data = datasets.load(dataset, download=False)
-    except datasets.DataError:
-        return [], "target's unit"
-    return list(data.features), data.unit or "log-odds"
+def feature_names(dataset: str) -> tuple[tuple[str, ...], str]:
+    """Return a data set's feature names and the unit of contributions, both empty where it is not at hand."""
+    data = _data(dataset)
+    if data is None:
+        return (), ""
+    return data.features, "log-odds" if data.task == "classification" else data.unit
 
 
 def _features(dataset: str) -> tuple[tuple[str, ...], str]:
@@ -57,9 +56,9 @@ def _features(dataset: str) -> tuple[tuple[str, ...], str]:
     data = _data(dataset)
     if data is None:
         return (), "contribution"
-    unit = "log-odds" if data.task == "classification" else data.unit
+    names, unit = feature_names(dataset)
     label = f"contribution to {data.target}"
-    return data.features, textwrap.fill(label, 36 if len(label) <= 36 else 28) + (f"\n({unit})" if unit else "")
+    return names, textwrap.fill(label, 36 if len(label) <= 36 else 28) + (f"\n({unit})" if unit else "")
 
 
 def _curve(result: Result, kind: str, feature: int) -> Array:

@@ -123,7 +123,7 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     if kind not in ("joint", "pooled", "crossed"):
         found = []
         for results in runs:
-            pairs = [(r, derived.value(r, claim.measure)) for r in results if derived.defined(r, claim.measure)]
+            pairs = [(r, v) for r in results if (v := derived.find(r, claim.measure)) is not None]
             kept = [(r, v) for r, v in pairs if math.isfinite(v) or claim.kind == "threshold"]
             found.append(Sample.of([v for _, v in kept], tuple(r for r, _ in kept)))
         return found

@@ -1,5 +1,9 @@
 """What all tests share: one thread, repeatable examples, and small networks in double precision."""
 
+import os
+import shutil
+import subprocess
+
 import hypothesis
 import pytest
 import torch
@@ -32,3 +36,20 @@ def build():
         return network, tensors
 
     return build
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Return a function from a page to its DOM after its scripts ran in Chromium."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        assert not os.environ.get("MIXNAM_REQUIRE_BROWSER"), "MIXNAM_REQUIRE_BROWSER is set and there is no Chromium"
+        pytest.skip("no Chromium here")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"]
+
+    def opened(page):
+        command = [browser, *flags, "--virtual-time-budget=15000", "--dump-dom", page.as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
+
+    return opened

@@ -311,3 +311,9 @@ def test_nothing_run_is_said_in_every_panel(draw):
     figure = draw({f"sim_variability_{count}": {"NAM": None, "MixNAM": None} for count in (1, 2, 4, 8, 16)})
     assert [texts(ax) for ax in figure.axes] == [["not run"]] * 10
     assert not figure.legends
+
+
+def test_the_unit_of_contributions_is_the_targets_or_log_odds():
+    assert plots.feature_names("diabetes")[1] == "points"
+    assert plots.feature_names("breast_cancer")[1] == "log-odds"
+    assert plots.feature_names("sim_unimodal") == (("x1", "x2"), "")  # a regression without a unit has no log-odds

@@ -360,3 +360,9 @@ def test_results_that_lack_a_number_are_counted_apart():
     assert pages._cell(numbers[:2], RMSE, 1) == "0.6 ± 0.1"
     assert pages._cell(numbers[2:], RMSE) == "–"
     assert pages._cell([], RMSE) == "not run"
+
+
+def test_table_8_stands_beside_housing_alone(project):
+    elsewhere = project.parameters("diabetes")
+    assert pages.scaling_cells(elsewhere, "MixNAM")["paper"].isna().all().all()
+    assert pages.scaling_count(elsewhere).startswith(f"{PAPER}: 0 of 0 cells")
