@@ -23,6 +23,13 @@ def _experiments(text: str) -> list[str]:
     return list(experiments.EXPERIMENTS) if text == "all" else text.split(",")
 
 
+def _count(text: str) -> int:
+    """Return a number of seeds from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
+    return int(text)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train what the named experiments lack."""
     missing = 0
@@ -145,12 +152,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("experiment", help=f"{', '.join(experiments.EXPERIMENTS)}, or all", **nargs)  # type: ignore[arg-type]
         command.add_argument("--dataset", default="housing", help="one or more, separated by commas")
         command.add_argument("--preset", default="quick", choices=PRESETS)
-        command.add_argument("--seeds", type=int, help="how many seeds (default: the preset's)")
+        command.add_argument("--seeds", type=_count, help="how many seeds (default: the preset's)")
         command.set_defaults(function=function)
     command = commands.add_parser("claim", help=(claim.__doc__ or "").splitlines()[0])
     command.add_argument("claims", nargs="+", help="claims by their names on the scorecard, such as T1-housing")
     command.add_argument("--preset", default="quick", choices=PRESETS)
-    command.add_argument("--seeds", type=int, help=f"how many seeds (default: {claims.LEAST_RUNS})")
+    command.add_argument("--seeds", type=_count, help=f"how many seeds (default: {claims.LEAST_RUNS})")
     command.set_defaults(function=claim)
     for name, function in (("verify", verify), ("measure", measure)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])

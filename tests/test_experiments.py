@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import mixnam
+from mixnam import __main__ as command_line
 from mixnam import datasets, experiments, fitting, presets, published
 from mixnam.presets import Preset, load_preset
 from mixnam.results import Store
@@ -536,3 +537,11 @@ def test_an_unknown_entry_of_a_preset_is_an_error(right, wrong, tmp_path, monkey
     else:
         with pytest.raises(ValueError, match=r"sedes|wdith|diabets|MixNaM|unimodel|swep"):
             use()
+
+
+@pytest.mark.parametrize("command", [["run", "accuracy"], ["claim", "T1-housing"], ["status"]])
+@pytest.mark.parametrize("seeds", ["0", "-1", "two"])
+def test_a_number_of_seeds_that_runs_nothing_is_refused(command, seeds, capsys):
+    with pytest.raises(SystemExit):
+        command_line.main([*command, f"--seeds={seeds}"])
+    assert f"argument --seeds: must be an integer >= 1, got '{seeds}'" in capsys.readouterr().err
