@@ -1,4 +1,4 @@
-"""The paper's statements, each tested against results by rules fixed before the paper-preset runs.
+"""The paper's statements, each tested against results by a rule; a note says where one replaced the draft.
 
 There are seven kinds (`claims.toml` says which applies): value, order, tie, trend, threshold, mean, static.
 Each claim gets a verdict on the paper's own printed numbers and one on ours.
