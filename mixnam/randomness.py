@@ -30,21 +30,28 @@ def _counters(count: int, device: str) -> Tensor:
     return torch.arange(count, device=device).mul_(_GOLDEN)
 
 
+def _mix(part: Tensor, scratch: Tensor) -> Tensor:
+    """Turn counters into draws, in place."""
+    for shift, factor in _MIX:
+        # int64 shifts copy the sign bit: mask the copies off, or the bits are biased
+        torch.bitwise_right_shift(part, shift, out=scratch)
+        part.bitwise_xor_(scratch.bitwise_and_((1 << (64 - shift)) - 1))
+        if factor != 1:
+            part.mul_(factor)
+    return part
+
+
 def bits(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return `count` 64-bit draws for each key: int64, (M, count)."""
     starts = torch.tensor(list(keys), device=device)[:, None]
     counters = _counters(count, str(device))
     out = torch.empty((len(keys), count), dtype=torch.int64, device=device)
     chunk = _CHUNK if out.device.type == "cpu" else max(count, 1)
+    scratch = torch.empty_like(out[:, :chunk])
     for start in range(0, count, chunk):
         part = out[:, start : start + chunk]
         torch.add(counters[start : start + chunk], starts, out=part)
-        for shift, factor in _MIX:
-            # int64 shifts copy the sign bit: mask the copies off, or the bits are biased
-            shifted = (part >> shift).bitwise_and_((1 << (64 - shift)) - 1)
-            part.bitwise_xor_(shifted)
-            if factor != 1:
-                part.mul_(factor)
+        _mix(part, scratch[:, : part.shape[1]])
     return out
 
 
@@ -78,8 +85,25 @@ def keep_mask(keys: Sequence[int], drop: Tensor, shape: Sequence[int], dtype: to
     lanes = bits(keys, -(-size // 4), drop.device).view(torch.int16)[:, :size]
     mask = torch.empty(lanes.shape, dtype=dtype, device=drop.device)
     threshold = (drop * 65536).round().sub(32768).clamp(max=32767).to(torch.int32)[:, None]
-    if len(keys) == 1:  # a plain number keeps the comparison in 16 bits
-        torch.ge(lanes, int(threshold), out=mask)
-    else:
-        torch.ge(lanes, threshold, out=mask)
+    torch.ge(lanes, threshold, out=mask)
     return mask.view(len(keys), *shape)
+
+
+@lru_cache(maxsize=8)
+def _scratch(count: int) -> tuple[Tensor, Tensor]:
+    return torch.empty(count, dtype=torch.int64), torch.empty(count, dtype=torch.int64)
+
+
+def keep_part(key: int, drop: float, start: int, out: Tensor) -> Tensor:
+    """Fill `out` with the values from `start` on of the one-member mask that `keep_mask` draws for `key`.
+
+    For the processor: of the draws nothing is allocated anew.
+    """
+    lead, size = start % 4, out.numel()
+    count = -(-(lead + size) // 4)
+    # a later counter is a later start of the same sequence
+    moved = (key + (start // 4) * _GOLDEN + (1 << 63)) % (1 << 64) - (1 << 63)
+    draws, scratch = _scratch(count)
+    torch.add(_counters(count, "cpu"), moved, out=draws)
+    lanes = _mix(draws, scratch).view(torch.int16)[lead : lead + size]
+    return torch.ge(lanes.view_as(out), min(round(drop * 65536) - 32768, 32767), out=out)

@@ -10,7 +10,18 @@ from torch import Tensor
 
 from mixnam import randomness
 from mixnam.networks.base import Network, Outputs
-from mixnam.networks.stacked import Draws, Parameter, Tensors, batch_norm, constant, layer_norm, linear, uniform
+from mixnam.networks.stacked import (
+    Draws,
+    Parameter,
+    Tensors,
+    batch_norm,
+    constant,
+    layer_norm,
+    linear,
+    per_member,
+    softmax,
+    uniform,
+)
 from mixnam.settings import MixNAMDSettings, MixtureSettings
 
 
@@ -63,7 +74,7 @@ class MixNAM(Network):
     def _shared(self) -> bool:
         return getattr(self.settings, "router", "dense") == "shared"
 
-    def _for_all(self, scores: Tensor) -> Tensor:
+    def for_all(self, scores: Tensor) -> Tensor:
         """Repeat one set of scores for every feature where the router is shared: (..., C) → (..., n·C)."""
         return scores.repeat(*[1] * (scores.dim() - 1), self.features) if self._shared() else scores
 
@@ -96,14 +107,14 @@ class MixNAM(Network):
             else:
                 running = (tensors[f"{name}.mean"], tensors[f"{name}.variance"])
                 h = batch_norm(h, gain, shift, running, (2, 3), draws is not None)
-            h = torch.relu(h)
+            h = h.relu_()
             if draws is not None:
                 h = draws.dropout(h, f"dropout/{layer}", "dropout")
         return h
 
     def relevance(self, scores: Tensor) -> Tensor:
         """Turn routing scores into weights on the simplex: (..., C) → (..., C). Equations (5) and (6)."""
-        return self._masked(scores).softmax(dim=-1)
+        return softmax(self._masked(scores))
 
     def _masked(self, scores: Tensor) -> Tensor:
         """Return φ + M: -inf for all but the K largest scores. Equation (5)."""
@@ -111,13 +122,21 @@ class MixNAM(Network):
             return scores
         return scores.masked_fill(~top_k_mask(scores, self.settings.active_experts), -math.inf)
 
-    def _drop_experts(self, relevance: Tensor, draws: Draws) -> Tensor:
+    def expert_mask(self, relevance: Tensor, draws: Draws) -> Tensor | None:
+        """Return what training multiplies the relevance (M, B, n, C) by, None where no expert is dropped.
+
+        0 for a dropped expert, else 1, or 1/(1-p) where those left make up for it.
+        """
         mask = draws.keep("expert_dropout", "expert_dropout", relevance.shape[1:], relevance.dtype)
+        if mask is not None and self.settings.expert_dropout_mode == "scale":
+            mask.mul_(per_member(1 / (1 - draws.rates["expert_dropout"]), mask).to(mask.dtype))
+        return mask
+
+    def _drop_experts(self, relevance: Tensor, draws: Draws) -> Tensor:
+        mask = self.expert_mask(relevance, draws)
         if mask is None:
             return relevance
         kept = relevance * mask
-        if self.settings.expert_dropout_mode == "scale":
-            return kept / (1 - draws.rates["expert_dropout"]).to(kept.dtype).view(-1, 1, 1, 1)
         if self.settings.expert_dropout_mode == "renormalize":  # a feature that lost every expert adds 0
             total = kept.sum(dim=-1, keepdim=True)
             return kept / total.masked_fill(total == 0, 1.0)
@@ -127,31 +146,31 @@ class MixNAM(Network):
         """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
         z = self.encode(tensors, x, draws)
         experts = linear(z, tensors["experts.weight"], tensors["experts.bias"]).transpose(1, 2)  # (M, B, n, C)
-        return self._combine(tensors, experts, self._scores(tensors, z), draws)
+        return self.finish(tensors, experts, self._scores(tensors, z), draws)
 
     def _scores(self, tensors: Tensors, z: Tensor) -> Tensor:
-        """Return the routing scores φ of codes (M, n, B, d): (M, B, n·C). Equation (4)."""
+        """Return the routing scores φ of codes (M, n, B, d), before they are repeated for all. Equation (4)."""
         codes = z.transpose(1, 2).flatten(2)  # (M, B, n·d)
-        bias = tensors["router.bias"][:, None]
-        return self._for_all(torch.baddbmm(bias, codes, tensors["router.weight"]))
+        return torch.baddbmm(tensors["router.bias"][:, None], codes, tensors["router.weight"])
 
     def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return each feature's expert predictions and its share in all routing scores."""
         z = self.encode(tensors, x, None)
         experts = linear(z, tensors["experts.weight"], tensors["experts.bias"])
         router = tensors["router.weight"].unflatten(1, (self.features, self.settings.width))
-        return experts, self._for_all(z @ router)  # A_ij of Equation (4): (M, n, d, n·C)
+        return experts, self.for_all(z @ router)  # A_ij of Equation (4): (M, n, d, n·C)
 
     def score_bias(self, tensors: Tensors) -> Tensor:
         """Return μ of Equation (4): (M, n·C)."""
-        return self._for_all(tensors["router.bias"])
+        return self.for_all(tensors["router.bias"])
 
     def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
         """Combine expert predictions (M, B, n, C) and routing scores (M, B, n·C), in evaluation mode."""
         return self._mixed(tensors, experts, self.relevance(scores.unflatten(2, experts.shape[2:])))
 
-    def _combine(self, tensors: Tensors, experts: Tensor, scores: Tensor, draws: Draws | None) -> Outputs:
-        scores = scores.unflatten(2, experts.shape[2:])
+    def finish(self, tensors: Tensors, experts: Tensor, scores: Tensor, draws: Draws | None) -> Outputs:
+        """Return the outputs for experts (M, B, n, C) and scores, (M, B, n·C) or (M, B, C) for all features."""
+        scores = self.for_all(scores).unflatten(2, experts.shape[2:])
         if draws is None:
             return self._evaluated(tensors, experts, scores)
         return self._mixed(tensors, experts, self._drop_experts(self._training(scores, draws), draws))
@@ -200,7 +219,7 @@ class MixNAMD(MixNAM):
         """Return Gumbel-softmax weights drawn around the relevance. Equation (22)."""
         noise = randomness.gumbel(keys, scores[0].numel(), scores.device).to(scores.dtype).view_as(scores)
         # the relevance's logarithm by log_softmax: finite, and so is its gradient, where the relevance is 0
-        return ((self._masked(scores).log_softmax(dim=-1) + noise) / self.settings.temperature).softmax(dim=-1)
+        return softmax((self._masked(scores).log_softmax(dim=-1) + noise) / self.settings.temperature)
 
     def _training(self, scores: Tensor, draws: Draws) -> Tensor:
         return self._resample(scores, [randomness.key(seed, "gumbel", draws.step) for seed in draws.seeds])
@@ -228,7 +247,7 @@ class MixNAME(MixNAM):
     def _training(self, scores: Tensor, draws: Draws) -> Tensor:
         # equal weights whose gradient is the softmax's: φ less a constant copy of φ
         level = scores - scores.detach()
-        return level.masked_fill(~top_k_mask(scores, self.settings.active_experts), -math.inf).softmax(dim=-1)
+        return softmax(level.masked_fill(~top_k_mask(scores, self.settings.active_experts), -math.inf))
 
     def _mixed(self, tensors: Tensors, experts: Tensor, relevance: Tensor) -> Outputs:
         outputs = super()._mixed(tensors, experts, relevance)

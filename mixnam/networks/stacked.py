@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -72,8 +72,10 @@ class Draws:
         """Return the 0/1 mask of `stream`, (M, *shape), or None where nothing is dropped."""
         if rate not in self.rates:
             return None
-        keys = [randomness.key(seed, stream, self.step) for seed in self.seeds]
-        return randomness.keep_mask(keys, self.rates[rate], shape, dtype)
+        keys, drop = [randomness.key(seed, stream, self.step) for seed in self.seeds], self.rates[rate]
+        if len(keys) == 1 and drop.device.type == "cpu":
+            return randomness.keep_part(keys[0], float(drop), 0, torch.empty(1, *shape, dtype=dtype))
+        return randomness.keep_mask(keys, drop, shape, dtype)
 
     def dropout(self, x: Tensor, stream: str, rate: str) -> Tensor:
         """Return x with a random share set to 0 and the rest scaled by 1/(1-p); x is (M, ...)."""
@@ -106,6 +108,14 @@ def layer_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift.view(shape), F.layer_norm(x, x.shape[-1:]), gain.view(shape))
 
 
+def softmax(x: Tensor) -> Tensor:
+    """Return the softmax over the last axis."""
+    if x.device.type == "cpu" and x.shape[-1] <= 16:
+        # torch's works row by row: of 4 values each, it takes 15 times as long as along the first axis
+        return x.movedim(-1, 0).softmax(dim=0).movedim(0, -1)
+    return x.softmax(dim=-1)
+
+
 def batch_norm(
     x: Tensor,
     gain: Tensor,
@@ -120,16 +130,44 @@ def batch_norm(
     them without the reduced axes. Momentum 0.1, unbiased running variance, as in torch.
     """
     if training:
-        variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        out, mean, variance = _BatchNorm.apply(x, gain, shift, axes)
         count = math.prod(x.shape[a] for a in axes)
         with torch.no_grad():
             running[0].lerp_(mean.view_as(running[0]), 0.1)
             running[1].lerp_(variance.view_as(running[1]) * (count / max(count - 1, 1)), 0.1)
-    else:
-        shape = [1 if a in axes else size for a, size in enumerate(x.shape)]
-        mean, variance = running[0].view(shape), running[1].view(shape)
-    factor = gain.view(mean.shape) * torch.rsqrt(variance + 1e-5)
-    return torch.addcmul(shift.view(mean.shape) - mean * factor, x, factor)
+        return out
+    shape = [1 if a in axes else size for a, size in enumerate(x.shape)]
+    mean, variance = running[0].view(shape), running[1].view(shape)
+    factor = gain.view(shape) * torch.rsqrt(variance + 1e-5)
+    return torch.addcmul(shift.view(shape) - mean * factor, x, factor)
+
+
+class _BatchNorm(torch.autograd.Function):
+    """Normalise with the batch's own statistics; returns those too: (..., 1 along each axis, ...).
+
+    By hand because torch's variance over leading axes, and its gradient, take most of a step on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor, shift: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, ...]:
+        mean = x.mean(axes, keepdim=True)
+        normal = x - mean
+        variance = normal.square().mean(axes, keepdim=True)
+        inverse = torch.rsqrt(variance + 1e-5)
+        normal.mul_(inverse)
+        ctx.save_for_backward(normal, gain, inverse)
+        ctx.axes = axes
+        ctx.mark_non_differentiable(mean, variance)
+        return torch.addcmul(shift.view_as(mean), normal, gain.view_as(mean)), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        g, (normal, gain, inverse) = gradients[0], ctx.saved_tensors
+        d_shift = g.sum(ctx.axes, keepdim=True)
+        d_gain = (g * normal).sum(ctx.axes, keepdim=True)
+        count = normal.numel() // inverse.numel()
+        d_x = (g - d_shift / count).addcmul_(normal, d_gain / -count).mul_(gain.view_as(inverse) * inverse)
+        return d_x, d_gain.view_as(gain), d_shift.view_as(gain), None
 
 
 def declare_layers(groups: int, widths: Sequence[int]) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
@@ -155,7 +193,7 @@ def apply_layers(tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None) 
     for layer in range(hidden):
         h = linear(h, tensors[f"layer.{layer}.weight"], tensors[f"layer.{layer}.bias"])
         gain, shift, mean, variance = (tensors[f"norm.{layer}.{p}"] for p in ("gain", "shift", "mean", "variance"))
-        h = torch.relu(batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None))
+        h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None).relu_()
         if draws is not None:
             h = draws.dropout(h, f"dropout/{layer}", "dropout")
     return linear(h, tensors[f"layer.{hidden}.weight"], tensors[f"layer.{hidden}.bias"])
