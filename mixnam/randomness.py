@@ -26,8 +26,8 @@ def key(seed: int, stream: str, step: int = 0) -> int:
 
 
 @lru_cache(maxsize=8)
-def _counters(count: int, device: str) -> Tensor:
-    return torch.arange(count, device=device).mul_(_GOLDEN)
+def _counters(count: int) -> Tensor:
+    return torch.arange(count).mul_(_GOLDEN)
 
 
 def _mix(part: Tensor, scratch: Tensor) -> Tensor:
@@ -41,12 +41,14 @@ def _mix(part: Tensor, scratch: Tensor) -> Tensor:
     return part
 
 
-def bits(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return `count` 64-bit draws for each key: int64, (M, count)."""
-    starts = torch.tensor(list(keys), device=device)[:, None]
-    counters = _counters(count, str(device))
+def bits(keys: Sequence[int] | Tensor, count: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return `count` 64-bit draws for each key: int64, (M, count). Keys are numbers, or lie on the device."""
+    starts = (keys if isinstance(keys, Tensor) else torch.tensor(list(keys), device=device))[:, None]
     out = torch.empty((len(keys), count), dtype=torch.int64, device=device)
-    chunk = _CHUNK if out.device.type == "cpu" else max(count, 1)
+    if out.device.type == "cpu":
+        counters, chunk = _counters(count), _CHUNK
+    else:  # not kept: a captured step may outlive a cache
+        counters, chunk = torch.arange(count, device=device).mul_(_GOLDEN), max(count, 1)
     scratch = torch.empty_like(out[:, :chunk])
     for start in range(0, count, chunk):
         part = out[:, start : start + chunk]
@@ -55,27 +57,27 @@ def bits(keys: Sequence[int], count: int, device: torch.device | str = "cpu") ->
     return out
 
 
-def uniform(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+def uniform(keys: Sequence[int] | Tensor, count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return draws from the open interval (0, 1): float64, (M, count), each an odd multiple of 2^-53."""
     return (bits(keys, count, device) >> 12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
 
 
-def normal(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+def normal(keys: Sequence[int] | Tensor, count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return draws from the standard normal distribution: float64, (M, count)."""
     return torch.special.ndtri(uniform(keys, count, device))
 
 
-def gumbel(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+def gumbel(keys: Sequence[int] | Tensor, count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return draws from the standard Gumbel distribution: float64, (M, count)."""
     return uniform(keys, count, device).log_().neg_().log_().neg_()
 
 
-def permutation(keys: Sequence[int], count: int, device: torch.device | str = "cpu") -> Tensor:
+def permutation(keys: Sequence[int] | Tensor, count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return a random order of range(count) for each key: int64, (M, count)."""
     return bits(keys, count, device).argsort(dim=1, stable=True)
 
 
-def keep_mask(keys: Sequence[int], drop: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def keep_mask(keys: Sequence[int] | Tensor, drop: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return a mask that is 0 with probability `drop` and 1 elsewhere, drawn from 16-bit lanes.
 
     **Shape:** `drop` is (M,), on the device to draw on; the result is (M, *shape). Probabilities are
@@ -104,6 +106,6 @@ def keep_part(key: int, drop: float, start: int, out: Tensor) -> Tensor:
     # a later counter is a later start of the same sequence
     moved = (key + (start // 4) * _GOLDEN + (1 << 63)) % (1 << 64) - (1 << 63)
     draws, scratch = _scratch(count)
-    torch.add(_counters(count, "cpu"), moved, out=draws)
+    torch.add(_counters(count), moved, out=draws)
     lanes = _mix(draws, scratch).view(torch.int16)[lead : lead + size]
     return torch.ge(lanes.view_as(out), min(round(drop * 65536) - 32768, 32767), out=out)

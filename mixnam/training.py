@@ -13,20 +13,21 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from sklearn.metrics import f1_score, roc_auc_score
 from torch import Tensor
 
 from mixnam import randomness
-from mixnam.networks import Network, Outputs
-from mixnam.networks.stacked import Draws, Tensors, per_member
+from mixnam.capture import Captured
+from mixnam.losses import Task, head_gradients, loss
+from mixnam.networks import MixNAM, Network
+from mixnam.networks.blocked import Blocked
+from mixnam.networks.stacked import Draws, Tensors
+from mixnam.optimizers import AdamW
+from mixnam.scores import validation_scores
 from mixnam.settings import PER_MEMBER, NetworkSettings
 
-Task = Literal["regression", "classification"]
 Progress = Callable[[str], None]
 _ROWS = 4096  # rows evaluated at a time
 
@@ -59,65 +60,10 @@ class Trained:
     steps: int
 
 
-class AdamW:
-    """AdamW (Loshchilov and Hutter 2019) on flat parameters (M, P), with a rate and a decay a member."""
-
-    betas = (0.9, 0.999)
-    epsilon = 1e-8
-
-    def __init__(self, flat: Tensor) -> None:
-        self.first = torch.zeros_like(flat)
-        self.second = torch.zeros_like(flat)
-        self.steps = 0
-
-    def step(self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor) -> None:
-        """Update `flat` in place; `rate` and `decay` are (M, 1)."""
-        self.steps += 1
-        b1, b2 = self.betas
-        self.first.lerp_(gradient, 1 - b1)
-        self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        denominator = self.second.sqrt().div_(math.sqrt(1 - b2**self.steps)).add_(self.epsilon)
-        flat.mul_(1 - rate * decay)
-        flat.sub_(torch.div(self.first, denominator, out=denominator).mul_(rate / (1 - b1**self.steps)))
-
-
-def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors) -> Tensor:
-    """Return each member's training loss, (M,). Equation (8), with the unbiased variance over experts.
-
-    `penalties` holds `output_penalty` γ, where the network has one, and `variation_penalty` λ of mixtures,
-    each (M,). The unbiased variance is what the authors' code takes: λ·C/(C-1) in the paper's terms.
-    """
-    if task == "regression":
-        total = (outputs.prediction - y).square().mean(dim=1)
-    else:
-        total = F.binary_cross_entropy_with_logits(outputs.prediction, y, reduction="none").mean(dim=1)
-    if "output_penalty" in penalties:
-        total = total + penalties["output_penalty"] * outputs.contributions.square().mean(dim=(1, 2))
-    if "variation_penalty" in penalties and outputs.experts.shape[-1] > 1:
-        total = total + penalties["variation_penalty"] * outputs.experts.var(dim=-1).mean(dim=(1, 2))
-    return total
-
-
 @torch.no_grad()
 def predict(network: Network, tensors: Tensors, x: Tensor) -> Tensor:
     """Return predictions in evaluation mode: (M, rows, n) → (M, rows)."""
     return torch.cat([network(tensors, part).prediction for part in x.split(_ROWS, dim=1)], dim=1)
-
-
-def validation_scores(prediction: Tensor, y: Tensor, task: Task, selection: str) -> list[float]:
-    """Return each member's validation score, lower is better: RMSE, or minus AUC (+ 0.1 macro-F1)."""
-    if task == "regression":
-        return (prediction - y).square().mean(dim=1).sqrt().tolist()
-    scores = []
-    for logit, label in zip(prediction.cpu().numpy(), y.cpu().numpy(), strict=True):
-        if not np.isfinite(logit).all():
-            scores.append(math.nan)
-            continue
-        score = roc_auc_score(label, logit)
-        if selection == "auc_plus_f1":
-            score += 0.1 * f1_score(label, logit > 0, average="macro")
-        scores.append(-float(score))
-    return scores
 
 
 @dataclass
@@ -184,6 +130,7 @@ class Trainer:
         fold: Fold,
         task: Task,
         dtype: torch.dtype = torch.float32,
+        blocked: bool = True,
     ) -> None:
         shared = [{"model": s.model} | {k: v for k, v in vars(s).items() if k not in PER_MEMBER} for s in settings]
         if any(s != shared[0] for s in shared):
@@ -194,10 +141,15 @@ class Trainer:
         self.settings = settings[0]
         device = fold.x.device
         names = [name for name in PER_MEMBER if hasattr(settings[0], name)]
-        self.values = {
+        self.all_values = {
             name: torch.tensor([getattr(s, name) for s in settings], dtype=dtype, device=device) for name in names
         }
-        self.dropped = [k for k in ("dropout", "expert_dropout") if k in names and bool(self.values[k].any())]
+        self.dropped = [k for k in ("dropout", "expert_dropout") if k in names and bool(self.all_values[k].any())]
+        self.blocked = self.evaluated = None
+        if blocked and isinstance(network, MixNAM) and Blocked.covers(network, len(seeds), device):
+            gather = "dropout" not in self.dropped  # with dropout each row has a mask of its own
+            self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, keep=True, gather=gather)
+            self.evaluated = Blocked(network, self.fold.x_validation[0], _ROWS, keep=False, gather=True)
         parameters, buffers = network.initialize(self.seeds, device)
         flat = torch.cat([p.reshape(len(self.seeds), -1) for p in parameters.values()], dim=1).to(dtype)
         buffers = {k: b.to(dtype) for k, b in buffers.items()}
@@ -215,6 +167,8 @@ class Trainer:
             members=list(range(count)),
             done={},
         )
+        self.streams: list[str] = []  # of random numbers that a step draws from
+        self._select()
 
     def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
         """View flat parameters (M, P) by name, together with the buffers."""
@@ -223,41 +177,57 @@ class Trainer:
         named = {name: part.view(-1, *p.shape) for (name, p), part in zip(specs.items(), parts, strict=True)}
         return named | buffers
 
-    def step(self, x: Tensor, y: Tensor, rate: float) -> Tensor:
-        """Take one step on a batch x (M, B, n), y (M, B), with learning rates times `rate`; return losses."""
+    def _select(self) -> None:
+        """Keep at hand what belongs to the members that are in the stack now; nothing of it changes in a step."""
+        members, device = self.state.members, self.state.flat.device
+        self.member_column = torch.tensor(members, device=device)[:, None]
+        self.values = {k: v[members] for k, v in self.all_values.items()}
+        self.rates = {k: self.values[k] for k in self.dropped}
+        self.captured = Captured(self) if device.type == "cuda" and members else None
+
+    def gradient(self, chosen: Tensor, draws: Draws) -> Tensor:
+        """Return the gradient (M, P) of the members' losses on the training rows `chosen`, (M, B)."""
+        flat, y = self.state.flat, self.fold.y[self.member_column, chosen]
+        if self.blocked is not None:
+            experts, scores = self.blocked.forward(flat, chosen[0], draws)
+            network, bias = self.blocked.network, flat[:, -1]
+            gradients = head_gradients(network, experts, scores, bias, y, self.task, self.values, draws)
+            return self.blocked.backward(flat, *gradients)
+        leaf = flat.detach().requires_grad_(True)
+        x = self.fold.x[self.member_column, chosen]
+        losses = loss(self.network(self.tensors(leaf, self.state.buffers), x, draws), y, self.task, self.values)
+        return torch.autograd.grad(losses.sum(), leaf)[0]
+
+    def step(self, chosen: Tensor, rate: float) -> None:
+        """Take one step on the training rows `chosen`, (M, B), with learning rates times `rate`."""
         state = self.state
-        values = (
-            {k: v[state.members] for k, v in self.values.items()}
-            if len(state.members) < len(self.seeds)
-            else self.values
-        )
-        draws = Draws(
-            [self.seeds[m] for m in state.members], state.optimizer.steps, {k: values[k] for k in self.dropped}
-        )
-        leaf = state.flat.requires_grad_(True)
-        losses = loss(self.network(self.tensors(leaf, state.buffers), x, draws), y, self.task, values)
-        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-        leaf.requires_grad_(False)
-        rates, decay = (per_member(values[k], leaf) for k in ("learning_rate", "weight_decay"))
-        state.optimizer.step(leaf, gradient, rates * rate, decay)
-        return losses.detach()
+        draws = Draws([self.seeds[m] for m in state.members], state.optimizer.steps, self.rates)
+        gradient = self.gradient(chosen, draws)
+        rates, decay = (self.values[k][:, None] for k in ("learning_rate", "weight_decay"))
+        state.optimizer.step(state.flat, gradient, rates * rate, decay)
+        self.streams = draws.asked
 
     def epoch(self) -> None:
         """Run one epoch: each row once, in a fresh random order, the short last batch included."""
-        state, size = self.state, self.settings.batch_size
+        state = self.state
         rate = 0.5 * (1 + math.cos(math.pi * state.epoch / self.settings.epochs))
-        index = torch.tensor(state.members, device=state.flat.device)[:, None]
         keys = [randomness.key(self.seeds[m], "order", state.epoch) for m in state.members]
         order = randomness.permutation(keys, self.fold.x.shape[1], state.flat.device)
-        x, y = self.fold.x[index, order], self.fold.y[index, order]
-        for xb, yb in zip(x.split(size, dim=1), y.split(size, dim=1), strict=True):
-            self.step(xb, yb, rate)
+        if self.captured is not None:
+            self.captured.epoch(order, rate)
+        else:
+            for chosen in order.split(self.settings.batch_size, dim=1):
+                self.step(chosen, rate)
         state.epoch += 1
 
     def _score(self) -> None:
         state = self.state
-        x, y = self.fold.x_validation[state.members], self.fold.y_validation[state.members]
-        prediction = predict(self.network, self.tensors(state.flat, state.buffers), x)
+        y = self.fold.y_validation[state.members]
+        if self.evaluated is not None:
+            prediction = self.evaluated.predict(state.flat)
+        else:
+            x = self.fold.x_validation[state.members]
+            prediction = predict(self.network, self.tensors(state.flat, state.buffers), x)
         scores = validation_scores(prediction, y, self.task, self.settings.selection)
         thin = max(1, self.settings.epochs // 100)
         for i, score in enumerate(scores):
@@ -287,6 +257,7 @@ class Trainer:
         if checkpoint is not None and checkpoint.exists():
             try:
                 state.load(checkpoint)
+                self._select()
             except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
                 warnings.warn(f"{checkpoint} cannot be read, training starts afresh: {error}", stacklevel=2)
         before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
@@ -299,6 +270,7 @@ class Trainer:
             # members that have stopped leave the stack when half are done
             if len(finished) * 2 >= len(state.members):
                 state.keep([i for i in range(len(state.members)) if i not in finished])
+                self._select()
             elif checkpoint is not None and now - saved > checkpoint_seconds:
                 state.save(checkpoint)
                 saved = now

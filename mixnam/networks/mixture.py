@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -215,14 +216,14 @@ class MixNAMD(MixNAM):
         """Return μ: (M, n·C)."""
         return tensors["router.bias"].flatten(1)
 
-    def _resample(self, scores: Tensor, keys: list[int]) -> Tensor:
+    def _resample(self, scores: Tensor, keys: Sequence[int] | Tensor) -> Tensor:
         """Return Gumbel-softmax weights drawn around the relevance. Equation (22)."""
         noise = randomness.gumbel(keys, scores[0].numel(), scores.device).to(scores.dtype).view_as(scores)
         # the relevance's logarithm by log_softmax: finite, and so is its gradient, where the relevance is 0
         return softmax((self._masked(scores).log_softmax(dim=-1) + noise) / self.settings.temperature)
 
     def _training(self, scores: Tensor, draws: Draws) -> Tensor:
-        return self._resample(scores, [randomness.key(seed, "gumbel", draws.step) for seed in draws.seeds])
+        return self._resample(scores, draws.keys("gumbel"))
 
     def _evaluated(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
         outputs = super()._evaluated(tensors, experts, scores)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -61,20 +61,30 @@ class Draws:
     """Where the random numbers of one training step come from.
 
     Attributes: `seeds`, one a member; `step`, counted from the start of training; `rates`, by setting
-    name, the dropout probabilities that are not 0 for every member, each (M,).
+    name, the dropout probabilities that are not 0 for every member, each (M,); `table`, the keys (M,) by
+    stream, where they lie ready on the device; `asked`, the streams drawn from so far.
     """
 
     seeds: Sequence[int]
     step: int
     rates: Tensors
+    table: Mapping[str, Tensor] | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def keys(self, stream: str) -> Sequence[int] | Tensor:
+        """Return each member's key for a stream in this step."""
+        if self.table is not None:
+            return self.table[stream]
+        self.asked.append(stream)
+        return [randomness.key(seed, stream, self.step) for seed in self.seeds]
 
     def keep(self, stream: str, rate: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor | None:
         """Return the 0/1 mask of `stream`, (M, *shape), or None where nothing is dropped."""
         if rate not in self.rates:
             return None
-        keys, drop = [randomness.key(seed, stream, self.step) for seed in self.seeds], self.rates[rate]
+        keys, drop = self.keys(stream), self.rates[rate]
         if len(keys) == 1 and drop.device.type == "cpu":
-            return randomness.keep_part(keys[0], float(drop), 0, torch.empty(1, *shape, dtype=dtype))
+            return randomness.keep_part(int(keys[0]), float(drop), 0, torch.empty(1, *shape, dtype=dtype))
         return randomness.keep_mask(keys, drop, shape, dtype)
 
     def dropout(self, x: Tensor, stream: str, rate: str) -> Tensor:
