@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnam import claims, datasets, experiments, samples
+from mixnam import claims, datasets, experiments, reference, samples
+from mixnam.costs import duration, estimate
 from mixnam.fitting import fit, measure_again
 from mixnam.presets import PRESETS, load_preset
-from mixnam.report import duration, estimate
 from mixnam.results import Result, Store, UnreadableResult
 
 #: how far a repeated run on other hardware or versions may move a test score, as a share of it
@@ -31,7 +31,11 @@ def _count(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train what the named experiments lack."""
+    """Train what the named experiments lack, or with `reference` what the reference lacks most."""
+    if arguments.experiment == "reference":
+        return run_reference(arguments)
+    if arguments.budget is not None or arguments.out is not None:
+        raise ValueError("--budget and --out go with `run reference`; here say --results")
     missing = 0
     for name in _experiments(arguments.experiment):
         for dataset in arguments.dataset.split(","):
@@ -41,6 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
             state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
             print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results, {state}")
     return 1 if missing else 0
+
+
+def run_reference(arguments: argparse.Namespace) -> int:
+    """Train within a budget what the results at hand lack, into a directory that can be copied over them."""
+    if arguments.budget is None or arguments.out is None:
+        raise ValueError("`run reference` needs --budget, such as 25m, and --out, a directory for its results")
+    out, known, seconds = Store(arguments.out), Store(arguments.results), reference.budget(arguments.budget)
+    trained, left = reference.run(out, known, seconds, arguments.device, arguments.preset)
+    print(f"{trained} results trained into {out.root}, {left} still lacking")
+    print(f"to merge them: cp -r {out.root}/* {arguments.results}/")
+    return 0
 
 
 def claim(arguments: argparse.Namespace) -> int:
@@ -148,12 +163,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, function in (("run", run), ("status", status)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
-        nargs = {"nargs": "?", "default": "all"} if name == "status" else {}
-        command.add_argument("experiment", help=f"{', '.join(experiments.EXPERIMENTS)}, or all", **nargs)  # type: ignore[arg-type]
+        optional = name == "status"
+        known = f"{', '.join(experiments.EXPERIMENTS)}, all" + ("" if optional else ", or reference")
+        command.add_argument("experiment", help=known, nargs="?" if optional else None, default="all")
         command.add_argument("--dataset", default="housing", help="one or more, separated by commas")
-        command.add_argument("--preset", default="quick", choices=PRESETS)
+        command.add_argument("--preset", choices=PRESETS, help="default: quick, for `run reference` paper")
         command.add_argument("--seeds", type=_count, help="how many seeds (default: the preset's)")
         command.set_defaults(function=function)
+    commands.choices["run"].add_argument("--budget", help="time for `run reference`, such as 25m")
+    commands.choices["run"].add_argument("--out", type=Path, help="where `run reference` writes its results")
     command = commands.add_parser("claim", help=(claim.__doc__ or "").splitlines()[0])
     command.add_argument("claims", nargs="+", help="claims by their names on the scorecard, such as T1-housing")
     command.add_argument("--preset", default="quick", choices=PRESETS)
@@ -168,6 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     arguments = parser.parse_args(argv)
     if hasattr(arguments, "preset"):
+        arguments.preset = arguments.preset or (
+            "paper" if vars(arguments).get("experiment") == "reference" else "quick"
+        )
         load_preset(arguments.preset)
     try:
         code: int = arguments.function(arguments)

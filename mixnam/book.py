@@ -19,10 +19,10 @@ import nbformat
 import pandas as pd
 import torch
 
-from mixnam import datasets, experiments, pages, plots, report, scorecard
+from mixnam import costs, datasets, experiments, pages, plots, report, scorecard
 from mixnam.fitting import provenance
 from mixnam.presets import PRESETS
-from mixnam.results import RunSpec, Store, write_file
+from mixnam.results import RunSpec, Store, root, write_file
 
 #: Pages before and after the experiments' own, all of them notebooks.
 FRONT, BACK = ("index", "scorecard", "findings"), ("evidence", "contents", "status")
@@ -71,15 +71,15 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
     logger.handlers, logger.propagate = [Lines()], False
     logger.setLevel(logging.INFO)
     out.parent.mkdir(parents=True, exist_ok=True)
-    root = report.root()
+    project = root()
     given: dict[str, Any] = {"dataset": dataset} if dataset else {}
     given |= {"preset": preset, "device": device}
     given |= {"results": report.told(results.absolute()), "train": train}
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
     papermill.execute_notebook(
-        str(root / "notebooks" / f"{notebook}.ipynb"), str(temporary),
+        str(project / "notebooks" / f"{notebook}.ipynb"), str(temporary),
         given,
-        kernel_name="python3", cwd=str(root), progress_bar=False, log_output=True,
+        kernel_name="python3", cwd=str(project), progress_bar=False, log_output=True,
         extra_arguments=["--log-level=50"],
     )  # fmt: skip
     os.replace(temporary, out)
@@ -127,7 +127,7 @@ def table_of_contents(names: Sequence[str]) -> str:
 
 def assemble(executed: Path, out: Path, names: Sequence[str]) -> None:
     """Put a book together in `out`: hand-written pages from `book/`, executed notebooks from `executed`."""
-    source = report.root() / "book"
+    source = root() / "book"
     if out.resolve() != source.resolve():
         shutil.rmtree(out, ignore_errors=True)
         ignored = shutil.ignore_patterns("results", "_build", "*.ipynb", "_toc.yml")
@@ -162,7 +162,7 @@ def preflight(specs: Sequence[RunSpec], jobs: int) -> str:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
         if memory < LEAST_MEMORY_GB:
             raise SystemExit(f"this machine has {memory:.1f} GB of memory; {LEAST_MEMORY_GB} GB are needed")
-    return report.estimate(specs, jobs)
+    return costs.estimate(specs, jobs)
 
 
 def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str:
@@ -207,15 +207,15 @@ def results_markdown(parameters: report.Parameters) -> str:
 
 def make_reference(names: Sequence[str] = REFERENCE) -> None:
     """Execute the notebooks on the reference results, without training, into `book/`; write RESULTS.md."""
-    root = report.root()
-    work = root / "runs" / "reference"
+    project = root()
+    work = project / "runs" / "reference"
     for page, (notebook, dataset) in all_pages(names).items():
         print(f"reference: {page}", flush=True)
-        execute(notebook, work / f"{page}.ipynb", dataset, "paper", root / "book" / "results", "cpu", False)
-    assemble(work, root / "book", names)
-    parameters = report.Parameters("housing", "paper", "cpu", root / "book" / "results", False)
-    write_file(root / "RESULTS.md", results_markdown(parameters).encode())
-    picture(parameters, root / "docs" / "shape_plot.png")
+        execute(notebook, work / f"{page}.ipynb", dataset, "paper", project / "book" / "results", "cpu", False)
+    assemble(work, project / "book", names)
+    parameters = report.Parameters("housing", "paper", "cpu", project / "book" / "results", False)
+    write_file(project / "RESULTS.md", results_markdown(parameters).encode())
+    picture(parameters, project / "docs" / "shape_plot.png")
 
 
 def picture(parameters: report.Parameters, path: Path) -> None:
@@ -255,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ValueError(f"{name} is simulated: its pages are always made")
         except (ValueError, datasets.DataError) as error:
             parser.error(f"--datasets: {error}")
-    run = (arguments.run or report.root() / "runs" / arguments.preset).absolute()
+    run = (arguments.run or root() / "runs" / arguments.preset).absolute()
     if arguments.command == "estimate":
         print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
     elif arguments.command == "page":
@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
     elif arguments.command == "report":
         assemble(run / "notebooks", run / "book", names)
-        for store in (report.root() / "book" / "results", run / "results"):  # a rerun's own result wins
+        for store in (root() / "book" / "results", run / "results"):  # a rerun's own result wins
             for path in store.glob("*/*/*.json"):
                 write_file(run / "book" / "results" / path.relative_to(store), path.read_bytes())
         build(run / "book")
@@ -291,10 +291,10 @@ def status_table(parameters: report.Parameters) -> pd.DataFrame:
         row = {
             "page": page,
             "results": f"{len(found)} of {len(specs)}",
-            "training": report.duration(seconds) if found else "–",
+            "training": costs.duration(seconds) if found else "–",
         }
         if times:
-            row["page run in"] = report.duration(times[page]) if page in times else "–"
+            row["page run in"] = costs.duration(times[page]) if page in times else "–"
         rows.append(row | {"device": ", ".join(sorted({r.provenance["device"] for r in found})) or "–"})
     return pd.DataFrame(rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from mixnam.fitting import fit, pick_device
 from mixnam.presets import Preset, load_preset
 from mixnam.results import Result, RunSpec, Store
 from mixnam.settings import make_settings
+from mixnam.stacking import stacks
 
 
 @dataclass(frozen=True)
@@ -280,35 +282,26 @@ def train_missing(
     device: str = "auto",
     preset: str = "",
     progress: Callable[[str], None] | None = say,
+    deadline: float = math.inf,
 ) -> dict[str, Result]:
-    """Train specs and store their results, by key; what another process is training is waited for last."""
+    """Train specs and store their results, by key; what another process is training is waited for last.
+
+    A spec that diverges is reported and does not keep the others from training. Raises OutOfTime where the
+    clock (`time.monotonic`) passes `deadline`; what was finished is stored.
+    """
     found: dict[str, Result] = {}
-    stacked = pick_device(device).type != "cpu"
-    held = []
     waiting = list(specs)
-    for spec in specs if stacked else ():
-        lock = store.lock(spec)
-        try:
-            lock.acquire(timeout=0)
-            held.append((spec, lock))
-        except Timeout:
-            continue
-    if held:  # on a GPU all free specs train together
-        try:
-            todo = [spec for spec, _ in held if store.get(spec) is None]
-            for result in fit(todo, device, preset, progress):
-                store.put(result)
-        finally:
-            for _, lock in held:
-                lock.release()
+    if pick_device(device).type != "cpu":
+        for group in stacks(specs, side_by_side=True):
+            waiting = _train_together(group, waiting, store, device, preset, progress, deadline)
     for timeout in (0, -1):
         for spec in list(waiting):
             try:
                 with store.lock(spec).acquire(timeout=timeout):
-                    result = store.get(spec) or _train_one(spec, store, device, preset, progress)
+                    result = store.get(spec) or _train_one(spec, store, device, preset, progress, deadline)
             except Timeout:
                 continue
-            except FloatingPointError as error:  # one that diverges does not keep the others from training
+            except FloatingPointError as error:
                 waiting.remove(spec)
                 if progress is not None:
                     progress(f"failed: {error}")
@@ -318,13 +311,56 @@ def train_missing(
     return found
 
 
-def _train_one(spec: RunSpec, store: Store, device: str, preset: str, progress: Callable[[str], None] | None) -> Result:
+def _train_together(
+    group: list[RunSpec],
+    waiting: list[RunSpec],
+    store: Store,
+    device: str,
+    preset: str,
+    progress: Callable[[str], None] | None,
+    deadline: float,
+) -> list[RunSpec]:
+    """Train those of a group that no other process trains side by side; return `waiting` less what diverged."""
+    held = []
+    for spec in group:
+        lock = store.lock(spec)
+        try:
+            lock.acquire(timeout=0)
+            held.append((spec, lock))
+        except Timeout:
+            continue
+    stored = set()
+    todo = [spec for spec, _ in held if store.get(spec) is None]
+    try:
+        if not todo:
+            return waiting
+        for result in fit(todo, device, preset, progress, store.checkpoint, deadline=deadline):
+            store.put(result)
+            stored.add(result.key)
+    except FloatingPointError as error:
+        if progress is not None:
+            progress(f"failed: {error}")
+        return [spec for spec in waiting if spec not in todo or spec.key in stored]
+    finally:
+        for _, lock in held:
+            lock.release()
+    return waiting
+
+
+def _train_one(
+    spec: RunSpec,
+    store: Store,
+    device: str,
+    preset: str,
+    progress: Callable[[str], None] | None,
+    deadline: float,
+) -> Result:
     if progress is not None:
         progress(f"{spec}: training")
     started = time.perf_counter()
-    (fresh,) = fit([spec], device, preset, progress, store.checkpoint)
+    (fresh,) = fit([spec], device, preset, progress, store.checkpoint, deadline=deadline)
     result = store.put(fresh)
-    store.checkpoint(spec).unlink(missing_ok=True)
+    store.checkpoint([spec]).unlink(missing_ok=True)
     if progress is not None:
         score = ", ".join(f"test {k} {v:.4f}" for k, v in list(result.metrics["test"].items())[:1])
         progress(f"{spec}: {score} after {time.perf_counter() - started:.0f} s")

@@ -16,6 +16,7 @@ from torch import Tensor
 from mixnam import randomness
 from mixnam.datasets import Array
 from mixnam.networks import Network
+from mixnam.networks.blocked import evaluate
 from mixnam.networks.stacked import Tensors
 
 #: Raised when a measure is taken differently; recorded with each result, no part of its key.
@@ -90,8 +91,7 @@ class Explainer:
         """Return prediction (rows,), contributions, lower and upper (rows, n), and expert usage (n, C)."""
         parts: dict[str, list[Tensor]] = {k: [] for k in ("prediction", "contributions", "lower", "upper")}
         relevance = active = torch.zeros(())
-        for x in self.x.split(4096):
-            out = self.network(self.tensors, x[None])
+        for out in evaluate(self.network, self.tensors, self.x[None]):
             for name, values in parts.items():
                 values.append(getattr(out, name)[0])
             relevance = relevance + out.relevance[0].double().sum(dim=0) / len(self.x)

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,8 @@ from mixnam.networks import Network, make_network
 from mixnam.networks.stacked import Tensors
 from mixnam.preprocessing import Preprocessing, Split, split_rows
 from mixnam.results import Arrays, Result, RunSpec
-from mixnam.settings import PER_MEMBER, LibrarySettings, LinearSettings, NetworkSettings
+from mixnam.settings import LibrarySettings, LinearSettings, NetworkSettings
+from mixnam.stacking import in_parts, largest_stack, stacks
 from mixnam.training import Fold, Trained, Trainer
 
 Progress = Callable[[str], None]
@@ -133,48 +135,42 @@ class _Member:
         self.y = self.preprocessing.scale_target(dataset.y)
 
 
-def stacks(specs: Sequence[RunSpec], device: torch.device) -> list[list[RunSpec]]:
-    """Group specs that can train side by side; on a CPU each stands alone."""
-    groups: dict[Any, list[RunSpec]] = {}
-    for i, spec in enumerate(specs):
-        shared = tuple((k, v) for k, v in vars(spec.settings).items() if k not in PER_MEMBER)
-        # folds differ in their row counts, and nothing is padded: each is a stack of its own
-        alone = i if device.type == "cpu" else None
-        groups.setdefault((spec.dataset, spec.model, shared, spec.split, alone), []).append(spec)
-    return list(groups.values())
-
-
 def fit(
     specs: Sequence[RunSpec],
     device: str = "auto",
     preset: str = "",
     progress: Progress | None = None,
-    checkpoint: Callable[[RunSpec], Path] | None = None,
+    checkpoint: Callable[[Sequence[RunSpec]], Path] | None = None,
+    stack: int | None = None,
+    deadline: float = math.inf,
 ) -> Iterator[Result]:
     """Train what the specs describe and yield a Result for each, as they come.
 
-    On a CPU training runs on one thread, so that the same spec gives the same bits; several jobs make use
-    of several cores. `preset` is only recorded. With `checkpoint`, an interrupted run of a network goes on
-    from the file that it names for the spec.
+    On a CPU training runs on one thread and alone, so that the same spec gives the same bits; several jobs
+    make use of several cores. On a GPU networks that differ only in seed or `settings.PER_MEMBER` train side
+    by side, as many as fit; `stack` says how many at most, on either device. `preset` is only recorded. With
+    `checkpoint`, an interrupted run of networks goes on from the file that it names for their specs.
 
     Raises DataMissing or DataError for data that cannot be used, FloatingPointError where training
-    diverged from the first epoch.
+    diverged from the first epoch, MemoryError where a network does not fit, OutOfTime where the clock
+    (`time.monotonic`) passes `deadline` during training.
     """
     where = pick_device(device)
     threads = torch.get_num_threads()
     if where.type == "cpu":
         torch.set_num_threads(1)
     try:
-        for group in stacks(specs, where):
+        for group in stacks(specs, where.type != "cpu" or (stack or 1) > 1):
             dataset = datasets.load(group[0].dataset)
             _reset_peak(where)
             members = [_Member(spec, dataset) for spec in group]
             diverged = []
-            for member, model, outcome in _trained(members, where, progress, checkpoint):
+            job = _Job(where, progress, checkpoint, stack, deadline)
+            for member, model, outcome, together in _trained(members, job):
                 if math.isinf(outcome.best_score):
                     diverged.append(member.spec)
                 else:
-                    yield _result(member, model, outcome, where, preset, len(group))
+                    yield _result(member, model, outcome, where, preset, together)
             if diverged:
                 rate = diverged[0].settings.learning_rate  # type: ignore[attr-defined]
                 names = "; ".join(map(str, diverged))
@@ -201,45 +197,51 @@ def measure_again(result: Result, device: str = "auto") -> Result:
     return dataclasses.replace(result, measures=measures, fresh=(arrays, result.weights))
 
 
-def _trained(
-    members: list[_Member],
-    device: torch.device,
-    progress: Progress | None,
-    checkpoint: Callable[[RunSpec], Path] | None,
-) -> Iterator[tuple[_Member, Network | Fitted, Trained]]:
-    """Train one stack, or fit its members one after another through their library."""
+@dataclass
+class _Job:
+    """How to train: what `fit` was told."""
+
+    device: torch.device
+    progress: Progress | None
+    checkpoint: Callable[[Sequence[RunSpec]], Path] | None
+    stack: int | None
+    deadline: float
+
+
+def _trained(members: list[_Member], job: _Job) -> Iterator[tuple[_Member, Network | Fitted, Trained, int]]:
+    """Train a group side by side, or fit its members one after another through their library."""
     settings = members[0].spec.settings
     if not isinstance(settings, LibrarySettings):
         network = make_network(settings, members[0].x.shape[1])
-        yield from (
-            (m, network, t)
-            for m, t in zip(members, _train(members, network, device, progress, checkpoint), strict=True)
-        )
+        largest = largest_stack(network, len(members[0].x), job.device, job.stack)
+
+        def train(part: list[_Member]) -> Iterator[tuple[_Member, Network | Fitted, Trained, int]]:
+            for member, trained in zip(part, _train(part, network, job), strict=True):
+                yield member, network, trained, len(part)
+            if job.checkpoint is not None and len(part) > 1:  # whoever asked has stored them by now
+                job.checkpoint([m.spec for m in part]).unlink(missing_ok=True)
+
+        yield from in_parts(members, largest, train, job.progress or (lambda line: None))
         return
     for member in members:
         started = time.perf_counter()
-        train, validation = member.split.train, member.split.validation
+        rows, validation = member.split.train, member.split.validation
         x, y = member.x.astype(float), member.y
         if isinstance(settings, LinearSettings):
             model: Network | Fitted = make_network(settings, x.shape[1])
-            tensors = fit_linear(x[train], y[train], member.dataset.task)
+            tensors = fit_linear(x[rows], y[rows], member.dataset.task)
             rounds = 1
         else:
-            rows = Rows(x[train], y[train], x[validation], y[validation])
-            model = fit_library(settings, rows, member.dataset.task, member.spec.seed)
+            parts = Rows(x[rows], y[rows], x[validation], y[validation])
+            model = fit_library(settings, parts, member.dataset.task, member.spec.seed)
             tensors, rounds = {}, model.rounds
-        yield member, model, Trained(tensors, 0.0, rounds, rounds, False, [], time.perf_counter() - started, rounds)
+        outcome = Trained(tensors, 0.0, rounds, rounds, False, [], time.perf_counter() - started, rounds)
+        yield member, model, outcome, 1
 
 
-def _train(
-    members: list[_Member],
-    network: Network,
-    device: torch.device,
-    progress: Progress | None,
-    checkpoint: Callable[[RunSpec], Path] | None,
-) -> list[Trained]:
+def _train(members: list[_Member], network: Network, job: _Job) -> list[Trained]:
     def tensor(values: Sequence[NDArray[Any]]) -> torch.Tensor:
-        return torch.tensor(np.stack(values), dtype=torch.float32, device=device)
+        return torch.tensor(np.stack(values), dtype=torch.float32, device=job.device)
 
     fold = Fold(
         tensor([m.x[m.split.train] for m in members]),
@@ -251,10 +253,9 @@ def _train(
     assert all(isinstance(s, NetworkSettings) for s in settings)
     trainer = Trainer(network, settings, [m.spec.seed for m in members], fold, members[0].dataset.task)  # type: ignore[arg-type]
     label = f"{members[0].spec}" + (f" and {len(members) - 1} more" if len(members) > 1 else "")
-    say = None if progress is None else lambda line: progress(f"{label}: {line}")
-    path = checkpoint(members[0].spec) if checkpoint is not None and len(members) == 1 else None
-    trained = trainer.run(say, path)
-    return trained
+    say = None if job.progress is None else lambda line: job.progress(f"{label}: {line}")  # type: ignore[misc]
+    path = None if job.checkpoint is None else job.checkpoint([m.spec for m in members])
+    return trainer.run(say, path, deadline=job.deadline)
 
 
 def _result(

@@ -16,23 +16,16 @@ import pandas as pd
 from IPython.display import HTML
 
 from mixnam import claims, datasets, experiments
+from mixnam.costs import duration
 from mixnam.fitting import pick_device
 from mixnam.presets import load_preset
-from mixnam.results import Result, RunSpec, Store
+from mixnam.results import Result, Store, root
 
 #: Notebook names that IPython itself puts into the namespace.
 _INTERACTIVE = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 #: Keys that a provenance line spells out.
 _KEYS = 24
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
-
-
-def root() -> Path:
-    """Return the project's directory: where `book/` lies, above this package or the working directory."""
-    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
-        if (folder / "book" / "_config.yml").exists():
-            return folder
-    return Path.cwd()
 
 
 @dataclass(frozen=True)
@@ -251,33 +244,6 @@ def provenance_line(results: Sequence[Result]) -> str:
         f"{count}, preset {presets}, {duration(seconds)} of training on {devices}; "
         f"torch {torches}, commit {commits}, data SHA-256 {data}. Keys: {keys}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words.
-
-    >>> duration(12.3), duration(200), duration(8000)
-    ('12 s', '3 min', '2.2 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _alike(spec: RunSpec) -> tuple[Any, ...]:
-    shaping = {k: v for k, v in vars(spec.settings).items() if not re.search("penalty|rate|decay|dropout", k)}
-    return spec.dataset, spec.model, tuple(shaping.items())
-
-
-def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
-    """Return how long specs may take, going by stored results of the same shape in the reference."""
-    known: dict[Any, list[float]] = {}
-    for result in Store(root() / "book" / "results") if specs else ():
-        known.setdefault(_alike(result.spec), []).append(result.cost["fit_seconds"] + result.cost["explain_seconds"])
-    times = [float(np.median(known[_alike(s)])) for s in specs if _alike(s) in known]
-    unknown = len(specs) - len(times)
-    text = f"{len(specs)} to train, about {duration(sum(times) / jobs)} with {jobs} job{'s' if jobs > 1 else ''}"
-    return text + (f", and {unknown} of unknown length" if unknown else "")
 
 
 def most_important(result: Result, count: int = 4) -> list[int]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -203,6 +203,14 @@ def write_file(path: Path, content: bytes) -> None:
         raise
 
 
+def root() -> Path:
+    """Return the project's directory: where `book/` lies, above this package or the working directory."""
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[1]):
+        if (folder / "book" / "_config.yml").exists():
+            return folder
+    return Path.cwd()
+
+
 class Store:
     """A directory of results. Attribute `problems`: what could not be read, a line each."""
 
@@ -262,9 +270,12 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{spec.key}.lock")
 
-    def checkpoint(self, spec: RunSpec) -> Path:
-        """Return where an unfinished training of `spec` keeps its state."""
-        return self.root / ".unfinished" / f"{spec.key}.pt"
+    def checkpoint(self, specs: Sequence[RunSpec]) -> Path:
+        """Return where an unfinished training of specs, side by side, keeps its state."""
+        name = specs[0].key
+        if len(specs) > 1:
+            name = hashlib.sha256(" ".join(spec.key for spec in specs).encode()).hexdigest()
+        return self.root / ".unfinished" / f"{name}.pt"
 
 
 def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> Arrays:

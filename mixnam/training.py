@@ -22,7 +22,7 @@ from mixnam import randomness
 from mixnam.capture import Captured
 from mixnam.losses import Task, head_gradients, loss
 from mixnam.networks import MixNAM, Network
-from mixnam.networks.blocked import Blocked
+from mixnam.networks.blocked import Blocked, evaluate
 from mixnam.networks.stacked import Draws, Tensors
 from mixnam.optimizers import AdamW
 from mixnam.scores import validation_scores
@@ -30,6 +30,10 @@ from mixnam.settings import PER_MEMBER, NetworkSettings
 
 Progress = Callable[[str], None]
 _ROWS = 4096  # rows evaluated at a time
+
+
+class OutOfTime(Exception):
+    """Training was stopped because the time given was over; its state was saved where it had a place."""
 
 
 @dataclass
@@ -63,7 +67,7 @@ class Trained:
 @torch.no_grad()
 def predict(network: Network, tensors: Tensors, x: Tensor) -> Tensor:
     """Return predictions in evaluation mode: (M, rows, n) → (M, rows)."""
-    return torch.cat([network(tensors, part).prediction for part in x.split(_ROWS, dim=1)], dim=1)
+    return torch.cat([out.prediction for out in evaluate(network, tensors, x, _ROWS)], dim=1)
 
 
 @dataclass
@@ -81,6 +85,7 @@ class _State:
     stopped: list[bool]
     members: list[int]
     done: dict[int, dict[str, Any]]
+    shares: list[float]
     epoch: int = 0
     seconds: float = 0.0
 
@@ -166,6 +171,7 @@ class Trainer:
             stopped=[False] * count,
             members=list(range(count)),
             done={},
+            shares=[0.0] * count,
         )
         self.streams: list[str] = []  # of random numbers that a step draws from
         self._select()
@@ -246,12 +252,18 @@ class Trainer:
                 state.done[state.members[i]] = vars(self._trained(i))
 
     def run(
-        self, progress: Progress | None = None, checkpoint: Path | None = None, checkpoint_seconds: float = 60.0
+        self,
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+        checkpoint_seconds: float = 60.0,
+        deadline: float = math.inf,
     ) -> list[Trained]:
         """Train to the end and return the members in the given order.
 
         With `checkpoint`, the state is saved there every `checkpoint_seconds`, taken up from there if the
         file exists, and deleted by whoever has stored the result.
+
+        Raises OutOfTime when the clock (`time.monotonic`) passes `deadline`.
         """
         state = self.state
         if checkpoint is not None and checkpoint.exists():
@@ -262,8 +274,14 @@ class Trainer:
                 warnings.warn(f"{checkpoint} cannot be read, training starts afresh: {error}", stacklevel=2)
         before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
         while state.members:
+            if time.monotonic() > deadline:
+                if checkpoint is not None:
+                    state.save(checkpoint)
+                raise OutOfTime(f"stopped in epoch {state.epoch} of {self.settings.epochs}: the time given is over")
             self.epoch()
-            state.seconds = before + time.perf_counter() - started
+            last, state.seconds = state.seconds, before + time.perf_counter() - started
+            for member in state.members:  # each bears its part of the time that the stack takes
+                state.shares[member] += (state.seconds - last) / len(state.members)
             self._score()
             now = time.perf_counter()
             finished = [i for i, stopped in enumerate(state.stopped) if stopped]
@@ -294,5 +312,6 @@ class Trainer:
         tensors = {k: t.clone() for k, t in self.tensors(state.best[i : i + 1], buffers).items()}
         return Trained(
             tensors, state.best_score[i], state.best_epoch[i], state.epoch,
-            state.epoch < self.settings.epochs, state.scores[i], state.seconds, state.optimizer.steps,
+            state.epoch < self.settings.epochs, state.scores[i], state.shares[state.members[i]],
+            state.optimizer.steps,
         )  # fmt: skip

@@ -10,11 +10,12 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import log_loss, mean_absolute_error, r2_score, roc_auc_score, root_mean_squared_error
 
 from mixnam import datasets
-from mixnam.fitting import fit, pick_device, stacks
+from mixnam.fitting import fit, pick_device
 from mixnam.networks import make_network
 from mixnam.preprocessing import Preprocessing, split_rows
 from mixnam.results import RunSpec
 from mixnam.settings import LinearSettings, MixNAMSettings, NAMSettings
+from mixnam.stacking import stacks
 
 SETTINGS = {
     "Linear": LinearSettings(),
@@ -250,16 +251,16 @@ ALONE = [
 
 def test_specs_of_one_shape_stack_on_a_gpu():
     mixed = [SWEEP[0], *ALONE[:3], *SWEEP[1:], *ALONE[3:]]
-    groups = stacks(mixed, torch.device("cuda"))
+    groups = stacks(mixed, side_by_side=True)
     assert groups == [SWEEP, *[[alone] for alone in ALONE]]
 
 
 def test_members_of_a_stack_may_differ_in_every_number_that_leaves_shapes_alone():
     numbers = ("learning_rate", "weight_decay", "dropout", "expert_dropout", "output_penalty", "variation_penalty")
     specs = [spec("MixNAM", **{name: 0.03}) for name in numbers]
-    assert stacks(specs, torch.device("cuda")) == [specs]
+    assert stacks(specs, side_by_side=True) == [specs]
 
 
 def test_every_spec_stands_alone_on_a_cpu():
     specs = [*SWEEP, *ALONE]
-    assert stacks(specs, torch.device("cpu")) == [[one] for one in specs]
+    assert stacks(specs, side_by_side=False) == [[one] for one in specs]

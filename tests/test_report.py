@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixnam import book, claims, datasets, experiments, pages, plots, report
-from mixnam.results import Store
+from mixnam import book, claims, costs, datasets, experiments, pages, plots, report
+from mixnam.results import Store, root
 
 GOOD = {"dataset": "diabetes", "preset": "smoke", "device": "cpu", "results": "", "train": True}
 
@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 def test_parameters_are_taken_from_a_notebooks_names(monkeypatch):
     monkeypatch.delenv("MIXNAM_RESULTS", raising=False)
     found = report.check_parameters(GOOD | {"In": [], "Out": {}, "_": 1, "json": json, "check": print})
-    assert found.results == report.root() / "runs" / "smoke" / "results"
+    assert found.results == root() / "runs" / "smoke" / "results"
     assert found.dataset == "diabetes"
     assert not found.is_reference
 
@@ -124,11 +124,11 @@ def test_the_command_for_what_is_missing_is_understood(experiment, dataset, tmp_
 
 def test_the_estimate_goes_by_results_of_the_same_shape():
     specs = experiments.specs_of("housing", "MixNAM", "quick", seeds=4)
-    known = [r.cost for r in Store(report.root() / "book" / "results") if r.spec in specs]
+    known = [r.cost for r in Store(root() / "book" / "results") if r.spec in specs]
     assert known
-    assert report.estimate(specs, 2).startswith("4 to train, about ")
-    assert "unknown length" in report.estimate(experiments.specs_of("housing", "MixNAM", "smoke"))
-    assert report.estimate([]).startswith("0 to train, about 0 s")
+    assert costs.estimate(specs, 2).startswith("4 to train, about ")
+    assert "unknown length" in costs.estimate(experiments.specs_of("housing", "MixNAM", "smoke"))
+    assert costs.estimate([]).startswith("0 to train, about 0 s")
 
 
 def test_plots_draw_bounds_rows_and_labels(run):
@@ -188,9 +188,9 @@ def test_what_a_book_cannot_have_is_refused(arguments, message, capsys):
 
 
 def test_papermill_stops_at_an_unknown_parameter(tmp_path):
-    source = report.root() / "notebooks" / "status.ipynb"
+    source = root() / "notebooks" / "status.ipynb"
     command = [sys.executable, "-m", "papermill", str(source), str(tmp_path / "out.ipynb"), "-p", "presett", "quick"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=report.root())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root())
     assert done.returncode != 0
     assert "unknown parameter 'presett'" in done.stderr
 
@@ -212,7 +212,7 @@ def test_a_notebook_of_simulations_takes_no_data_set():
 
 
 def test_simulations_have_one_column_of_the_reference(tmp_path):
-    reference = report.root() / "book" / "results"
+    reference = root() / "book" / "results"
 
     def labels(dataset, results):
         return [c.label for c in report.columns(report.Parameters(dataset, "quick", "cpu", results, False))]

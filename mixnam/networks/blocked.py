@@ -13,15 +13,17 @@ buffers that are allocated once. Three identities make the work between the matr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mixnam import randomness
-from mixnam.networks.base import Network
+from mixnam.networks.base import Network, Outputs
 from mixnam.networks.columns import Columns, Piece
 from mixnam.networks.mixture import MixNAM
-from mixnam.networks.stacked import Draws
+from mixnam.networks.stacked import Draws, Tensors
 
 BLOCK = 1 << 16  # activations of one block: with their gradients they fit the second-level cache
 _EPSILON = 1e-5  # torch's for layer normalisation
@@ -165,12 +167,15 @@ class Blocked:
         names = [f"encoder.{i}" for i in range(self.layers)]
         return [(self._named(flat, f"{name}.weight"), self._named(flat, f"{name}.bias")) for name in names]
 
+    def outputs(self, flat: Tensor) -> Iterator[Outputs]:
+        """Yield what the network says about the table in evaluation mode, `batch` rows at a time."""
+        for chosen in torch.arange(len(self.columns.x)).split(self.batch):
+            yield self.network.finish({"bias": flat[:, -1]}, *self.forward(flat, chosen), None)
+
     @torch.no_grad()
     def predict(self, flat: Tensor) -> Tensor:
         """Return the predictions for the whole table in evaluation mode: (1, N)."""
-        parts = torch.arange(len(self.columns.x)).split(self.batch)
-        outputs = (self.network.finish({"bias": flat[:, -1]}, *self.forward(flat, chosen), None) for chosen in parts)
-        return torch.cat([out.prediction for out in outputs], dim=1)
+        return torch.cat([out.prediction for out in self.outputs(flat)], dim=1)
 
     def _prepare(self, flat: Tensor, draws: Draws | None) -> None:
         """Centre the encoder's weights, and scale each weight behind a dropout."""
@@ -308,3 +313,15 @@ class Blocked:
                 if layer:
                     torch.bmm(g3[i], group.weight_t[layer], out=t3[i])
             g, t, g3, t3 = t, g, t3, g3
+
+
+def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = 4096) -> Iterator[Outputs]:
+    """Yield a network's outputs for x, (M, N, n), in evaluation mode, `rows` rows at a time.
+
+    Where this implementation covers the network, each distinct value of a column is encoded once.
+    """
+    if isinstance(network, MixNAM) and Blocked.covers(network, len(x), x.device):
+        flat = torch.cat([tensors[name].reshape(1, -1) for name in network.parameters], dim=1)
+        yield from Blocked(network, x[0], rows, keep=False, gather=True).outputs(flat)
+    else:
+        yield from (network(tensors, part) for part in x.split(rows, dim=1))

@@ -1,0 +1,54 @@
+"""How long training takes: by what is stored, and by counting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mixnam import datasets
+from mixnam.networks import make_network
+from mixnam.results import RunSpec, Store, root
+from mixnam.settings import NetworkSettings
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words.
+
+    >>> duration(12.3), duration(200), duration(8000)
+    ('12 s', '3 min', '2.2 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _alike(spec: RunSpec) -> tuple[Any, ...]:
+    shaping = {k: v for k, v in vars(spec.settings).items() if not re.search("penalty|rate|decay|dropout", k)}
+    return spec.dataset, spec.model, tuple(shaping.items())
+
+
+def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
+    """Return how long specs may take, going by stored results of the same shape in the reference."""
+    known: dict[Any, list[float]] = {}
+    for result in Store(root() / "book" / "results") if specs else ():
+        known.setdefault(_alike(result.spec), []).append(result.cost["fit_seconds"] + result.cost["explain_seconds"])
+    times = [float(np.median(known[_alike(s)])) for s in specs if _alike(s) in known]
+    unknown = len(specs) - len(times)
+    text = f"{len(specs)} to train, about {duration(sum(times) / jobs)} with {jobs} job{'s' if jobs > 1 else ''}"
+    return text + (f", and {unknown} of unknown length" if unknown else "")
+
+
+def training_work(spec: RunSpec) -> float:
+    """Return the multiplications and additions that training a network for all its epochs takes.
+
+    Each weight is used once a row on the way forward and twice on the way back. Early stopping is left out,
+    and so is what a step costs however small it is. Raises DataError where the data are not at hand.
+    """
+    settings = spec.settings
+    if not isinstance(settings, NetworkSettings):
+        raise TypeError(f"{spec.model} is no network that is trained in epochs")
+    rows, features = datasets.load(spec.dataset).x.shape
+    return 6.0 * make_network(settings, features).parameter_count() * rows * settings.epochs

@@ -1,0 +1,88 @@
+"""Which specs train side by side, how many of them fit into memory, and what happens when they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from mixnam.networks import Network
+from mixnam.results import RunSpec
+from mixnam.settings import PER_MEMBER, LibrarySettings, NetworkSettings
+
+Member = TypeVar("Member")
+Outcome = TypeVar("Outcome")
+#: Share of the free memory that a stack may be expected to take.
+SHARE = 0.8
+#: Copies of an activation that a step holds: a layer's sum, its normalisation, ReLU, mask, and gradients of two.
+COPIES = 6
+EVALUATED = 4096  # rows evaluated at a time
+
+
+def stacks(specs: Sequence[RunSpec], side_by_side: bool) -> list[list[RunSpec]]:
+    """Group specs that can train side by side, in the order given; else each stands alone."""
+    groups: dict[object, list[RunSpec]] = {}
+    for i, spec in enumerate(specs):
+        shared = tuple((k, v) for k, v in vars(spec.settings).items() if k not in PER_MEMBER)
+        # folds differ in their row counts, and nothing is padded: each is a stack of its own
+        alone = None if side_by_side and not isinstance(spec.settings, LibrarySettings) else i
+        groups.setdefault((spec.dataset, spec.model, shared, spec.split, alone), []).append(spec)
+    return list(groups.values())
+
+
+def member_bytes(network: Network, rows: int) -> int:
+    """Estimate what one more member of a stack takes on the device, with `rows` rows of data, in bytes of float32.
+
+    Counted from the shapes of the network's weights: parameters with their gradient, moments and best copy;
+    the data; and the activations of one batch, or of the rows evaluated at a time if those take more.
+    """
+    settings: NetworkSettings = network.settings
+    per_row = 0
+    for name, parameter in network.parameters.items():
+        if name.endswith("weight"):
+            *groups, inner, outer = parameter.shape
+            # a router takes the codes of all features at once, in a copy
+            per_row += COPIES * outer * (groups[0] if groups else 1) + (0 if groups else inner)
+    batch = min(settings.batch_size, rows)
+    activations = max(batch * per_row, min(EVALUATED, rows) * per_row // 2)
+    return 4 * (6 * network.parameter_count() + rows * (network.features + 1) + activations)
+
+
+def largest_stack(network: Network, rows: int, device: torch.device, wanted: int | None) -> int:
+    """Return how many members train side by side: `wanted`, or one on a CPU and what fits on a GPU."""
+    if wanted is not None:
+        return max(1, wanted)
+    if device.type == "cpu":
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(SHARE * free) // member_bytes(network, rows))
+
+
+def in_parts(
+    members: list[Member],
+    largest: int,
+    train: Callable[[list[Member]], Iterator[Outcome]],
+    say: Callable[[str], None],
+) -> Iterator[Outcome]:
+    """Yield what `train` yields for parts of at most `largest` members; one that runs out of memory is halved.
+
+    Raises MemoryError where a single member does not fit.
+    """
+    waiting = [members[i : i + largest] for i in range(0, len(members), largest)]
+    if len(waiting) > 1:
+        say(f"{len(members)} members in {len(waiting)} stacks of at most {largest}, which the memory holds")
+    while waiting:
+        part = waiting.pop(0)
+        try:
+            yield from train(part)
+            continue
+        except torch.OutOfMemoryError as error:
+            if len(part) == 1:
+                raise MemoryError(f"a single member does not fit into the device's memory: {error}") from error
+        # outside of the handler, whose traceback holds the stack's tensors
+        half = (len(part) + 1) // 2
+        waiting[:0] = [part[:half], part[half:]]
+        say(f"out of memory with {len(part)} members side by side, going on with {half}")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
