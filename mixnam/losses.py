@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixnam.networks import MixNAM, Outputs
+from mixnam.networks import MixNAM, MixNAME, Outputs
 from mixnam.networks.stacked import Draws, Tensors
 
 Task = Literal["regression", "classification"]
@@ -49,7 +49,7 @@ def head_gradients(
 
     **Shape:** experts (M, B, n, C), scores (M, B, n·C) or (M, B, C), bias (M,), y (M, B).
     """
-    if type(network) is MixNAM and len(bias) == 1 and network.settings.expert_dropout_mode != "renormalize":
+    if type(network) in (MixNAM, MixNAME) and len(bias) == 1 and network.settings.expert_dropout_mode != "renormalize":
         return _by_hand(network, experts, scores, bias, y, task, penalties, draws)
     leaves = [t.detach().requires_grad_(True) for t in (experts, scores, bias)]
     losses = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties)
@@ -67,28 +67,34 @@ def _by_hand(
     penalties: Tensors,
     draws: Draws,
 ) -> Gradients:
-    """Do the same for one member of MixNAM, in a few operations on (C, B, n): C is short and comes first."""
+    """Do the same for one member of MixNAM or MixNAM-E, in a few operations.
+
+    The gradient of the scores is the softmax's; MixNAM-E takes the softmax's at equal scores.
+    """
     _, rows, n, count = experts.shape
     gamma, spread = float(penalties["output_penalty"]), float(penalties["variation_penalty"])
-    e = experts[0].permute(2, 0, 1).contiguous()
+    # a short last axis is slow: few experts come first, (C, B, n)
+    axis, order, back = (0, (2, 0, 1), (1, 2, 0)) if count <= 16 else (2, (0, 1, 2), (0, 1, 2))
+    e = experts[0].permute(order).contiguous()
     relevance = network.relevance(network.for_all(scores).unflatten(2, (n, count)))
     mask = network.expert_mask(relevance, draws)
-    weight = relevance = relevance[0].permute(2, 0, 1).contiguous()
+    weight = relevance = relevance[0].permute(order).contiguous()
     if mask is not None:
-        mask = mask[0].permute(2, 0, 1).contiguous()
+        mask = mask[0].permute(order).contiguous()
         weight = relevance * mask
-    contributions = (weight * e).sum(dim=0)  # Equations (3) and (7)
+    contributions = (weight * e).sum(dim=axis)  # Equations (3) and (7)
     prediction = bias + contributions.sum(dim=1)
     mean = prediction if task == "regression" else prediction.sigmoid()
     error = (mean - y[0]).mul_((2 if task == "regression" else 1) / rows)
-    d_contributions = error[:, None] + contributions * (2 * gamma / contributions.numel())
+    d_contributions = (error[:, None] + contributions * (2 * gamma / contributions.numel())).unsqueeze(axis)
     d_experts = weight * d_contributions
     if count > 1:
-        d_experts.add_(e - e.mean(dim=0), alpha=2 * spread / (contributions.numel() * (count - 1)))
-    d_relevance = e.mul_(d_contributions)
+        deviation = e - e.mean(dim=axis, keepdim=True)
+        d_experts.add_(deviation, alpha=2 * spread / (contributions.numel() * (count - 1)))
+    d_relevance = e * d_contributions
     if mask is not None:
         d_relevance.mul_(mask)
-    d_scores = relevance * (d_relevance - (relevance * d_relevance).sum(dim=0))
-    d_experts, d_scores = d_experts.permute(1, 2, 0), d_scores.permute(1, 2, 0)
+    d_scores = relevance * (d_relevance - (relevance * d_relevance).sum(dim=axis, keepdim=True))
+    d_experts, d_scores = d_experts.permute(back), d_scores.permute(back)
     d_scores = d_scores.sum(dim=1) if scores.shape[2] == count and n > 1 else d_scores.reshape(rows, -1)
     return d_experts[None], d_scores[None], error.sum()[None]

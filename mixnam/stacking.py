@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from mixnam.networks import Network
+from mixnam.networks.base import EVALUATED
 from mixnam.results import RunSpec
 from mixnam.settings import PER_MEMBER, LibrarySettings, NetworkSettings
 
@@ -17,7 +18,6 @@ Outcome = TypeVar("Outcome")
 SHARE = 0.8
 #: Copies of an activation that a step holds: a layer's sum, its normalisation, ReLU, mask, and gradients of two.
 COPIES = 6
-EVALUATED = 4096  # rows evaluated at a time
 
 
 def stacks(specs: Sequence[RunSpec], side_by_side: bool) -> list[list[RunSpec]]:

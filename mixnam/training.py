@@ -22,6 +22,7 @@ from mixnam import randomness
 from mixnam.capture import Captured
 from mixnam.losses import Task, head_gradients, loss
 from mixnam.networks import MixNAM, Network
+from mixnam.networks.base import EVALUATED
 from mixnam.networks.blocked import Blocked, evaluate
 from mixnam.networks.stacked import Draws, Tensors
 from mixnam.optimizers import AdamW
@@ -29,7 +30,6 @@ from mixnam.scores import validation_scores
 from mixnam.settings import PER_MEMBER, NetworkSettings
 
 Progress = Callable[[str], None]
-_ROWS = 4096  # rows evaluated at a time
 
 
 class OutOfTime(Exception):
@@ -67,7 +67,7 @@ class Trained:
 @torch.no_grad()
 def predict(network: Network, tensors: Tensors, x: Tensor) -> Tensor:
     """Return predictions in evaluation mode: (M, rows, n) → (M, rows)."""
-    return torch.cat([out.prediction for out in evaluate(network, tensors, x, _ROWS)], dim=1)
+    return torch.cat([out.prediction for out in evaluate(network, tensors, x)], dim=1)
 
 
 @dataclass
@@ -154,7 +154,7 @@ class Trainer:
         if blocked and isinstance(network, MixNAM) and Blocked.covers(network, len(seeds), device):
             gather = "dropout" not in self.dropped  # with dropout each row has a mask of its own
             self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, keep=True, gather=gather)
-            self.evaluated = Blocked(network, self.fold.x_validation[0], _ROWS, keep=False, gather=True)
+            self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, keep=False, gather=True)
         parameters, buffers = network.initialize(self.seeds, device)
         flat = torch.cat([p.reshape(len(self.seeds), -1) for p in parameters.values()], dim=1).to(dtype)
         buffers = {k: b.to(dtype) for k, b in buffers.items()}

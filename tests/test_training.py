@@ -12,6 +12,7 @@ import torch
 
 from mixnam import randomness, training
 from mixnam.networks import make_network
+from mixnam.networks.blocked import evaluate
 from mixnam.networks.stacked import Draws
 from mixnam.optimizers import AdamW
 from mixnam.scores import validation_scores
@@ -465,12 +466,14 @@ def test_running_statistics_equal_torch_batch_norm_over_a_training(monkeypatch):
             torch.testing.assert_close(one.state.buffers[f"norm.{layer}.variance"][0, i], variance)
 
 
-def test_predictions_in_parts_equal_predictions_at_once(build, monkeypatch):
-    network, tensors = build(MixNAMSettings(**SMALL), 3, (0, 1))
-    x = data(2, rows=50).x
+@pytest.mark.parametrize("seeds", [(0, 1), (0,)], ids=["stack", "alone"])
+def test_predictions_in_parts_equal_predictions_at_once(build, seeds):
+    network, tensors = build(MixNAMSettings(**SMALL), 3, seeds)
+    x = data(len(seeds), rows=50).x
     whole = predict(network, tensors, x)
-    monkeypatch.setattr(training, "_ROWS", 7)
-    torch.testing.assert_close(predict(network, tensors, x), whole)
+    parts = [outputs.prediction for outputs in evaluate(network, tensors, x, rows=7)]
+    assert [part.shape[1] for part in parts] == [7] * 7 + [1]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
 
 
 def test_an_unreadable_checkpoint_is_reported_and_training_starts_afresh(tmp_path):

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from mixnam.networks.stacked import Draws, Parameter, Tensors
 
+#: Rows of a table that are evaluated at a time.
+EVALUATED = 4096
+
 
 @dataclass
 class Outputs:
@@ -32,11 +35,15 @@ class Outputs:
     @property
     def lower(self) -> Tensor:
         """The least value each contribution can take: (M, B, n)."""
+        if self.averaged == 1:
+            return self.experts.amin(dim=-1)
         return self.experts.topk(self.averaged, dim=-1, largest=False).values.mean(dim=-1)
 
     @property
     def upper(self) -> Tensor:
         """The greatest value each contribution can take: (M, B, n)."""
+        if self.averaged == 1:
+            return self.experts.amax(dim=-1)
         return self.experts.topk(self.averaged, dim=-1).values.mean(dim=-1)
 
 

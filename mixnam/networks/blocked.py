@@ -20,12 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mixnam import randomness
-from mixnam.networks.base import Network, Outputs
+from mixnam.networks.base import EVALUATED, Network, Outputs
 from mixnam.networks.columns import Columns, Piece
 from mixnam.networks.mixture import MixNAM
 from mixnam.networks.stacked import Draws, Tensors
 
 BLOCK = 1 << 16  # activations of one block: with their gradients they fit the second-level cache
+HEAD = 1 << 18  # experts and scores that are computed at a time
+_MOST_SCORES = 6  # times the width of a code
 _EPSILON = 1e-5  # torch's for layer normalisation
 
 
@@ -47,16 +49,31 @@ class _Group:
         self.g, self.t = cut(block.g), cut(block.t)
         self.weight = [w[self.features] for w, _ in engine.encoder]
         self.bias = [b[self.features, None] for _, b in engine.encoder]
-        self.head_weight, self.head_bias = engine.head_weight[self.features], engine.head_bias[self.features, None]
-        self.head = cut(block.head)
-        self.head_weight_t = self.head_weight.transpose(1, 2)
         self.weight_t = [w.transpose(1, 2) for w in self.weight]
         self.source_t = [t.transpose(1, 2) for t in (self.x, *self.code)]  # of each layer, then the head's
         if engine.keep:
             self.ones = engine.ones[: self.size].view(1, 1, -1).expand(k, -1, -1)
             self.d_weight = [w[self.features] for w, _ in engine.d_encoder]
             self.d_bias = [b[self.features, None] for _, b in engine.d_encoder]
-            self.d_head_weight = engine.d_head_weight[self.features]
+        columns = engine.head.shape[1]
+        step = max(1, HEAD // (self.size * columns))
+        self.heads = [_Head(engine, self, i, min(i + step, k)) for i in range(0, k, step)]
+
+
+class _Head:
+    """Views for what some features of a group say: their own experts, and their part in the scores."""
+
+    def __init__(self, engine: Blocked, group: _Group, first: int, last: int) -> None:
+        start = group.features.start
+        self.features, self.batch_rows = slice(start + first, start + last), group.batch_rows
+        self.code, self.code_t, self.g = group.code[-1][first:last], group.source_t[-1][first:last], group.g[first:last]
+        self.weight, self.bias = engine.head_weight[self.features], engine.head_bias[self.features, None]
+        self.weight_t = self.weight.transpose(1, 2)
+        begin, rows = group.all.start + first * group.size, (last - first) * group.size
+        out = engine.head[begin : begin + rows] if engine.columns.gathers else engine.head[:rows]
+        self.out = out.view(last - first, group.size, -1)
+        if engine.keep:
+            self.d_weight = engine.d_head_weight[self.features]
 
 
 class _Block:
@@ -71,7 +88,6 @@ class _Block:
         self.inverse = [t[rows] for t in engine.inverse]
         self.inverse_column = [t[:, None] for t in self.inverse]
         self.g, self.t = (t[:size] for t in engine.scratch)
-        self.head = engine.head[self.start : self.stop] if engine.columns.gathers else engine.head[:size]
         self.mean, self.ones = engine.mean[:size], engine.ones[:size]
         self.mean_column = self.mean[:, None]
         same = len({p.stop - p.start for p in pieces}) == 1
@@ -105,8 +121,14 @@ class Blocked:
 
     @staticmethod
     def covers(network: Network, members: int, device: torch.device) -> bool:
-        """Say whether a network can be handled this way: one member on a CPU, one layer norm for all."""
+        """Say whether a network is handled this way: one member on a CPU, one layer norm for all.
+
+        Where a router has many more scores than a code has units, one large product for all features is faster.
+        """
         if not isinstance(network, MixNAM) or members != 1 or device.type != "cpu":
+            return False
+        *_, inner, scores = 0, *network.parameters["router.weight"].shape
+        if inner != network.settings.width and scores > _MOST_SCORES * network.settings.width:
             return False
         return network.settings.normalization == "layer_norm" and network.settings.shared_normalization
 
@@ -139,10 +161,10 @@ class Blocked:
         }
         self.routed = len(router) == 2
         columns = self.heads["router"].stop
-        self.limit = max(1, min(BLOCK // max(d, columns // 4), rows))
+        self.limit = max(1, min(BLOCK // d, rows))
         self.head_weight, self.head_bias = empty(n, d, columns), torch.zeros(n, columns, dtype=dtype)
         self.values = empty(rows)
-        self.head = empty(rows if self.columns.gathers else self.limit, columns)
+        self.head = empty(rows if self.columns.gathers else min(self.limit, max(HEAD // columns, batch)), columns)
         stored = rows if keep else self.limit
         # without `keep`, all layers and blocks share one
         shared = [empty(stored, d), empty(stored, d), empty(stored)]
@@ -242,12 +264,13 @@ class Blocked:
         scores = flat.new_zeros(rows.batch, size) if self.routed else None
         for block in self._plan(rows.pieces):
             self._encode(block, gain, shift, masks)
-            for group in block.groups:
-                torch.baddbmm(group.head_bias, group.code[-1], group.head_weight, out=group.head)
+            for head in (head for group in block.groups for head in group.heads):
+                torch.baddbmm(head.bias, head.code, head.weight, out=head.out)
                 if rows.index is None:
-                    own[group.batch_rows, group.features] = group.head[..., : own.shape[2]].transpose(0, 1)
+                    own[head.batch_rows, head.features] = head.out[..., : own.shape[2]].transpose(0, 1)
                     if scores is not None:
-                        scores[group.batch_rows] += group.head[..., experts:].sum(dim=0)
+                        part = head.out[..., experts:]
+                        scores[head.batch_rows] += part[0] if len(part) == 1 else part.sum(dim=0)
         if rows.index is not None:
             own = self.head[:, : own.shape[2]][rows.index]
             if self.routed:
@@ -279,12 +302,12 @@ class Blocked:
         gain = self._named(flat, "norm.gain")
         share = gain / len(gain)
         for block in self._plan(rows.pieces):
-            for group in block.groups:
+            for head in (head for group in block.groups for head in group.heads):
                 if rows.index is None:
                     for part, columns in zip((d_experts, d_router), self.heads.values(), strict=True):
-                        group.head[..., columns] = part[group.batch_rows, group.features].transpose(0, 1)
-                torch.bmm(group.head, group.head_weight_t, out=group.g)
-                group.d_head_weight.baddbmm_(group.source_t[-1], group.head)
+                        head.out[..., columns] = part[head.batch_rows, head.features].transpose(0, 1)
+                torch.bmm(head.out, head.weight_t, out=head.g)
+                head.d_weight.baddbmm_(head.code_t, head.out)
             self._decode(block, gain, share, named["norm.gain"], named["norm.shift"])
         self.d_encoder_rows.sub_(self.d_encoder_rows.mean(dim=1, keepdim=True))
         if self.scale != 1:
@@ -315,7 +338,7 @@ class Blocked:
             g, t, g3, t3 = t, g, t3, g3
 
 
-def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = 4096) -> Iterator[Outputs]:
+def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = EVALUATED) -> Iterator[Outputs]:
     """Yield a network's outputs for x, (M, N, n), in evaluation mode, `rows` rows at a time.
 
     Where this implementation covers the network, each distinct value of a column is encoded once.

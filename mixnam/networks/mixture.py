@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +30,14 @@ from mixnam.settings import MixNAMDSettings, MixtureSettings
 
 def top_k_mask(scores: Tensor, active: int) -> Tensor:
     """Return True for the `active` largest scores along the last axis. Equation (5)."""
+    if scores.device.type == "cpu" and scores.shape[-1] >= 16:
+        with contextlib.suppress(RuntimeError):  # inside torch.func's transforms there are no arrays
+            # numpy's partition takes a tenth of the time of torch's topk
+            place = scores.shape[-1] - active
+            least = np.partition(scores.detach().numpy(), place, axis=-1)[..., place, None]
+            mask = scores >= torch.from_numpy(least)
+            if int(mask.count_nonzero()) == scores.numel() // scores.shape[-1] * active:  # no ties
+                return mask
     chosen = scores.topk(active, dim=-1).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, chosen, True)
 
