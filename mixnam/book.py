@@ -25,7 +25,7 @@ from mixnam.presets import PRESETS
 from mixnam.results import RunSpec, Store, root, write_file
 
 #: Pages before and after the experiments' own, all of them notebooks.
-FRONT, BACK = ("index", "scorecard", "findings"), ("evidence", "contents", "status")
+FRONT, BACK = ("index", "scorecard", "findings"), ("speed", "evidence", "contents", "status")
 #: Data sets of the reference.
 REFERENCE = ("housing", "income")
 HAND_WRITTEN = ("method", "rerun", "data")
