@@ -96,5 +96,5 @@ def _by_hand(
         d_relevance.mul_(mask)
     d_scores = relevance * (d_relevance - (relevance * d_relevance).sum(dim=axis, keepdim=True))
     d_experts, d_scores = d_experts.permute(back), d_scores.permute(back)
-    d_scores = d_scores.sum(dim=1) if scores.shape[2] == count and n > 1 else d_scores.reshape(rows, -1)
+    d_scores = d_scores.sum(dim=1) if scores.shape[2] == count else d_scores.reshape(rows, -1)
     return d_experts[None], d_scores[None], error.sum()[None]

@@ -9,7 +9,7 @@ from mixnam.losses import Task
 
 
 def validation_scores(prediction: Tensor, y: Tensor, task: Task, selection: str) -> list[float]:
-    """Return each member's score, lower is better: RMSE, or minus AUC (+ 0.1 macro-F1); NaN if it diverged.
+    """Return each member's score, lower is better: RMSE, or minus AUC (+ 0.1 macro-F1); not finite if it diverged.
 
     **Shape:** `prediction` and `y` are (M, rows): predicted and standardised targets, or logits and labels.
     """
@@ -23,7 +23,8 @@ def validation_scores(prediction: Tensor, y: Tensor, task: Task, selection: str)
 
 def area_under_curve(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the area under the ROC curve from ranks, ties in the middle: (M, rows), 0/1 labels → (M,)."""
-    ordered, scores = scores.sort(dim=1).values, scores.contiguous()
+    scores = scores.contiguous()
+    ordered = scores.sort(dim=1).values
     ranks = torch.searchsorted(ordered, scores) + torch.searchsorted(ordered, scores, right=True)
     labels = labels.double()
     positive = labels.sum(dim=1)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mixnam import randomness
 from mixnam.networks.stacked import Draws
@@ -42,6 +44,12 @@ def test_keys_and_draws_are_what_they_always_were():
     assert randomness.uniform([randomness.key(0, "order")], 2).tolist() == [[0.0890018943421812, 0.09051485786016278]]
     mask = randomness.keep_mask(keys, torch.tensor([0.5]), (12,), torch.int64)
     assert mask.tolist() == [[0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]]
+    part = randomness.keep_part(keys[0], 0.5, 5, torch.empty(7, dtype=torch.int64))
+    assert part.tolist() == [1, 0, 0, 0, 1, 1, 1]
+    assert int(randomness.bits(keys, 70_001)[0, -1]) == 8759050476580503870
+    assert randomness.gumbel(keys, 2)[0].tolist() == pytest.approx([-1.076824517380454, 0.6016692960616165], rel=1e-12)
+    assert randomness.normal(keys, 2)[0].tolist() == pytest.approx([-1.6153961516131983, 0.197200892514772], rel=1e-12)
+    assert randomness.permutation(keys, 8).tolist() == [[1, 6, 3, 0, 7, 5, 2, 4]]
 
 
 def test_bits_equal_the_published_splitmix64():
@@ -173,3 +181,93 @@ def test_dropout_changes_with_the_step_and_leaves_x_alone_where_nothing_is_dropp
     first, second = (Draws([0], step, rates).dropout(x, "s", "dropout") for step in (0, 1))
     assert not torch.equal(first, second)
     assert Draws([0], 0, {}).dropout(x, "s", "dropout") is x
+
+
+# --- keys that lie on the device, and masks in parts
+
+
+@pytest.mark.parametrize("draw", [randomness.bits, randomness.uniform, randomness.normal, randomness.gumbel])
+def test_draws_of_keys_in_a_tensor_are_those_of_the_numbers(draw):
+    keys = [randomness.key(seed, "x") for seed in range(3)] + [0, -1, 2**63 - 1, -(2**63)]
+    before = torch.tensor(keys)
+    tensor = before.clone()
+    for count in (0, 1, 7, (1 << 16) + 5):
+        assert torch.equal(draw(tensor, count), draw(keys, count))
+    assert torch.equal(tensor, before)
+    assert torch.equal(randomness.permutation(tensor, 99), randomness.permutation(keys, 99))
+    drop = torch.linspace(0, 0.9, len(keys))
+    first, second = (randomness.keep_mask(k, drop, (3, 5), torch.float64) for k in (tensor, keys))
+    assert torch.equal(first, second)
+
+
+def test_draws_handed_out_are_not_overwritten_by_the_next():
+    first = randomness.bits([1], 100)
+    before = first.clone()
+    randomness.bits([2], 100)
+    assert torch.equal(first, before)
+    first = randomness.keep_part(1, 0.5, 0, torch.empty(100))
+    before = first.clone()
+    randomness.keep_part(2, 0.5, 0, torch.empty(100))
+    assert torch.equal(first, before)
+
+
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(0, 1 - 2.0**-20),
+    st.integers(0, 600),
+    st.lists(st.integers(0, 9), min_size=1, max_size=3),
+    st.sampled_from([torch.float32, torch.float64, torch.int64]),
+)
+@example(2**63 - 1, 0.3, 599, [9, 9, 9], torch.float32)
+@example(-(2**63), 0.3, 0, [1], torch.float32)
+def test_any_part_of_a_mask_is_that_slice_of_the_whole(key, drop, start, shape, dtype):
+    out = torch.full(shape, 7, dtype=dtype)
+    found = randomness.keep_part(key, drop, start, out)
+    size = math.prod(shape)
+    rate = torch.tensor([drop], dtype=torch.float64)
+    whole = randomness.keep_mask([key], rate, (start + size,), dtype)[0]
+    assert found is out  # nothing is allocated
+    assert torch.equal(out.flatten(), whole[start:])
+
+
+@pytest.mark.parametrize("lead", [0, 1, 2, 3])
+def test_parts_across_the_chunks_of_the_whole_are_its_slices(lead):
+    key, start = randomness.key(3, "dropout/0", 12), 4 * (1 << 16) - 8 + lead
+    whole = randomness.keep_mask([key], torch.tensor([0.35]), (start + 301,), torch.float32)[0]
+    for size in (1, 2, 4, 301):
+        part = randomness.keep_part(key, 0.35, start, torch.empty(size))
+        assert torch.equal(part, whole[start : start + size])
+
+
+@pytest.mark.parametrize("drop", [0.0, 1 / 65536, 0.5 / 65536, 1.5 / 65536, 0.1, 0.5, 1 - 2.0**-16, 1 - 2.0**-18])
+def test_parts_round_a_probability_as_the_whole_does(drop):
+    key, count = randomness.key(8, "x"), 1 << 18
+    for dtype in (torch.float32, torch.float64):
+        rate = torch.tensor([drop], dtype=dtype)
+        whole = randomness.keep_mask([key], rate, (count,), torch.float32)[0]
+        assert torch.equal(randomness.keep_part(key, float(rate), 0, torch.empty(count)), whole)
+
+
+def test_parts_one_after_the_other_make_the_whole_whatever_their_sizes():
+    key = randomness.key(1, "dropout/2", 40)
+    whole = randomness.keep_mask([key], torch.tensor([0.2]), (1000,), torch.float64)[0]
+    at = 0
+    for size in (5, 13, 1, 5, 40, 7, 128, 2, 3, 6, 9, 11, 5, 400, 365):
+        part = randomness.keep_part(key, 0.2, at, torch.empty(size, dtype=torch.float64))
+        assert torch.equal(part, whole[at : at + size])
+        at += size
+    assert at == 1000
+
+
+@pytest.mark.parametrize("seeds", [[5], [5, 0, 7]])
+def test_draws_from_a_table_of_keys_are_those_of_seeds_and_step(seeds):
+    rates = {"dropout": torch.tensor([0.25, 0.0, 0.5], dtype=torch.float64)[: len(seeds)]}
+    keys = {name: torch.tensor([randomness.key(seed, name, 6) for seed in seeds]) for name in ("dropout/0", "gumbel")}
+    tabled, plain = Draws([], 0, rates, keys), Draws(seeds, 6, rates)
+    first, second = (one.keep("dropout/0", "dropout", (9, 7), torch.float32) for one in (tabled, plain))
+    assert first.shape == (len(seeds), 9, 7)
+    assert torch.equal(first, second)
+    x = torch.ones(len(seeds), 9, 7, dtype=torch.float64)
+    assert torch.equal(*(one.dropout(x, "dropout/0", "dropout") for one in (tabled, plain)))
+    assert torch.equal(*(randomness.gumbel(one.keys("gumbel"), 5) for one in (tabled, plain)))
+    assert plain.asked == ["dropout/0", "dropout/0", "gumbel"]

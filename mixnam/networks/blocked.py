@@ -111,7 +111,7 @@ def split(pieces: tuple[Piece, ...], limit: int) -> list[list[Piece]]:
 
 
 class Blocked:
-    """One member of a network on a CPU, for batches of at most `batch` rows of a table x, (N, n).
+    """One member of a network on a CPU, for batches of at most `batch` different rows of a table x, (N, n).
 
     With `keep` the backward pass can be taken, from what the forward pass stored; with `gather` repeated
     values are encoded once, where that pays (only where no code is dropped: each row has its own mask).
@@ -192,7 +192,9 @@ class Blocked:
     def outputs(self, flat: Tensor) -> Iterator[Outputs]:
         """Yield what the network says about the table in evaluation mode, `batch` rows at a time."""
         for chosen in torch.arange(len(self.columns.x)).split(self.batch):
-            yield self.network.finish({"bias": flat[:, -1]}, *self.forward(flat, chosen), None)
+            with torch.no_grad():
+                outputs = self.network.finish({"bias": flat[:, -1]}, *self.forward(flat, chosen), None)
+            yield outputs
 
     @torch.no_grad()
     def predict(self, flat: Tensor) -> Tensor:
@@ -339,7 +341,7 @@ class Blocked:
 
 
 def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = EVALUATED) -> Iterator[Outputs]:
-    """Yield a network's outputs for x, (M, N, n), in evaluation mode, `rows` rows at a time.
+    """Yield a network's outputs for x, (M, N, n), in evaluation mode and without gradients, `rows` rows at a time.
 
     Where this implementation covers the network, each distinct value of a column is encoded once.
     """
@@ -347,4 +349,7 @@ def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = EVALUATE
         flat = torch.cat([tensors[name].reshape(1, -1) for name in network.parameters], dim=1)
         yield from Blocked(network, x[0], rows, keep=False, gather=True).outputs(flat)
     else:
-        yield from (network(tensors, part) for part in x.split(rows, dim=1))
+        for part in x.split(rows, dim=1):
+            with torch.no_grad():
+                outputs = network(tensors, part)
+            yield outputs

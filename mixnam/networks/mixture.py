@@ -36,7 +36,7 @@ def top_k_mask(scores: Tensor, active: int) -> Tensor:
             place = scores.shape[-1] - active
             least = np.partition(scores.detach().numpy(), place, axis=-1)[..., place, None]
             mask = scores >= torch.from_numpy(least)
-            if int(mask.count_nonzero()) == scores.numel() // scores.shape[-1] * active:  # no ties
+            if bool((mask.count_nonzero(dim=-1) == active).all()):  # no ties
                 return mask
     chosen = scores.topk(active, dim=-1).indices
     return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, chosen, True)
