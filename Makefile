@@ -41,7 +41,7 @@ reference: $(READY)
 	python -m mixnam.book reference
 
 bench: $(READY)
-	python benchmarks/steps.py
+	python -m benchmarks $(if $(PARTS),--parts $(PARTS)) $(if $(PEER),--peer $(PEER))
 
 environment: $(READY)
 

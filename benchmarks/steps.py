@@ -1,102 +1,70 @@
-"""Seconds per training step on one thread, ours beside two plain formulations, as ratios in one run.
-
-Element-wise: every encoder layer multiplies (row, feature, out, in) element by element and sums, the way
-that stacked features are often written. Loop: one matrix product a feature. Both do the same mathematics
-as ours without dropout, and are stepped by torch's AdamW. `make bench` prints the table.
-"""
+"""One training step on one thread: ours beside its rivals, at the paper's shapes and settings."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
+from benchmarks import memory
+from benchmarks.contestants import CONTESTANTS, described
+from benchmarks.machine import device_job, matrix_gflops
+from benchmarks.options import Options, Part
+from benchmarks.process import workers
+from benchmarks.shapes import HOUSING, SHAPES, Shape, income_distinct
+from benchmarks.timing import interleaved, median
+from benchmarks.work import step_flop
 
-from mixnam.networks import make_network
-from mixnam.settings import MixNAMSettings
-from mixnam.training import Fold, Trainer
-
-FEATURES, REPEATS = 8, 3
-SHAPES = {
-    "Housing, quick": MixNAMSettings(width=32, batch_size=256, dropout=0.0, expert_dropout=0.0),
-    "Housing, Table 5": MixNAMSettings(dropout=0.0, expert_dropout=0.0),
-}
+RIVALS = ["ours", "general", "elementwise", "loop", "conv1d"]
 
 
-def median_seconds(step: Callable[[], object]) -> float:
-    step()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
+def entrants(shape: Shape, peer: str) -> list[str]:
+    """Return who is measured on a shape: the authors' own code on Housing, where there is a checkout."""
+    return [*RIVALS, "authors"] if peer and shape == HOUSING else RIVALS
 
 
-def matrix_rate() -> float:
-    """Return the machine's float32 rate on one thread, in GFLOP/s."""
-    a = torch.randn(1024, 1024)
-    return 2 * 1024**3 / median_seconds(lambda: a @ a) / 1e9
+def entry(shape: Shape, contestant: str, rows: int, times: list[float], gflops: float) -> dict[str, Any]:
+    """Return what is recorded of one contestant, but its memory and its ratio to ours."""
+    seconds = median(times)
+    flop = step_flop(shape.settings, shape.features, rows, CONTESTANTS[contestant].routed)
+    return {
+        "rows": rows,
+        "seconds": seconds,
+        "times": times,
+        "rows_per_second": rows / seconds,
+        "gflop": flop / 1e9,
+        "matrix_share": flop / 1e9 / seconds / gflops,
+    }
 
 
-def formulation(trainer: Trainer, layer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Callable[[], object]:
-    """Return one training step whose per-feature products are computed by `layer`: (B, n, in) → (B, n, out)."""
-    settings, state = trainer.settings, trainer.state
-    named = trainer.tensors(state.flat.clone(), {})
-    leaves = {k: v[0].clone().requires_grad_(True) for k, v in named.items()}
-    optimizer = torch.optim.AdamW(leaves.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    x, y = trainer.fold.x[0], trainer.fold.y[0]
-
-    def step() -> None:
-        h = x[..., None]
-        for i in range(settings.layers):
-            h = layer(h, leaves[f"encoder.{i}.weight"]) + leaves[f"encoder.{i}.bias"]
-            h = torch.relu(F.layer_norm(h, h.shape[-1:], leaves["norm.gain"], leaves["norm.shift"]))
-        experts = layer(h, leaves["experts.weight"]) + leaves["experts.bias"]
-        scores = h.flatten(1) @ leaves["router.weight"] + leaves["router.bias"]
-        o = (scores.view_as(experts).softmax(dim=-1) * experts).sum(dim=-1)
-        loss = F.mse_loss(leaves["bias"] + o.sum(dim=1), y) + settings.output_penalty * o.square().mean()
-        loss = loss + settings.variation_penalty * experts.var(dim=-1).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def elementwise(h: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return (h[..., None] * weight).sum(dim=-2)
+def _shape(shape: Shape, options: Options) -> dict[str, Any]:
+    names = entrants(shape, options.peer)
+    settings, allowed = shape.settings, memory.limit()
+    rows = {name: memory.rows_that_fit(name, settings, shape.features, allowed) for name in names}
+    how: dict[str, dict[str, Any]] = {}
+    with workers(dict.fromkeys([*names, "matrix"], 1)) as running:
+        running["matrix"].build(device_job("matrix"))
+        for name in names:
+            how[name] = running[name].build(shape.job(name, rows[name], options.peer))
+        times = interleaved(running, options.repeats)
+        peaks = {name: running[name].peak_mb() for name in names}
+    gflops = matrix_gflops(median(times["matrix"]))
+    found = {name: entry(shape, name, rows[name], times[name], gflops) for name in names}
+    for name, values in found.items():
+        values |= {"peak_mb": peaks[name], "ratio": found["ours"]["rows_per_second"] / values["rows_per_second"]}
+    record = {
+        "name": shape.name, "dataset": shape.dataset, "preset": shape.preset, "features": shape.features,
+        "settings": settings.all(), "matrix_gflops": gflops, **how["ours"], "contestants": found,
+    }  # fmt: skip
+    if shape.repeats:
+        source, counts = income_distinct()
+        record["distinct"] = {"source": source, "counts": list(counts)}
+    return record
 
 
-def loop(h: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    return torch.stack([h[:, i] @ weight[i] for i in range(h.shape[1])], dim=1)
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    rate = matrix_rate()
-    print(f"one thread, {rate:.0f} GFLOP/s float32; torch {torch.__version__}; medians of {REPEATS}")
-    for name, settings in SHAPES.items():
-        rows = settings.batch_size
-        x, y = torch.randn(1, rows, FEATURES), torch.randn(1, rows)
-        network = make_network(settings, FEATURES)
-        trainer = Trainer(network, [settings], [0], Fold(x, y, x, y), "regression")
-        chosen = torch.arange(rows)[None]
-        ours = median_seconds(lambda: trainer.step(chosen, 1.0))  # noqa: B023
-        flop = (
-            6
-            * rows
-            * FEATURES
-            * settings.width
-            * (settings.width * (settings.layers - 1) + FEATURES * settings.experts)
-        )
-        print(f"{name}: ours {ours * 1e3:.1f} ms a step, {flop / ours / rate / 1e9:.0%} of the matrix rate")
-        for label, layer in (("loop over features", loop), ("element-wise", elementwise)):
-            other = median_seconds(formulation(trainer, layer))
-            print(f"  {label}: {other * 1e3:.1f} ms, {other / ours:.1f} times ours")
-
-
-if __name__ == "__main__":
-    main()
+def measure(options: Options) -> Part:
+    """Measure the part `steps`."""
+    shapes = []
+    for shape in SHAPES:
+        options.say(f"steps: {shape.name}")
+        shapes.append(_shape(shape, options))
+    names = [*RIVALS, "authors"] if options.peer else RIVALS
+    return {"threads": 1, "labels": described(names), "shapes": shapes}

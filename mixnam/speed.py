@@ -86,10 +86,14 @@ def step_table(record: Record) -> pd.DataFrame:
     for shape in found["shapes"] if found else ():
         for name, step in shape["contestants"].items():
             full = step["rows"] == shape["settings"]["batch_size"]
+            label = found["labels"][name]["label"] if found else name
+            if name == "ours":
+                label += "" if shape["blocked"] else ", in general form"
+                label += ", distinct values once" if shape["gathers"] else ""
             rows.append(
                 {
                     "shape": f"{shape['name']} ({shape['features']} features)",
-                    "formulation": found["labels"][name]["label"] if found else name,
+                    "formulation": label,
                     "rows": f"{step['rows']:,}" + ("" if full else " (more do not fit)"),
                     "a step": _seconds(step["seconds"]),
                     "rows a second": f"{step['rows_per_second']:,.0f}",
@@ -168,7 +172,7 @@ def quality_figure(record: Record) -> Figure | None:
     ax.set_xscale("log")
     ax.set_ylim(top=min(0.75, ax.get_ylim()[1]))
     ax.set_xlabel("seconds of training")
-    ax.set_ylabel(f"{found['metric'].upper()} on test rows ({found['unit']})" if found["unit"] else "test RMSE")
+    ax.set_ylabel(f"{found['metric']}, {found['unit']}")
     ax.legend(frameon=False, fontsize=9, loc="upper right")
     plt.close(figure)
     return figure

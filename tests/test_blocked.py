@@ -278,22 +278,6 @@ def test_a_mixture_with_one_layer_norm_is_covered_as_one_member_on_a_processor(c
 
 
 @pytest.mark.parametrize(
-    ("settings", "n", "covered"),
-    [
-        (MixNAMSettings(**SMALL | {"experts": 10}), 3, True),  # 30 scores, codes of 5
-        (MixNAMSettings(**SMALL | {"experts": 11}), 3, False),
-        (MixNAMSettings(**SMALL | {"experts": 30}, router="shared"), 3, True),
-        (MixNAMSettings(**SMALL | {"experts": 31}, router="shared"), 3, False),
-        (MixNAMESettings(**SMALL | {"experts": 11}), 3, False),
-        (MixNAMDSettings(**SMALL | {"experts": 64}), 3, True),  # a feature has its own scores only
-    ],
-)
-def test_a_router_with_many_scores_for_its_codes_is_not_covered(monkeypatch, settings, n, covered):
-    monkeypatch.setattr(blocked, "_MOST_SCORES", 6)
-    assert Blocked.covers(make_network(settings, n), 1, CPU) == covered
-
-
-@pytest.mark.parametrize(
     "settings",
     [
         MixNAMSettings(**SMALL, normalization="batch_norm"),

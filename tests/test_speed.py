@@ -40,7 +40,8 @@ RECORD = {
             "threads": 1, "labels": LABELS, "measured": STAMP,
             "shapes": [
                 {
-                    "name": "Year", "dataset": "year", "features": 90, "settings": {"batch_size": 2048},
+                    "name": "Year", "dataset": "year", "features": 90, "blocked": False, "gathers": True,
+                    "settings": {"batch_size": 2048},
                     "contestants": {"ours": step(2048, 0.5, 1.0), "elementwise": step(512, 6.0, 48.0)},
                 }
             ],
@@ -63,7 +64,7 @@ RECORD = {
             ],
         },
         "quality": {
-            "metric": "rmse", "unit": "", "contestants": {
+            "metric": "test RMSE", "unit": "dollars", "contestants": {
                 "MixNAM": {
                     "kind": "network", "seconds": 18.0, "measured": STAMP, "points": [
                         {"seconds": 1.0, "rmse": 0.6, "at": 3}, {"seconds": 8.0, "rmse": 0.45, "at": 90},
@@ -112,6 +113,7 @@ def test_limits_name_their_threads():
 
 def test_a_step_says_where_fewer_rows_were_taken():
     ours, other = speed.step_table(RECORD).to_dict("records")
+    assert ours["formulation"] == "ours, in general form, distinct values once"
     assert ours["rows"] == "2,048"
     assert ours["a step"] == "500.0 ms"
     assert ours["times ours, a row"] == "1"
@@ -140,6 +142,7 @@ def test_curves_leave_out_what_was_too_large():
 
 def test_a_network_s_error_stays_until_its_training_ends():
     (ax,) = speed.quality_figure(RECORD).axes
+    assert ax.get_ylabel() == "test RMSE, dollars"
     lines = {line.get_label(): line for line in ax.lines}
     assert list(lines["MixNAM"].get_xdata()) == [1.0, 8.0, 12.0, 18.0]
     assert list(lines["MixNAM"].get_ydata()) == [0.6, 0.45, 0.44, 0.44]

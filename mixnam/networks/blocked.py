@@ -27,7 +27,6 @@ from mixnam.networks.stacked import Draws, Tensors
 
 BLOCK = 1 << 16  # activations of one block: with their gradients they fit the second-level cache
 HEAD = 1 << 18  # experts and scores that are computed at a time
-_MOST_SCORES = 6  # times the width of a code
 _EPSILON = 1e-5  # torch's for layer normalisation
 
 
@@ -121,14 +120,8 @@ class Blocked:
 
     @staticmethod
     def covers(network: Network, members: int, device: torch.device) -> bool:
-        """Say whether a network is handled this way: one member on a CPU, one layer norm for all.
-
-        Where a router has many more scores than a code has units, one large product for all features is faster.
-        """
+        """Say whether a network is handled this way: one member on a CPU, one layer norm for all."""
         if not isinstance(network, MixNAM) or members != 1 or device.type != "cpu":
-            return False
-        *_, inner, scores = 0, *network.parameters["router.weight"].shape
-        if inner != network.settings.width and scores > _MOST_SCORES * network.settings.width:
             return False
         return network.settings.normalization == "layer_norm" and network.settings.shared_normalization
 
