@@ -14,15 +14,16 @@ from typing import Any
 
 import torch
 
-from benchmarks import cores, curves, machine, quality, record, steps
+from benchmarks import cores, curves, device, machine, quality, record, steps
 from benchmarks.authors import model_file
 from benchmarks.options import Options, Part
 from benchmarks.tables import TABLES
 from mixnam.datasets import DataError
 from mixnam.fitting import provenance
 
-PARTS = {"machine": machine, "steps": steps, "cores": cores, "curves": curves, "quality": quality}
-DEFAULT = [name for name in PARTS if name != "quality"]  # a quarter of an hour and more
+PARTS = {"machine": machine, "steps": steps, "cores": cores, "curves": curves, "device": device, "quality": quality}
+#: all but `quality`, which takes half an hour, and what this machine lacks
+DEFAULT = [name for name in PARTS if name != "quality" and (name != "device" or torch.cuda.is_available())]
 
 
 def parts(text: str) -> list[str]:
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--parts", default=",".join(DEFAULT), help=f"of {', '.join(PARTS)}, with commas; all but quality"
+        "--parts",
+        default=",".join(DEFAULT),
+        help=f"of {', '.join(PARTS)}, with commas; all but quality (and device without a GPU)",
     )
     parser.add_argument("--out", type=Path, help="the record; by default this machine's in book/benchmarks")
     parser.add_argument("--peer", default="", help="a checkout of the authors' repository, timed too")

@@ -36,6 +36,11 @@ and written together), each {"<threads>": rate} for one thread and for all.
   `name` ("rows", "features", "experts") and `points`, a list of `value`, `rows`, `features`, `seconds` ({contestant:
   seconds a step, null where it was left out as too large}).
 
+`device`, stacks on a GPU, float32: `device`, `matrix_gflops`, `copy_gb_per_second`, and `stacks`, a list of `shape`,
+  `members`, `rows` (of each member's batch), `launched_seconds` and `captured_seconds` a step of the whole stack,
+  `captured` (whether it could be), `rows_per_second` and `gflops` of the faster, `matrix_share`, `peak_mb`,
+  `estimated_mb` (what the stack's size is cut by).
+
 `quality`, test RMSE over seconds of training: `dataset`, `split`, `seed`, `metric`, `unit`, and `contestants`, {name:
   `kind` ("network" or "library"), `threads` (one of a network; of a library as it says), `settings`, `points`,
   `seconds` in all, `measured` (each has its own, as they are stored one by one; its `seconds` count from the part's

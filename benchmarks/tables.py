@@ -105,4 +105,21 @@ def quality(part: Part) -> str:
     return layout([part["metric"], "at", "threads", "seconds", part["unit"]], rows)
 
 
-TABLES = {"machine": machine, "steps": steps, "cores": cores, "curves": curves, "quality": quality}
+def device(part: Part) -> str:
+    """Return each stack's steps on a GPU."""
+    head = ["stack", "launched", "captured", "rows/s", "of the matrix rate", "MB", "MB estimated"]
+    rows = [
+        [
+            f"{s['members']} x {s['shape']}", duration(s["launched_seconds"]),
+            duration(s["captured_seconds"]) if s.get("captured") else "not captured", f"{s['rows_per_second']:,.0f}",
+            f"{s['matrix_share']:.0%}", f"{s['peak_mb']:,.0f}", f"{s['estimated_mb']:,.0f}",
+        ]
+        for s in part["stacks"]
+    ]  # fmt: skip
+    title = f"{part['device']}: {part['matrix_gflops']:,.0f} GFLOP/s float32, {part['copy_gb_per_second']:,.0f} GB/s"
+    return f"{title}\n\n{layout(head, rows)}"
+
+
+TABLES = {
+    "machine": machine, "steps": steps, "cores": cores, "curves": curves, "device": device, "quality": quality,
+}  # fmt: skip

@@ -13,7 +13,20 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import __main__ as command
-from benchmarks import contestants, cores, curves, housing, machine, memory, quality, record, shapes, steps, worker
+from benchmarks import (
+    contestants,
+    cores,
+    curves,
+    device,
+    housing,
+    machine,
+    memory,
+    quality,
+    record,
+    shapes,
+    steps,
+    worker,
+)
 from benchmarks.authors import load_model
 from benchmarks.housing import Data
 from benchmarks.job import Job
@@ -396,3 +409,24 @@ def test_libraries_get_the_threads_asked_for_and_give_them_back():
 def test_every_contestant_says_what_it_is():
     for contestant in contestants.described(["ours", *curves.RIVALS, "authors"]).values():
         assert contestant["label"]
+
+
+def test_a_stack_is_timed_where_its_data_lie():
+    """A GPU's part, as far as a CPU can run it."""
+    cpu = torch.device("cpu")
+    rates = device.limits(cpu, matrix=64, copied=1024)
+    assert rates["matrix_gflops"] > 0
+    assert rates["copy_gb_per_second"] > 0
+    quick = next(shape for shape in shapes.SHAPES if shape.name == "Housing, quick")
+    found = device.stack(quick, 2, cpu, 1)
+    assert found["members"] == 2
+    assert found["rows_per_second"] == pytest.approx(2 * 256 / found["launched_seconds"])
+    assert found["gflops"] == pytest.approx(2 * step_flop(quick.settings, 8, 256) / found["launched_seconds"] / 1e9)
+    # two members would not fit where one is estimated to take all
+    assert found["estimated_mb"] > 2 * 256 * 8 * 32 * 4 / 2**20
+
+
+def test_without_a_gpu_its_part_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match="no CUDA device"):
+        device.measure(QUIET)
