@@ -196,6 +196,27 @@ def reached_table(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def device_table(found: Sequence[Record]) -> pd.DataFrame:
+    """Return each stack's steps on each machine's GPU."""
+    rows = []
+    for record in found:
+        on = part(record, "device")
+        for stack in on["stacks"] if on else ():
+            captured = _seconds(stack["captured_seconds"]) if stack.get("captured") else "not captured"
+            rows.append(
+                {
+                    "GPU": on["device"],  # type: ignore[index]
+                    "stack": f"{stack['members']} members, {stack['shape']}",
+                    "a step, as a CUDA graph": captured,
+                    "launched kernel by kernel": _seconds(stack["launched_seconds"]),
+                    "rows a second": f"{stack['rows_per_second']:,.0f}",
+                    "of the matrix rate": f"{stack['matrix_share']:.0%}",
+                    "memory": f"{stack['peak_mb']:,.0f} MB ({stack['estimated_mb']:,.0f} estimated)",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
 def device_text(results: Iterable[Result]) -> str:
     """Say what was trained on a GPU."""
     found = [r for r in results if r.provenance["device_type"] != "cpu"]

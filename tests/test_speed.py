@@ -175,6 +175,22 @@ def test_commit_date_and_load_are_told():
     assert "load average at the start up to 0.2" in told
 
 
+def test_stacks_on_a_gpu_are_shown_where_they_were_measured():
+    stack = {
+        "shape": "Housing", "members": 10, "rows": 2048, "launched_seconds": 0.004, "captured_seconds": 0.002,
+        "captured": True, "rows_per_second": 1e7, "gflops": 3e4, "matrix_share": 0.5, "peak_mb": 2000.0,
+        "estimated_mb": 3000.0,
+    }  # fmt: skip
+    rates = {"device": "Some GPU", "matrix_gflops": 6e4, "copy_gb_per_second": 3000.0, "measured": STAMP}
+    record = RECORD | {"parts": RECORD["parts"] | {"device": rates | {"stacks": [stack, stack | {"captured": False}]}}}
+    first, second = speed.device_table([RECORD, record]).to_dict("records")
+    assert first["GPU"] == "Some GPU"
+    assert first["a step, as a CUDA graph"] == "2.0 ms"
+    assert second["a step, as a CUDA graph"] == "not captured"
+    assert first["memory"] == "2,000 MB (3,000 estimated)"
+    assert speed.device_table([RECORD]).empty
+
+
 def test_results_of_a_gpu_are_counted_or_said_to_be_lacking(tmp_path):
     assert "not measured yet" in speed.device_text(Store(tmp_path))
     results = list(Store(root() / "tests" / "data"))
