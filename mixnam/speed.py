@@ -178,20 +178,27 @@ def quality_figure(record: Record) -> Figure | None:
     return figure
 
 
+def _short(seconds: float) -> str:
+    """Return a duration in words, with tenths below 10 s."""
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
 def reached_table(record: Record) -> pd.DataFrame:
     """Return when each contestant first was as good as each library model's best, or better."""
     found = part(record, "quality")
     contestants = found["contestants"] if found else {}
     marks = {
-        name: min(p["rmse"] for p in c["points"]) for name, c in contestants.items() if c["kind"] == "library"
+        name: min(p["rmse"] for p in c["points"])
+        for name, c in contestants.items()
+        if c["kind"] == "library" and not name.endswith("one thread")  # the same model once more
     }  # fmt: skip
     rows = []
     for name, contestant in contestants.items():
         row = {"model": name, "best": f"{min(p['rmse'] for p in contestant['points']):.3f}"}
-        row["time in all"] = duration(contestant["seconds"])
+        row["time in all"] = _short(contestant["seconds"])
         for mark, value in marks.items():
             times = [p["seconds"] for p in contestant["points"] if p["rmse"] <= value]
-            row[f"as good as {mark} ({value:.3f}) after"] = duration(min(times)) if times else "–"
+            row[f"as good as {mark} ({value:.3f}) after"] = _short(min(times)) if times else "–"
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -152,7 +152,7 @@ def test_a_network_s_error_stays_until_its_training_ends():
 def test_the_first_time_at_a_library_s_quality_is_found():
     mixnam, boosting = speed.reached_table(RECORD).to_dict("records")
     assert mixnam["best"] == "0.440"
-    assert mixnam["as good as EB2M (0.455) after"] == "8 s"
+    assert mixnam["as good as EB2M (0.455) after"] == "8.0 s"
     assert boosting["as good as EB2M (0.455) after"] == "3 min"
 
 
