@@ -53,7 +53,7 @@ def measured(record: Record, names: Sequence[str]) -> str:
         cut = ", cut short" if any(s["smoke"] for s in stamps) else ""
         lines.append(
             f"{name}: {record['processor']}, {dates}, commit {commits}, torch {stamps[0]['versions']['torch']}, "
-            f"load average at the start up to {load:.1f}{cut}."
+            f"load average at the start, earlier parts included, up to {load:.1f}{cut}."
         )
     return " ".join(lines)
 
@@ -76,7 +76,7 @@ def machine_table(found: Sequence[Record]) -> pd.DataFrame:
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
+    return f"{value * 1e3:.1f}\u00a0ms" if value < 1 else f"{value:.2f}\u00a0s"
 
 
 def step_table(record: Record) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def step_table(record: Record) -> pd.DataFrame:
                     "rows a second": f"{step['rows_per_second']:,.0f}",
                     "times ours, a row": "1" if name == "ours" else f"{step['ratio']:.1f}",
                     "of the matrix rate": f"{step['matrix_share']:.0%}",
-                    "memory": f"{step['peak_mb']:,.0f} MB",
+                    "memory": f"{step['peak_mb']:,.0f}\u00a0MB",
                 }
             )
     return pd.DataFrame(rows)
@@ -148,7 +148,7 @@ def curves_figure(record: Record) -> Figure | None:
 def _logarithmic(ax: Axes, ticks: Sequence[float]) -> None:
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
-    thinned = ticks if len(ticks) < 7 else ticks[::2]
+    thinned = ticks if len(ticks) < 6 else ticks[::2]
     ax.set_xticks(thinned, [f"{t:,}" for t in thinned], fontsize=9)
     ax.minorticks_off()
     ax.grid(True, which="major", axis="both")

@@ -115,13 +115,13 @@ def test_a_step_says_where_fewer_rows_were_taken():
     ours, other = speed.step_table(RECORD).to_dict("records")
     assert ours["formulation"] == "ours, in general form, distinct values once"
     assert ours["rows"] == "2,048"
-    assert ours["a step"] == "500.0 ms"
+    assert ours["a step"] == "500.0\u00a0ms"
     assert ours["times ours, a row"] == "1"
     assert other["rows"] == "512 (more do not fit)"
-    assert other["a step"] == "6.00 s"
+    assert other["a step"] == "6.00\u00a0s"
     assert other["times ours, a row"] == "48.0"
     assert other["of the matrix rate"] == "66%"
-    assert other["memory"] == "150 MB"
+    assert other["memory"] == "150\u00a0MB"
 
 
 def test_equal_cores_are_compared_by_rows_a_second():
@@ -172,7 +172,7 @@ def test_commit_date_and_load_are_told():
     told = speed.measured(RECORD, ["steps", "cores"])
     assert "steps: Some CPU (2 cores), 2026-01-02, commit 012345678, torch 2.13.0" in told
     assert "commit 012345678+" in told  # with local changes
-    assert "load average at the start up to 0.2" in told
+    assert "earlier parts included, up to 0.2" in told
 
 
 def test_stacks_on_a_gpu_are_shown_where_they_were_measured():
@@ -185,7 +185,7 @@ def test_stacks_on_a_gpu_are_shown_where_they_were_measured():
     record = RECORD | {"parts": RECORD["parts"] | {"device": rates | {"stacks": [stack, stack | {"captured": False}]}}}
     first, second = speed.device_table([RECORD, record]).to_dict("records")
     assert first["GPU"] == "Some GPU"
-    assert first["a step, as a CUDA graph"] == "2.0 ms"
+    assert first["a step, as a CUDA graph"] == "2.0\u00a0ms"
     assert second["a step, as a CUDA graph"] == "not captured"
     assert first["memory"] == "2,000 MB (3,000 estimated)"
     assert speed.device_table([RECORD]).empty
