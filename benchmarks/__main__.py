@@ -62,10 +62,8 @@ def measure(name: str, path: Path, options: Options) -> Part:
     def keep(part: Part) -> None:
         record.write(path, record.merged(record.read(path), name, part | {"measured": stamp()}))
 
-    if name == "quality":
-        part = quality.measure(dataclasses.replace(options, keep=keep), stamp)
-    else:
-        part = PARTS[name].measure(options)
+    keeping = dataclasses.replace(options, keep=keep)
+    part = quality.measure(keeping, stamp) if name == "quality" else PARTS[name].measure(keeping)
     keep(part)
     return part
 

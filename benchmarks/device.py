@@ -79,17 +79,19 @@ def stack(shape: Shape, members: int, device: torch.device, epochs: int) -> dict
     found: dict[str, Any] = {"shape": shape.name, "members": members, "rows": shape.settings.batch_size}
     steps = {}
     for name in ("launched", "captured") if device.type == "cuda" else ("launched",):
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
         one = trainer(shape, members, device)
         if one.captured is not None:
             one.captured.failed = name == "launched"
         for _ in range(WARM_UP + 1):
             one.epoch()
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         steps[name] = seconds_each(one.epoch, epochs, device) / BATCHES
         found[f"{name}_seconds"] = steps[name]
         if device.type == "cuda":
-            found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+            # reserved: what a graph holds it does not allocate again
+            found["peak_mb"] = torch.cuda.max_memory_reserved() / 2**20
             found["captured"] = bool(one.captured is not None and one.captured.graphs)
         found["estimated_mb"] = members * member_bytes(one.network, one.fold.x.shape[1]) / 2**20
         del one

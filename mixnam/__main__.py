@@ -51,10 +51,14 @@ def run_reference(arguments: argparse.Namespace) -> int:
     """Train within a budget what the results at hand lack, into a directory that can be copied over them."""
     if arguments.budget is None or arguments.out is None:
         raise ValueError("`run reference` needs --budget, such as 25m, and --out, a directory for its results")
+    if arguments.dataset != "housing" or arguments.seeds is not None:
+        raise ValueError("`run reference` takes no --dataset and no --seeds: its plan says which")
     out, known, seconds = Store(arguments.out), Store(arguments.results), reference.budget(arguments.budget)
+    print(f"{sum(1 for _ in known)} results are known in {known.root}")
     trained, left = reference.run(out, known, seconds, arguments.device, arguments.preset)
     print(f"{trained} results trained into {out.root}, {left} still lacking")
-    print(f"to merge them: cp -r {out.root}/* {arguments.results}/")
+    if trained:
+        print(f"to merge them: cp -r {out.root}/* {arguments.results}/")
     return 0
 
 

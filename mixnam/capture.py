@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,12 +26,20 @@ class Captured:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+        # not a reference: a trainer that nobody holds must free its memory at once
+        self._trainer = weakref.ref(trainer)
         self.stream = torch.cuda.Stream()
         self.warm: dict[int, int] = {}
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         self.numbers = self.keys = torch.zeros(0)  # one step's; the graphs hold their addresses
         self.failed = False
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer whose steps these are."""
+        trainer = self._trainer()
+        assert trainer is not None
+        return trainer
 
     def epoch(self, order: Tensor, rate: float) -> None:
         """Take the steps of one epoch on rows in `order`, (M, N), with learning rates times `rate`."""
@@ -70,7 +79,8 @@ class Captured:
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
         try:
-            with torch.cuda.graph(graph, pool=pool, stream=self.stream):
+            # the outer one gives the current stream back where a capture that failed does not
+            with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=pool, stream=self.stream):
                 take_step(self.trainer, chosen, self.numbers, self.keys)
         except torch.OutOfMemoryError:
             raise

@@ -287,14 +287,14 @@ def train_missing(
     """Train specs and store their results, by key; what another process is training is waited for last.
 
     A spec that diverges is reported and does not keep the others from training. Raises OutOfTime where the
-    clock (`time.monotonic`) passes `deadline`; what was finished is stored.
+    clock (`time.monotonic`) passes `deadline`; what was finished is stored, and others are not waited for.
     """
     found: dict[str, Result] = {}
     waiting = list(specs)
     if pick_device(device).type != "cpu":
         for group in stacks(specs, side_by_side=True):
             waiting = _train_together(group, waiting, store, device, preset, progress, deadline)
-    for timeout in (0, -1):
+    for timeout in (0.0, -1.0 if deadline == math.inf else max(0.0, deadline - time.monotonic())):
         for spec in list(waiting):
             try:
                 with store.lock(spec).acquire(timeout=timeout):
@@ -344,6 +344,8 @@ def _train_together(
     finally:
         for _, lock in held:
             lock.release()
+    if len(held) == len(group):  # nobody else has a part of the stack's unfinished state
+        store.checkpoint(group[0], stack=True).unlink(missing_ok=True)
     return waiting
 
 
@@ -360,7 +362,7 @@ def _train_one(
     started = time.perf_counter()
     (fresh,) = fit([spec], device, preset, progress, store.checkpoint, deadline=deadline)
     result = store.put(fresh)
-    store.checkpoint([spec]).unlink(missing_ok=True)
+    store.checkpoint(spec).unlink(missing_ok=True)
     if progress is not None:
         score = ", ".join(f"test {k} {v:.4f}" for k, v in list(result.metrics["test"].items())[:1])
         progress(f"{spec}: {score} after {time.perf_counter() - started:.0f} s")

@@ -32,9 +32,11 @@ from mixnam.preprocessing import Preprocessing, Split, split_rows
 from mixnam.results import Arrays, Result, RunSpec
 from mixnam.settings import LibrarySettings, LinearSettings, NetworkSettings
 from mixnam.stacking import in_parts, largest_stack, stacks
-from mixnam.training import Fold, Trained, Trainer
+from mixnam.training import Fold, OutOfTime, Trained, Trainer
 
 Progress = Callable[[str], None]
+#: Names the file of a spec's unfinished training, or of the stack that it belongs to.
+Checkpoint = Callable[[RunSpec, bool], Path]
 
 
 def pick_device(name: str) -> torch.device:
@@ -140,7 +142,7 @@ def fit(
     device: str = "auto",
     preset: str = "",
     progress: Progress | None = None,
-    checkpoint: Callable[[Sequence[RunSpec]], Path] | None = None,
+    checkpoint: Checkpoint | None = None,
     stack: int | None = None,
     deadline: float = math.inf,
 ) -> Iterator[Result]:
@@ -149,7 +151,7 @@ def fit(
     On a CPU training runs on one thread and alone, so that the same spec gives the same bits; several jobs
     make use of several cores. On a GPU networks that differ only in seed or `settings.PER_MEMBER` train side
     by side, as many as fit; `stack` says how many at most, on either device. `preset` is only recorded. With
-    `checkpoint`, an interrupted run of networks goes on from the file that it names for their specs.
+    `checkpoint`, an interrupted run of networks goes on from the file that it names.
 
     Raises DataMissing or DataError for data that cannot be used, FloatingPointError where training
     diverged from the first epoch, MemoryError where a network does not fit, OutOfTime where the clock
@@ -167,15 +169,21 @@ def fit(
             diverged = []
             job = _Job(where, progress, checkpoint, stack, deadline)
             for member, model, outcome, together in _trained(members, job):
-                if math.isinf(outcome.best_score):
+                if together > 1 and time.monotonic() > deadline:
+                    raise OutOfTime(f"{member.spec}: trained, its measures are left for the next time")
+                try:
+                    if math.isinf(outcome.best_score):
+                        raise FloatingPointError
+                    result = _result(member, model, outcome, where, preset, together)
+                except FloatingPointError:  # the others of its stack are well
                     diverged.append(member.spec)
                 else:
-                    yield _result(member, model, outcome, where, preset, together)
+                    yield result
             if diverged:
                 rate = diverged[0].settings.learning_rate  # type: ignore[attr-defined]
                 names = "; ".join(map(str, diverged))
                 raise FloatingPointError(
-                    f"{names}: no epoch gave a finite validation score; lower learning_rate ({rate:g})"
+                    f"{names}: training diverged, scores or predictions are not finite; lower learning_rate ({rate:g})"
                 )
     finally:
         torch.set_num_threads(threads)
@@ -203,7 +211,7 @@ class _Job:
 
     device: torch.device
     progress: Progress | None
-    checkpoint: Callable[[Sequence[RunSpec]], Path] | None
+    checkpoint: Checkpoint | None
     stack: int | None
     deadline: float
 
@@ -218,8 +226,6 @@ def _trained(members: list[_Member], job: _Job) -> Iterator[tuple[_Member, Netwo
         def train(part: list[_Member]) -> Iterator[tuple[_Member, Network | Fitted, Trained, int]]:
             for member, trained in zip(part, _train(part, network, job), strict=True):
                 yield member, network, trained, len(part)
-            if job.checkpoint is not None and len(part) > 1:  # whoever asked has stored them by now
-                job.checkpoint([m.spec for m in part]).unlink(missing_ok=True)
 
         yield from in_parts(members, largest, train, job.progress or (lambda line: None))
         return
@@ -251,10 +257,12 @@ def _train(members: list[_Member], network: Network, job: _Job) -> list[Trained]
     )
     settings = [m.spec.settings for m in members]
     assert all(isinstance(s, NetworkSettings) for s in settings)
-    trainer = Trainer(network, settings, [m.spec.seed for m in members], fold, members[0].dataset.task)  # type: ignore[arg-type]
+    seeds, names = [m.spec.seed for m in members], [m.spec.key for m in members]
+    trainer = Trainer(network, settings, seeds, fold, members[0].dataset.task, names=names)  # type: ignore[arg-type]
     label = f"{members[0].spec}" + (f" and {len(members) - 1} more" if len(members) > 1 else "")
     say = None if job.progress is None else lambda line: job.progress(f"{label}: {line}")  # type: ignore[misc]
-    path = None if job.checkpoint is None else job.checkpoint([m.spec for m in members])
+    stacked = job.device.type != "cpu" or (job.stack or 1) > 1
+    path = None if job.checkpoint is None else job.checkpoint(members[0].spec, stacked)
     return trainer.run(say, path, deadline=job.deadline)
 
 

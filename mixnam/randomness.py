@@ -8,6 +8,7 @@ counter (Steele, Lea and Flood 2014), in torch's int64 arithmetic, which wraps a
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)), (31, 1))
+_own = threading.local()
 _CHUNK = 1 << 16  # counters mixed at a time: they stay in the processor's second-level cache
 
 
@@ -91,9 +93,14 @@ def keep_mask(keys: Sequence[int] | Tensor, drop: Tensor, shape: Sequence[int], 
     return mask.view(len(keys), *shape)
 
 
-@lru_cache(maxsize=8)
 def _scratch(count: int) -> tuple[Tensor, Tensor]:
-    return torch.empty(count, dtype=torch.int64), torch.empty(count, dtype=torch.int64)
+    """Return this thread's buffers for `count` draws."""
+    buffers: dict[int, tuple[Tensor, Tensor]] = _own.__dict__.setdefault("buffers", {})
+    if count not in buffers:
+        if len(buffers) >= 8:
+            buffers.clear()
+        buffers[count] = torch.empty(count, dtype=torch.int64), torch.empty(count, dtype=torch.int64)
+    return buffers[count]
 
 
 def keep_part(key: int, drop: float, start: int, out: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from mixnam import datasets, experiments
 from mixnam.costs import duration, training_work
 from mixnam.fitting import pick_device
@@ -90,8 +92,8 @@ def run(
 ) -> tuple[int, int]:
     """Train what neither store has into `out`, as far as `seconds` allow; return how many were trained and are left.
 
-    An item that would not end in time is passed over for one that does; how fast this machine is, the first
-    items tell. What is interrupted goes on from its checkpoint in `out` the next time.
+    Of an item that would not end in time only a part is trained, or another that does end; how fast this machine
+    is, the first items tell. What is interrupted goes on from its checkpoint in `out` the next time.
     """
     deadline = time.monotonic() + seconds - min(RESERVE, seconds / 10)
     one_by_one = pick_device(device).type == "cpu"
@@ -99,7 +101,7 @@ def run(
     if one_by_one:
         items = [Item(item.label, (spec,)) for item in items for spec in item.specs]
     say(f"{sum(len(item.specs) for item in items)} results lacking at the {preset} preset, {duration(seconds)} given")
-    trained, work, spent = 0, 0.0, 0.0
+    work = spent = 0.0
     absent: set[str] = set()
     for item in items:
         left = deadline - time.monotonic()
@@ -112,19 +114,26 @@ def run(
             say(f"skipped: {error}")
             continue
         estimate = needed * spent / work if work else math.nan
+        specs = item.specs
         if estimate > left:
+            specs = specs[: int(len(specs) * left / estimate)]
+            needed, estimate = needed * len(specs) / len(item.specs), left
+        if not specs:
             continue
         about = "" if math.isnan(estimate) else f", about {duration(estimate)}"
-        say(f"{item.label}: {len(item.specs)} to train{about}, {duration(left)} left")
+        of = "" if len(specs) == len(item.specs) else f" of {len(item.specs)}"
+        say(f"{item.label}: {len(specs)}{of} to train{about}, {duration(left)} left")
         started = time.monotonic()
         try:
-            trained += len(experiments.train_missing(item.specs, out, device, preset, say, deadline))
-        except OutOfTime as error:
+            experiments.train_missing(specs, out, device, preset, say, deadline)
+        except (OutOfTime, MemoryError, torch.OutOfMemoryError) as error:
             say(f"{item.label}: {error}")
-            break
+            continue
+        finally:
+            for spec in specs:
+                if not keeps_weights(spec):
+                    (out.folder(spec) / f"{spec.key}.weights.safetensors").unlink(missing_ok=True)
         work, spent = work + needed, spent + time.monotonic() - started
-        for spec in item.specs:
-            if not keeps_weights(spec):
-                (out.folder(spec) / f"{spec.key}.weights.safetensors").unlink(missing_ok=True)
-    left_over = sum(out.get(spec) is None for item in items for spec in item.specs)
-    return trained, left_over
+    wanted = [spec for item in items for spec in item.specs]
+    left_over = sum(out.get(spec) is None for spec in wanted)
+    return len(wanted) - left_over, left_over

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from mixnam import datasets
-from mixnam.settings import REVISIONS, Settings, make_settings
+from mixnam.settings import PER_MEMBER, REVISIONS, Settings, make_settings
 
 SCHEMA = 1
 Arrays = dict[str, NDArray[Any]]
@@ -270,11 +270,13 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{spec.key}.lock")
 
-    def checkpoint(self, specs: Sequence[RunSpec]) -> Path:
-        """Return where an unfinished training of specs, side by side, keeps its state."""
-        name = specs[0].key
-        if len(specs) > 1:
-            name = hashlib.sha256(" ".join(spec.key for spec in specs).encode()).hexdigest()
+    def checkpoint(self, spec: RunSpec, stack: bool = False) -> Path:
+        """Return where an unfinished training of `spec` keeps its state, or of the `stack` it belongs to."""
+        name = spec.key
+        if stack:
+            shared = {k: v for k, v in vars(spec.settings).items() if k not in PER_MEMBER}
+            identity = json.dumps([spec.dataset, spec.model, spec.split, shared], sort_keys=True)
+            name = "stack-" + hashlib.sha256(identity.encode()).hexdigest()
         return self.root / ".unfinished" / f"{name}.pt"
 
 

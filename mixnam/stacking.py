@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -35,7 +36,8 @@ def member_bytes(network: Network, rows: int) -> int:
     """Estimate what one more member of a stack takes on the device, with `rows` rows of data, in bytes of float32.
 
     Counted from the shapes of the network's weights: parameters with their gradient, moments and best copy;
-    the data; and the activations of one batch, or of the rows evaluated at a time if those take more.
+    the data; and the activations of one batch and of the rows evaluated at a time: what a captured step has
+    taken stays with it.
     """
     settings: NetworkSettings = network.settings
     per_row = 0
@@ -45,7 +47,7 @@ def member_bytes(network: Network, rows: int) -> int:
             # a router takes the codes of all features at once, in a copy
             per_row += COPIES * outer * (groups[0] if groups else 1) + (0 if groups else inner)
     batch = min(settings.batch_size, rows)
-    activations = max(batch * per_row, min(EVALUATED, rows) * per_row // 2)
+    activations = batch * per_row + min(EVALUATED, rows) * per_row // 2
     return 4 * (6 * network.parameter_count() + rows * (network.features + 1) + activations)
 
 
@@ -55,8 +57,16 @@ def largest_stack(network: Network, rows: int, device: torch.device, wanted: int
         return max(1, wanted)
     if device.type == "cpu":
         return 1
+    _give_back()
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, int(SHARE * free) // member_bytes(network, rows))
+
+
+def _give_back() -> None:
+    """Return to the device what no tensor needs any more, so that it counts as free."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def in_parts(
@@ -84,5 +94,4 @@ def in_parts(
         half = (len(part) + 1) // 2
         waiting[:0] = [part[:half], part[half:]]
         say(f"out of memory with {len(part)} members side by side, going on with {half}")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _give_back()

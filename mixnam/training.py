@@ -21,7 +21,7 @@ from torch import Tensor
 from mixnam import randomness
 from mixnam.capture import Captured
 from mixnam.losses import Task, head_gradients, loss
-from mixnam.networks import MixNAM, Network
+from mixnam.networks import Network
 from mixnam.networks.base import EVALUATED
 from mixnam.networks.blocked import Blocked, evaluate
 from mixnam.networks.stacked import Draws, Tensors
@@ -86,6 +86,7 @@ class _State:
     members: list[int]
     done: dict[int, dict[str, Any]]
     shares: list[float]
+    names: list[str]
     epoch: int = 0
     seconds: float = 0.0
 
@@ -112,17 +113,23 @@ class _State:
         os.replace(temporary, path)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same spec."""
+        """Go on from a checkpoint of the same members, or take what it says of them where all had ended."""
         content = torch.load(path, map_location=self.flat.device, weights_only=True)
-        vars(self.optimizer).update(content.pop("adam"))
-        vars(self).update(content)
+        theirs = content["names"]
+        if theirs == self.names:
+            vars(self.optimizer).update(content.pop("adam"))
+            vars(self).update(content)
+        elif not content["members"] and set(self.names) <= set(theirs):
+            self.done = {i: content["done"][theirs.index(name)] for i, name in enumerate(self.names)}
+            self.members = []
 
 
 class Trainer:
     """Trains M members of one architecture side by side.
 
     **Shape:** `settings` and `seeds` hold one entry a member; settings may differ only in
-    `settings.PER_MEMBER`. `fold` holds their data.
+    `settings.PER_MEMBER`. `fold` holds their data; `names` tells them apart in a checkpoint. On a CPU a single
+    member is trained in blocks where they cover its network, unless `blocked` says no.
 
     Raises ValueError where members differ in anything else.
     """
@@ -136,22 +143,25 @@ class Trainer:
         task: Task,
         dtype: torch.dtype = torch.float32,
         blocked: bool = True,
+        names: Sequence[str] = (),
     ) -> None:
         shared = [{"model": s.model} | {k: v for k, v in vars(s).items() if k not in PER_MEMBER} for s in settings]
         if any(s != shared[0] for s in shared):
-            names = sorted({k for s in shared for k in s if s[k] != shared[0].get(k)})
-            raise ValueError(f"members of one stack must agree in {', '.join(names)}")
+            differing = sorted({k for s in shared for k in s if s[k] != shared[0].get(k)})
+            raise ValueError(f"members of one stack must agree in {', '.join(differing)}")
         self.network, self.seeds, self.task = network, list(seeds), task
         self.fold = Fold(*(t.to(dtype) for t in vars(fold).values()))
         self.settings = settings[0]
         device = fold.x.device
-        names = [name for name in PER_MEMBER if hasattr(settings[0], name)]
+        numbers = [name for name in PER_MEMBER if hasattr(settings[0], name)]
         self.all_values = {
-            name: torch.tensor([getattr(s, name) for s in settings], dtype=dtype, device=device) for name in names
+            name: torch.tensor([getattr(s, name) for s in settings], dtype=dtype, device=device) for name in numbers
         }
-        self.dropped = [k for k in ("dropout", "expert_dropout") if k in names and bool(self.all_values[k].any())]
+        self.dropped: list[str] = [
+            k for k in ("dropout", "expert_dropout") if k in numbers and bool(self.all_values[k].any())
+        ]
         self.blocked = self.evaluated = None
-        if blocked and isinstance(network, MixNAM) and Blocked.covers(network, len(seeds), device):
+        if blocked and Blocked.covers(network, len(seeds), device):
             gather = "dropout" not in self.dropped  # with dropout each row has a mask of its own
             self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, keep=True, gather=gather)
             self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, keep=False, gather=True)
@@ -172,6 +182,7 @@ class Trainer:
             members=list(range(count)),
             done={},
             shares=[0.0] * count,
+            names=list(names),
         )
         self.streams: list[str] = []  # of random numbers that a step draws from
         self._select()
@@ -260,8 +271,9 @@ class Trainer:
     ) -> list[Trained]:
         """Train to the end and return the members in the given order.
 
-        With `checkpoint`, the state is saved there every `checkpoint_seconds`, taken up from there if the
-        file exists, and deleted by whoever has stored the result.
+        With `checkpoint`, the state is saved there every `checkpoint_seconds` (of a stack also at the end, for
+        its members are measured one by one), taken up from there if the file exists, and deleted by whoever has
+        stored the results.
 
         Raises OutOfTime when the clock (`time.monotonic`) passes `deadline`.
         """
@@ -270,6 +282,8 @@ class Trainer:
             try:
                 state.load(checkpoint)
                 self._select()
+            except torch.OutOfMemoryError:
+                raise
             except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
                 warnings.warn(f"{checkpoint} cannot be read, training starts afresh: {error}", stacklevel=2)
         before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
@@ -295,6 +309,8 @@ class Trainer:
             if progress is not None and state.members and now - said > 10:
                 progress(self._report())
                 said = now
+        if checkpoint is not None and len(self.seeds) > 1:
+            state.save(checkpoint)
         return [Trained(**state.done[i]) for i in range(len(self.seeds))]
 
     def _report(self) -> str:

@@ -91,5 +91,5 @@ def test_the_estimate_covers_what_a_stack_takes():
     torch.cuda.reset_peak_memory_stats()
     network = make_network(settings, 8)
     Trainer(network, [settings] * members, range(members), Fold(x, y, x[:, :2048], y[:, :2048]), "regression").run()
-    taken = torch.cuda.max_memory_allocated() - before
+    taken = torch.cuda.max_memory_reserved() - before
     assert taken < members * member_bytes(network, 10240) * 1.25

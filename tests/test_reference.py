@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from mixnam import __main__ as command_line
 from mixnam import costs, datasets, reference
@@ -110,6 +111,41 @@ def test_what_would_not_end_in_time_is_passed_over_for_what_does(small, monkeypa
     assert first.key in keys(out)
 
 
+def test_of_what_would_not_end_in_time_a_part_is_trained(monkeypatch, tmp_path):
+    """As on a GPU, where an item is a stack."""
+    monkeypatch.setattr(reference, "PLAN", (("accuracy NAM", "diabetes", 1), ("accuracy MixNAM", "diabetes", 4)))
+    monkeypatch.setattr(reference, "pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(reference, "training_work", lambda spec: 1.0)
+    clock = iter([0.0, 0.0, 0.0, 10.0, 10.0, 10.0, 30.0])  # NAM takes 10 s; 25 are left for four that take 10 each
+    monkeypatch.setattr(reference.time, "monotonic", lambda: next(clock))
+    trained = []
+    monkeypatch.setattr(reference.experiments, "train_missing", lambda specs, *rest: trained.append(len(specs)))
+    monkeypatch.setattr(reference, "RESERVE", 0.0)
+    lines = []
+    reference.run(Store(tmp_path / "out"), Store(tmp_path / "known"), 35, "cuda", "smoke", lines.append)
+    assert trained == [1, 2]
+    assert "accuracy on diabetes: MixNAM: 2 of 4 to train, about 25 s, 25 s left" in lines
+
+
+@pytest.mark.parametrize("error", [MemoryError("too large"), torch.OutOfMemoryError("full")])
+def test_what_does_not_fit_is_told_and_the_rest_goes_on(small, monkeypatch, error):
+    out, known = small
+    train, failed = reference.experiments.train_missing, []
+
+    def once(specs, *rest):
+        if not failed:
+            failed.append(specs)
+            raise error
+        return train(specs, *rest)
+
+    monkeypatch.setattr(reference.experiments, "train_missing", once)
+    lines = []
+    trained, left = reference.run(out, known, 600, "cpu", "smoke", lines.append)
+    assert left == len(failed[0]) == 1
+    assert trained > 0
+    assert any(str(error) in line for line in lines)
+
+
 def test_a_training_that_runs_over_is_stopped_and_goes_on_the_next_time(small, monkeypatch):
     out, known = small
     lines, started = [], []
@@ -172,6 +208,8 @@ def test_the_work_of_a_linear_layer_is_counted():
         (["run", "reference", "--out", "x"], "needs --budget, such as 25m, and --out"),
         (["run", "reference", "--budget", "25", "--out", "x"], "got '25'"),
         (["run", "accuracy", "--budget", "25m"], "go with `run reference`"),
+        (["run", "reference", "--budget", "25m", "--out", "x", "--seeds", "3"], "takes no --dataset and no --seeds"),
+        (["run", "reference", "--budget", "1s", "--out", "x", "--dataset", "income"], "takes no --dataset"),
     ],
 )
 def test_the_command_says_what_is_wrong(arguments, message, capsys):

@@ -14,6 +14,7 @@ buffers that are allocated once. Three identities make the work between the matr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -119,7 +120,7 @@ class Blocked:
     """
 
     @staticmethod
-    def covers(network: Network, members: int, device: torch.device) -> bool:
+    def covers(network: Network, members: int, device: torch.device) -> TypeGuard[MixNAM]:
         """Say whether a network is handled this way: one member on a CPU, one layer norm for all."""
         if not isinstance(network, MixNAM) or members != 1 or device.type != "cpu":
             return False
@@ -338,7 +339,7 @@ def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = EVALUATE
 
     Where this implementation covers the network, each distinct value of a column is encoded once.
     """
-    if isinstance(network, MixNAM) and Blocked.covers(network, len(x), x.device):
+    if Blocked.covers(network, len(x), x.device):
         flat = torch.cat([tensors[name].reshape(1, -1) for name in network.parameters], dim=1)
         yield from Blocked(network, x[0], rows, keep=False, gather=True).outputs(flat)
     else:
