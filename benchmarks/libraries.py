@@ -6,16 +6,14 @@ that would be unfair.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
-from mixnam.baselines import EBM_027, Rows
+from mixnam.baselines import Rows, boosted_trees, boosting_machine
 from mixnam.datasets import Array
-from mixnam.settings import EB2MSettings, EBMSettings, LibrarySettings, XGBoostSettings
+from mixnam.settings import EBMSettings, LibrarySettings, XGBoostSettings
 
 Predict = Callable[[Array], Array]
 
@@ -38,34 +36,9 @@ def fit_threaded(settings: LibrarySettings, rows: Rows, threads: int, seed: int 
     """
     with openmp_threads(threads):
         if isinstance(settings, XGBoostSettings):
-            return _xgboost(settings, rows, threads, seed)
+            trees, rounds = boosted_trees(settings, rows, "regression", seed, threads)
+            return lambda x: trees.predict(x, iteration_range=(0, rounds)), rounds
         if isinstance(settings, EBMSettings):
-            return _ebm(settings, rows, threads, seed)
+            model = boosting_machine(settings, rows, "regression", seed, threads)
+            return model.predict, int(model.best_iteration_.sum())
     raise ValueError(f"model must be XGBoost, EBM or EB2M, got {settings.model}")
-
-
-def _xgboost(settings: XGBoostSettings, rows: Rows, threads: int, seed: int) -> tuple[Predict, int]:
-    import xgboost
-
-    options = settings.all()
-    options["n_estimators"] = options.pop("trees")
-    stopping = options["early_stopping_rounds"] = settings.early_stopping_rounds or None
-    model = xgboost.XGBRegressor(**options, tree_method="hist", device="cpu", n_jobs=threads, random_state=seed)
-    seen = [(rows.x_validation, rows.y_validation)] if stopping else None
-    model.fit(rows.x, rows.y, eval_set=seen, verbose=False)
-    rounds = model.best_iteration + 1 if stopping else settings.trees
-    return lambda x: model.predict(x, iteration_range=(0, rounds)), rounds
-
-
-def _ebm(settings: EBMSettings, rows: Rows, threads: int, seed: int) -> tuple[Predict, int]:
-    from interpret.glassbox import ExplainableBoostingRegressor
-
-    options: dict[str, Any] = dict(EBM_027) if settings.release == "0.2.7" else {}
-    options |= {k: v for k in ("outer_bags", "max_rounds") if (v := getattr(settings, k))}
-    options["interactions"] = settings.interactions if isinstance(settings, EB2MSettings) else 0
-    options["feature_types"] = ["continuous"] * rows.x.shape[1]
-    model = ExplainableBoostingRegressor(**options, n_jobs=threads, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # advice on its arguments
-        model.fit(rows.x, rows.y)
-    return model.predict, int(model.best_iteration_.sum())

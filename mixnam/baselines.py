@@ -153,34 +153,36 @@ def _fit_spline(settings: SplineSettings, rows: Rows, task: Task) -> Fitted:
     return Fitted(lambda x: contributions(x).sum(axis=1) + intercept, contributions, 1, sum(widths) + 1)
 
 
-def _fit_xgboost(settings: XGBoostSettings, rows: Rows, task: Task, seed: int) -> Fitted:
-    """Fit boosted trees; validation rows are used only with early stopping (by squared error or log loss).
+def boosted_trees(settings: XGBoostSettings, rows: Rows, task: Task, seed: int, threads: int = 1) -> tuple[Any, int]:
+    """Return xgboost's model, fitted, and how many of its trees count.
 
-    `parameters` counts a number for each leaf (its value) and each split (its threshold).
+    Validation rows are used only with early stopping (by squared error or log loss).
     """
     xgboost = _library("xgboost")
     options = settings.all()
     options["n_estimators"] = options.pop("trees")
     stopping = options["early_stopping_rounds"] = settings.early_stopping_rounds or None
     kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
-    model = kind(**options, tree_method="hist", device="cpu", n_jobs=1, random_state=seed)
+    model = kind(**options, tree_method="hist", device="cpu", n_jobs=threads, random_state=seed)
     seen = [(rows.x_validation, rows.y_validation)] if stopping else None
     model.fit(rows.x, rows.y, eval_set=seen, verbose=False)
-    rounds = model.best_iteration + 1 if stopping else settings.trees
+    return model, model.best_iteration + 1 if stopping else settings.trees
+
+
+def _fit_xgboost(settings: XGBoostSettings, rows: Rows, task: Task, seed: int) -> Fitted:
+    """Fit boosted trees; `parameters` counts a number for each leaf (its value) and each split (its threshold)."""
+    model, rounds = boosted_trees(settings, rows, task, seed)
     nodes = sum(tree.count("\n") for tree in model.get_booster()[:rounds].get_dump())
 
     def predict(x: Array) -> Array:
         return model.predict(x, output_margin=True, iteration_range=(0, rounds)).astype(float)
 
-    return Fitted(predict, None, rounds, nodes, {"xgboost": xgboost.__version__})
+    return Fitted(predict, None, rounds, nodes, {"xgboost": _library("xgboost").__version__})
 
 
-def _fit_ebm(settings: EBMSettings, rows: Rows, task: Task, seed: int) -> Fitted:
-    """Fit an explainable boosting machine; it splits its own validation part off the training rows.
-
-    `rounds` are the steps kept, a term each, of all bags; `parameters` the scores of all bins, and the intercept.
-    """
-    interpret, glassbox = _library("interpret"), _library("interpret.glassbox")
+def boosting_machine(settings: EBMSettings, rows: Rows, task: Task, seed: int, threads: int = 1) -> Any:
+    """Return interpret's model, fitted; it splits its own validation part off the training rows."""
+    glassbox = _library("interpret.glassbox")
     options = dict(EBM_027) if settings.release == "0.2.7" else {}
     options |= {k: v for k in ("outer_bags", "max_rounds") if (v := getattr(settings, k))}
     options["interactions"] = settings.interactions if isinstance(settings, EB2MSettings) else 0
@@ -188,11 +190,21 @@ def _fit_ebm(settings: EBMSettings, rows: Rows, task: Task, seed: int) -> Fitted
     options["feature_types"] = ["continuous"] * rows.x.shape[1]
     regression = task == "regression"
     kind = glassbox.ExplainableBoostingRegressor if regression else glassbox.ExplainableBoostingClassifier
-    model = kind(**options, n_jobs=1, random_state=seed)
+    model = kind(**options, n_jobs=threads, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on its arguments
         model.fit(rows.x, rows.y if regression else rows.y.astype(int))
+    return model
+
+
+def _fit_ebm(settings: EBMSettings, rows: Rows, task: Task, seed: int) -> Fitted:
+    """Fit an explainable boosting machine.
+
+    `rounds` are the steps kept, a term each, of all bags; `parameters` the scores of all bins, and the intercept.
+    """
+    model = boosting_machine(settings, rows, task, seed)
     count = 1 + sum(scores.size for scores in model.term_scores_)
-    predict = model.predict if regression else model.decision_function
+    predict = model.predict if task == "regression" else model.decision_function
     contributions = None if isinstance(settings, EB2MSettings) else model.eval_terms
-    return Fitted(predict, contributions, int(model.best_iteration_.sum()), count, {"interpret": interpret.__version__})
+    versions = {"interpret": _library("interpret").__version__}
+    return Fitted(predict, contributions, int(model.best_iteration_.sum()), count, versions)

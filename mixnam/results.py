@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from mixnam import datasets
-from mixnam.settings import PER_MEMBER, REVISIONS, Settings, make_settings
+from mixnam.settings import REVISIONS, Settings, make_settings
 
 SCHEMA = 1
 Arrays = dict[str, NDArray[Any]]
@@ -274,8 +274,7 @@ class Store:
         """Return where an unfinished training of `spec` keeps its state, or of the `stack` it belongs to."""
         name = spec.key
         if stack:
-            shared = {k: v for k, v in vars(spec.settings).items() if k not in PER_MEMBER}
-            identity = json.dumps([spec.dataset, spec.model, spec.split, shared], sort_keys=True)
+            identity = json.dumps([spec.dataset, spec.model, spec.split, spec.settings.shared()], sort_keys=True)
             name = "stack-" + hashlib.sha256(identity.encode()).hexdigest()
         return self.root / ".unfinished" / f"{name}.pt"
 

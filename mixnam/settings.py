@@ -91,6 +91,10 @@ class Settings:
         """Return every setting by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
+    def shared(self) -> dict[str, Any]:
+        """Return the settings, by name, in which the members of a stack must agree."""
+        return {name: value for name, value in self.all().items() if name not in PER_MEMBER}
+
     def changed(self) -> dict[str, Any]:
         """Return the settings that differ from the frozen defaults, by name."""
         pairs = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))

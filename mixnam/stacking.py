@@ -11,7 +11,7 @@ import torch
 from mixnam.networks import Network
 from mixnam.networks.base import EVALUATED
 from mixnam.results import RunSpec
-from mixnam.settings import PER_MEMBER, LibrarySettings, NetworkSettings
+from mixnam.settings import LibrarySettings, NetworkSettings
 
 Member = TypeVar("Member")
 Outcome = TypeVar("Outcome")
@@ -25,7 +25,7 @@ def stacks(specs: Sequence[RunSpec], side_by_side: bool) -> list[list[RunSpec]]:
     """Group specs that can train side by side, in the order given; else each stands alone."""
     groups: dict[object, list[RunSpec]] = {}
     for i, spec in enumerate(specs):
-        shared = tuple((k, v) for k, v in vars(spec.settings).items() if k not in PER_MEMBER)
+        shared = tuple(spec.settings.shared().items())
         # folds differ in their row counts, and nothing is padded: each is a stack of its own
         alone = None if side_by_side and not isinstance(spec.settings, LibrarySettings) else i
         groups.setdefault((spec.dataset, spec.model, shared, spec.split, alone), []).append(spec)

@@ -145,7 +145,7 @@ class Trainer:
         blocked: bool = True,
         names: Sequence[str] = (),
     ) -> None:
-        shared = [{"model": s.model} | {k: v for k, v in vars(s).items() if k not in PER_MEMBER} for s in settings]
+        shared = [{"model": s.model} | s.shared() for s in settings]
         if any(s != shared[0] for s in shared):
             differing = sorted({k for s in shared for k in s if s[k] != shared[0].get(k)})
             raise ValueError(f"members of one stack must agree in {', '.join(differing)}")
