@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from mixnam.settings import MixtureSettings
@@ -31,23 +30,6 @@ def limit() -> int:
     """Return the bytes that one contestant may take: half of what is free, `CEILING` at most."""
     free = _kib("/proc/meminfo", "MemAvailable")
     return min(CEILING, (free * 1024 if free is not None else total()) // 2)
-
-
-def reset_peak() -> None:
-    """Forget the peak so far, where the system lets a process do so."""
-    if os.access("/proc/self/clear_refs", os.W_OK):
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-
-
-def peak() -> float:
-    """Return this process's peak memory in MB (2^20 bytes)."""
-    high = _kib("/proc/self/status", "VmHWM")
-    if high is None:
-        import resource  # not on Windows
-
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        high = used // 1024 if sys.platform == "darwin" else used
-    return high / 1024
 
 
 def estimate(contestant: str, settings: MixtureSettings, features: int, rows: int) -> int:

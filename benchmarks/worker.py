@@ -14,9 +14,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from benchmarks import memory
 from benchmarks.contestants import CONTESTANTS, Step
 from benchmarks.job import Job
+from mixnam.fitting import peak_mb, reset_peak
+
+CPU = torch.device("cpu")
 
 
 def _rehearse() -> None:
@@ -35,8 +37,8 @@ class Session:
     def __init__(self) -> None:
         self.step: Step | None = None
         _rehearse()
-        memory.reset_peak()
-        self.before = memory.peak()
+        reset_peak(CPU)
+        self.before = peak_mb(CPU)
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         """Obey one command."""
@@ -48,7 +50,7 @@ class Session:
             return how
         if "steps" in command:
             return {"seconds": self.steps(int(command["steps"]))}
-        return {"peak_mb": memory.peak() - self.before}
+        return {"peak_mb": peak_mb(CPU) - self.before}
 
     def steps(self, count: int) -> float:
         """Return the seconds that `count` steps took."""

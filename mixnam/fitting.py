@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -108,14 +109,16 @@ def provenance(device: torch.device, preset: str) -> dict[str, Any]:
     } | _git()
 
 
-def _reset_peak(device: torch.device) -> None:
+def reset_peak(device: torch.device) -> None:
+    """Forget the peak of memory so far, where the system lets a process do so."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     elif os.access("/proc/self/clear_refs", os.W_OK):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_mb(device: torch.device) -> float:
+def peak_mb(device: torch.device) -> float:
+    """Return the peak of the device's memory, on a CPU of this process's, in MB (2^20 bytes)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     status = Path("/proc/self/status")
@@ -123,7 +126,8 @@ def _peak_mb(device: torch.device) -> float:
         return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     import resource  # not on Windows
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 2**20 if sys.platform == "darwin" else used / 1024
 
 
 class _Member:
@@ -164,7 +168,7 @@ def fit(
     try:
         for group in stacks(specs, where.type != "cpu" or (stack or 1) > 1):
             dataset = datasets.load(group[0].dataset)
-            _reset_peak(where)
+            reset_peak(where)
             members = [_Member(spec, dataset) for spec in group]
             diverged = []
             job = _Job(where, progress, checkpoint, stack, deadline)
@@ -286,7 +290,7 @@ def _result(
         "fit_seconds": outcome.seconds,
         "explain_seconds": time.perf_counter() - started,
         "seconds_per_step": outcome.seconds / max(outcome.steps, 1),
-        "peak_memory_mb": _peak_mb(device),
+        "peak_memory_mb": peak_mb(device),
         "parameters": model.parameters if isinstance(model, Fitted) else model.parameter_count(),
         "stack": stack,
     }
