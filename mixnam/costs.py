@@ -44,11 +44,13 @@ def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
 def training_work(spec: RunSpec) -> float:
     """Return the multiplications and additions that training a network for all its epochs takes.
 
-    Each weight is used once a row on the way forward and twice on the way back. Early stopping is left out,
+    Each weight is used once a pass of a row on the way forward and twice on the way back. Early stopping is left out,
     and so is what a step costs however small it is. Raises DataError where the data are not at hand.
     """
     settings = spec.settings
     if not isinstance(settings, NetworkSettings):
         raise TypeError(f"{spec.model} is no network that is trained in epochs")
     rows, features = datasets.load(spec.dataset).x.shape
-    return 6.0 * make_network(settings, features).parameter_count() * rows * settings.epochs
+    network = make_network(settings, features)
+    products = sum(p.size * network.passes(name) for name, p in network.parameters.items())
+    return 6.0 * products * rows * settings.epochs

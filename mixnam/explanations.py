@@ -270,20 +270,17 @@ def explain_prediction(explainer: Explainer) -> dict[str, Any]:
 
     The same grid, background and readings as in `summarize`; each case is a row of its own here.
     """
-    background = explainer.background
+    network, tensors = explainer.network, explainer.tensors
     found = []
     for i in range(explainer.features):
         slopes, values = [], []
         for value in explainer.grid[:, i]:
-            x = background.clone()
+            x = explainer.background.clone()
             x[:, i] = value
-            tangent = torch.zeros_like(x)
-            tangent[:, i] = 1.0
-            surface, slope = _jvp(
-                lambda x: explainer.network(explainer.tensors, x[None]).prediction[0], (x,), (tangent,)
-            )
-            slopes.append(slope)
-            values.append(surface)
+            x.requires_grad_(True)
+            part = network.part(tensors, x[None], i)[0]
+            slopes.append(torch.autograd.grad(part.sum(), x)[0][:, i])
+            values.append(part.detach())
         surface = torch.stack(values).double() * explainer.scale
         deviation = surface - surface.mean(dim=0)
         variability = float(deviation.var(dim=1, correction=0).mean())

@@ -28,11 +28,13 @@ from mixnam.baselines import Fitted, Rows, fit_library, fit_linear
 from mixnam.datasets import Array, Dataset
 from mixnam.explanations import Explainer, curve_grid
 from mixnam.networks import Network, make_network
+from mixnam.networks.pairs import Pairwise
 from mixnam.networks.stacked import Tensors
 from mixnam.preprocessing import Preprocessing, Split, split_rows
 from mixnam.results import Arrays, Result, RunSpec
 from mixnam.settings import LibrarySettings, LinearSettings, NetworkSettings
 from mixnam.stacking import in_parts, largest_stack, stacks
+from mixnam.surfaces import pair_surfaces
 from mixnam.training import Fold, OutOfTime, Trained, Trainer
 
 Progress = Callable[[str], None]
@@ -347,6 +349,9 @@ def _explain(
                 del arrays["grid_experts"]
         else:
             measures = explanations.explain_prediction(explainer)
+            if isinstance(model, Pairwise):
+                arrays = pair_surfaces(model, tensors, dataset, prep, device)
+                arrays |= {k: arrays[k] * scale for k in ("pair_effect", "pair_interaction")}
         if probe is not None:
             out = Explainer(model, tensors, torch.tensor(probe, device=device), scale).rows()
             arrays["probe_prediction"] = out["prediction"].cpu().numpy() * scale + offset

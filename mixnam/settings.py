@@ -19,6 +19,9 @@ REVISIONS: dict[str, int] = {
     "training": 1,
     "mixture": 1,
     "additive": 1,
+    "pairwise": 1,
+    "basis": 1,
+    "trees": 1,
     "mlp": 1,
     "linear": 1,
     "spline": 1,
@@ -32,6 +35,8 @@ PER_MEMBER = (
     "weight_decay",
     "dropout",
     "expert_dropout",
+    "basis_dropout",
+    "last_dropout",
     "output_penalty",
     "variation_penalty",
 )
@@ -190,6 +195,102 @@ class NAMSettings(AdditiveSettings):
 
 
 @dataclass(frozen=True)
+class NA2MSettings(NAMSettings):
+    """Neural additive model with a network for each pair of features too (Radenovic et al. 2022)."""
+
+    model: ClassVar[str] = "NA2M"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "training", "pairwise")
+
+
+@dataclass(frozen=True)
+class NBMSettings(AdditiveSettings):
+    """Neural basis model (Radenovic et al. 2022): one network's basis functions, weighed anew for each feature."""
+
+    model: ClassVar[str] = "NBM"
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "training", "basis")
+
+    hidden: tuple[int, ...] = number((256, 128, 128), 1)
+    bases: int = number(100, 1)
+    basis_dropout: float = number(0.0, 0.0, 1.0, below_high=True)
+
+
+@dataclass(frozen=True)
+class NB2MSettings(NBMSettings):
+    """Neural basis model with a second set of basis functions, of two features, for all pairs."""
+
+    model: ClassVar[str] = "NB2M"
+
+    bases: int = number(200, 1)
+
+
+@dataclass(frozen=True)
+class TreeSettings(AdditiveSettings):
+    """Layers of oblivious trees and their training (Popov et al. 2020, Chang et al. 2022).
+
+    `dropout` is that of the trees' outputs. `epochs` only limits what the stopping rule, counted in steps, would
+    let run longer: training is evaluated and may stop every `evaluation_steps` steps.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("preprocessing", "training", "trees")
+
+    epochs: int = number(10_000, 1)
+    learning_rate: float = number(0.01, 0.0)
+    weight_decay: float = number(0.0, 0.0)
+    dropout: float = number(0.0, 0.0, 1.0, below_high=True)
+    output_penalty: float = number(0.0, 0.0)
+    selection: Literal["auc_plus_f1", "auc"] = "auc"
+    layers: int = number(2, 1)
+    #: trees of each layer
+    trees: int = number(1024, 1)
+    depth: int = number(6, 1, 12)
+    #: outputs of each tree beyond its first, which only later layers and the last weights see
+    extra_outputs: int = number(0, 0)
+    #: share of the features that a tree may choose from
+    colsample_bytree: float = number(1.0, 0.0, 1.0)
+    #: whether trees are weighed by learnt weights, or averaged
+    last_linear: bool = False
+    last_dropout: float = number(0.0, 0.0, 1.0, below_high=True)
+    #: the learning rate rises linearly over so many steps
+    warmup_steps: int = number(0, 0)
+    #: it falls to a fifth after so many steps without a better score; 0: never
+    decay_steps: int = number(0, 0)
+    #: training stops after so many steps without a better score
+    patience_steps: int = number(11_000, 1)
+    evaluation_steps: int = number(100, 1)
+    #: the weights evaluated are the mean over so many evaluations
+    averaged_checkpoints: int = number(5, 1)
+
+
+@dataclass(frozen=True)
+class NODESettings(TreeSettings):
+    """Neural oblivious decision ensembles (Popov et al. 2020): each split weighs several features."""
+
+    model: ClassVar[str] = "NODE"
+
+
+@dataclass(frozen=True)
+class NODEGAMSettings(TreeSettings):
+    """NODE-GAM (Chang et al. 2022): each tree comes to choose a single feature."""
+
+    model: ClassVar[str] = "NODE-GAM"
+
+    #: steps over which the choice of features hardens, from temperature 1 to `min_temperature`
+    anneal_steps: int = number(4000, 0)
+    min_temperature: float = number(0.01, 1e-6, 1.0)
+    #: size of keys and queries that weigh earlier trees; 0: earlier trees of the same feature weigh alike
+    attention: int = number(0, 0)
+    warmup_steps: int = number(500, 0)
+    decay_steps: int = number(5000, 0)
+
+
+@dataclass(frozen=True)
+class NODEGA2MSettings(NODEGAMSettings):
+    """NODE-GA2M (Chang et al. 2022): each tree comes to choose at most two features."""
+
+    model: ClassVar[str] = "NODE-GA2M"
+
+
+@dataclass(frozen=True)
 class MLPSettings(NetworkSettings):
     """Multi-layer perceptron on all features: linear, batch norm, ReLU, dropout."""
 
@@ -265,8 +366,9 @@ class EB2MSettings(EBMSettings):
 
 
 _ALL = (
-    LinearSettings, SplineSettings, EBMSettings, NAMSettings, MixNAMSettings, MixNAMDSettings, MixNAMESettings,
-    MLPSettings, XGBoostSettings, EB2MSettings,
+    LinearSettings, SplineSettings, EBMSettings, NAMSettings, NBMSettings, NODEGAMSettings, MixNAMSettings,
+    MixNAMDSettings, MixNAMESettings, MLPSettings, NODESettings, XGBoostSettings, EB2MSettings, NA2MSettings,
+    NB2MSettings, NODEGA2MSettings,
 )  # fmt: skip
 MODELS: dict[str, type[Settings]] = {s.model: s for s in _ALL}
 

@@ -40,14 +40,14 @@ def member_bytes(network: Network, rows: int) -> int:
     taken stays with it.
     """
     settings: NetworkSettings = network.settings
-    per_row = 0
+    per_row = 0.0
     for name, parameter in network.parameters.items():
         if name.endswith("weight"):
             *groups, inner, outer = parameter.shape
             # a router takes the codes of all features at once, in a copy
-            per_row += COPIES * outer * (groups[0] if groups else 1) + (0 if groups else inner)
+            per_row += network.held(name) * (COPIES * outer * (groups[0] if groups else 1) + (0 if groups else inner))
     batch = min(settings.batch_size, rows)
-    activations = batch * per_row + min(EVALUATED, rows) * per_row // 2
+    activations = int((batch + min(EVALUATED, rows) / 2) * per_row)
     return 4 * (6 * network.parameter_count() + rows * (network.features + 1) + activations)
 
 

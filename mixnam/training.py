@@ -157,9 +157,7 @@ class Trainer:
         self.all_values = {
             name: torch.tensor([getattr(s, name) for s in settings], dtype=dtype, device=device) for name in numbers
         }
-        self.dropped: list[str] = [
-            k for k in ("dropout", "expert_dropout") if k in numbers and bool(self.all_values[k].any())
-        ]
+        self.dropped: list[str] = [k for k in numbers if k.endswith("dropout") and bool(self.all_values[k].any())]
         self.blocked = self.evaluated = None
         if blocked and Blocked.covers(network, len(seeds), device):
             gather = "dropout" not in self.dropped  # with dropout each row has a mask of its own

@@ -15,7 +15,13 @@ from mixnam.settings import (
     MixNAMESettings,
     MixNAMSettings,
     MLPSettings,
+    NA2MSettings,
     NAMSettings,
+    NB2MSettings,
+    NBMSettings,
+    NODEGA2MSettings,
+    NODEGAMSettings,
+    NODESettings,
     SplineSettings,
     XGBoostSettings,
     make_settings,
@@ -181,7 +187,8 @@ def test_every_part_of_a_model_has_a_revision(model):
 
 
 def test_members_of_a_stack_differ_in_known_settings_only():
-    assert set(PER_MEMBER) <= {field.name for field in dataclasses.fields(MixNAMSettings)}
+    known = {field.name for kind in MODELS.values() for field in dataclasses.fields(kind)}
+    assert set(PER_MEMBER) <= known
 
 
 # a stored result names only what differs from the defaults, so none of these may ever change
@@ -206,6 +213,29 @@ _MIXTURE = _NETWORK | {
     "initialization": "authors",
     "expert_dropout_mode": "scale",
 }
+_BASIS = _NETWORK | {"output_penalty": 1.97e-5, "hidden": (256, 128, 128), "basis_dropout": 0.0}
+_TREES = {
+    "epochs": 10_000,
+    "batch_size": 2048,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "dropout": 0.0,
+    "selection": "auc",
+    "output_penalty": 0.0,
+    "layers": 2,
+    "trees": 1024,
+    "depth": 6,
+    "extra_outputs": 0,
+    "colsample_bytree": 1.0,
+    "last_linear": False,
+    "last_dropout": 0.0,
+    "warmup_steps": 0,
+    "decay_steps": 0,
+    "patience_steps": 11_000,
+    "evaluation_steps": 100,
+    "averaged_checkpoints": 5,
+}
+_CHOICE = {"anneal_steps": 4000, "min_temperature": 0.01, "attention": 0, "warmup_steps": 500, "decay_steps": 5000}
 _EBM = {"release": "today", "outer_bags": 0, "max_rounds": 0}
 FROZEN = {
     MixNAMSettings: _MIXTURE | {"router": "dense"},
@@ -213,6 +243,12 @@ FROZEN = {
     | {"experts": 64, "active_experts": 64, "temperature": 0.1, "sample_at_prediction": False},
     MixNAMESettings: _MIXTURE | {"experts": 32, "active_experts": 16, "router": "dense"},
     NAMSettings: _NETWORK | {"output_penalty": 1.97e-5, "hidden": (64, 64, 32)},
+    NA2MSettings: _NETWORK | {"output_penalty": 1.97e-5, "hidden": (64, 64, 32)},
+    NBMSettings: _BASIS | {"bases": 100},
+    NB2MSettings: _BASIS | {"bases": 200},
+    NODESettings: _TREES,
+    NODEGAMSettings: _TREES | _CHOICE,
+    NODEGA2MSettings: _TREES | _CHOICE,
     MLPSettings: _NETWORK | {"hidden": (128, 128, 128)},
     LinearSettings: {},
     SplineSettings: {"knots": 25},
@@ -235,6 +271,12 @@ PARTS = {
     MixNAMDSettings: ("preprocessing", "training", "mixture"),
     MixNAMESettings: ("preprocessing", "training", "mixture"),
     NAMSettings: ("preprocessing", "training", "additive"),
+    NA2MSettings: ("preprocessing", "training", "pairwise"),
+    NBMSettings: ("preprocessing", "training", "basis"),
+    NB2MSettings: ("preprocessing", "training", "basis"),
+    NODESettings: ("preprocessing", "training", "trees"),
+    NODEGAMSettings: ("preprocessing", "training", "trees"),
+    NODEGA2MSettings: ("preprocessing", "training", "trees"),
     MLPSettings: ("preprocessing", "training", "mlp"),
     LinearSettings: ("preprocessing", "linear"),
     SplineSettings: ("preprocessing", "spline"),

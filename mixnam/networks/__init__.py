@@ -2,8 +2,10 @@
 
 from mixnam.networks.additive import NAM, Linear
 from mixnam.networks.base import Network, Outputs
+from mixnam.networks.basis import NB2M, NBM
 from mixnam.networks.mixture import MixNAM, MixNAMD, MixNAME
 from mixnam.networks.mlp import MLP
+from mixnam.networks.pairs import NA2M
 from mixnam.settings import Settings
 
 NETWORKS: dict[str, type[Network]] = {
@@ -11,6 +13,9 @@ NETWORKS: dict[str, type[Network]] = {
     "MixNAM-D": MixNAMD,
     "MixNAM-E": MixNAME,
     "NAM": NAM,
+    "NA2M": NA2M,
+    "NBM": NBM,
+    "NB2M": NB2M,
     "MLP": MLP,
     "Linear": Linear,
 }
@@ -21,4 +26,18 @@ def make_network(settings: Settings, features: int) -> Network:
     return NETWORKS[settings.model](settings, features)
 
 
-__all__ = ["MLP", "NAM", "NETWORKS", "Linear", "MixNAM", "MixNAMD", "MixNAME", "Network", "Outputs", "make_network"]
+__all__ = [
+    "MLP",
+    "NA2M",
+    "NAM",
+    "NB2M",
+    "NBM",
+    "NETWORKS",
+    "Linear",
+    "MixNAM",
+    "MixNAMD",
+    "MixNAME",
+    "Network",
+    "Outputs",
+    "make_network",
+]

@@ -23,7 +23,8 @@ class Outputs:
     `contributions` (M, B, n), the features' outputs o_i; `experts` (M, B, n, C), the expert
     predictions o_ik; `relevance` (M, B, n, C); `lower` and `upper` (M, B, n), the bounds of Equation (9):
     the means of the `averaged` smallest and largest expert predictions (1 but for MixNAM-E). A network that
-    is no sum over features has no contributions and no experts: empty tensors.
+    is no sum over features has no contributions and no experts: empty tensors; in training its contributions
+    are the terms (M, B, terms) that the output penalty is taken of, where it has one.
     """
 
     prediction: Tensor
@@ -73,6 +74,21 @@ class Network:
     def parameter_count(self) -> int:
         """Return the number of trained values of one member."""
         return sum(p.size for p in self.parameters.values())
+
+    def passes(self, name: str) -> float:
+        """Return how often a row passes through a parameter: once, unless features share it."""
+        return 1.0
+
+    def held(self, name: str) -> float:
+        """Return of how many of these passes a training step holds the activations at a time."""
+        return self.passes(name)
+
+    def part(self, tensors: Tensors, x: Tensor, feature: int) -> Tensor:
+        """Return a part of the prediction that holds all that a feature changes in it: (M, B, n) → (M, B).
+
+        In evaluation mode; for an explanation of what is no sum over features. Here the whole prediction.
+        """
+        return self(tensors, x).prediction
 
     def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each feature's own value determines, in evaluation mode.

@@ -19,6 +19,8 @@ from torch import Tensor
 from mixnam import randomness
 
 Tensors = dict[str, Tensor]
+#: Mean and variance of a batch, one pair a layer.
+Seen = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Draws:
         """Return each member's key for a stream in this step."""
         if self.table is not None:
             return self.table[stream]
-        self.asked.append(stream)
+        if stream not in self.asked:  # what is computed twice draws the same numbers
+            self.asked.append(stream)
         return [randomness.key(seed, stream, self.step) for seed in self.seeds]
 
     def keep(self, stream: str, rate: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor | None:
@@ -133,23 +136,33 @@ def batch_norm(
     running: tuple[Tensor, Tensor],
     axes: tuple[int, ...],
     training: bool,
+    seen: Seen | None = None,
 ) -> Tensor:
     """Normalise (M, n, B, d) over `axes`, updating `running` (mean, variance) in place when training.
 
     Statistics keep one value for each index of the other axes; gain, shift and running are shaped like
-    them without the reduced axes. Momentum 0.1, unbiased running variance, as in torch.
+    them without the reduced axes. Momentum 0.1, unbiased running variance, as in torch. With `seen`, the
+    batch's mean and variance are appended to it instead, and `running` stays as it is.
     """
     if training:
         out, mean, variance = _BatchNorm.apply(x, gain, shift, axes)
         count = math.prod(x.shape[a] for a in axes)
-        with torch.no_grad():
-            running[0].lerp_(mean.view_as(running[0]), 0.1)
-            running[1].lerp_(variance.view_as(running[1]) * (count / max(count - 1, 1)), 0.1)
+        if seen is None:
+            follow(running, mean, variance, count)
+        else:
+            seen.append((mean.detach(), variance.detach()))
         return out
     shape = [1 if a in axes else size for a, size in enumerate(x.shape)]
     mean, variance = running[0].view(shape), running[1].view(shape)
     factor = gain.view(shape) * torch.rsqrt(variance + 1e-5)
     return torch.addcmul(shift.view(shape) - mean * factor, x, factor)
+
+
+@torch.no_grad()
+def follow(running: tuple[Tensor, Tensor], mean: Tensor, variance: Tensor, count: int) -> None:
+    """Move running statistics in place towards a batch's mean and biased variance over `count` values."""
+    running[0].lerp_(mean.view_as(running[0]), 0.1)
+    running[1].lerp_(variance.view_as(running[1]) * (count / max(count - 1, 1)), 0.1)
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -180,30 +193,46 @@ class _BatchNorm(torch.autograd.Function):
         return d_x, d_gain.view_as(gain), d_shift.view_as(gain), None
 
 
-def declare_layers(groups: int, widths: Sequence[int]) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
+def declare_layers(
+    groups: int, widths: Sequence[int], prefix: str = "", normalized_output: bool = False
+) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
     """Declare the parameters and buffers of `groups` perceptrons side by side: linear layers, batch norm between.
 
-    Each unit has its own batch normalisation; initial values are torch's for linear layers.
+    Each unit has its own batch normalisation, those of the last layer only with `normalized_output`; initial
+    values are torch's for linear layers.
     """
     parameters, buffers = {}, {}
     for layer, (inner, outer) in enumerate(itertools.pairwise(widths)):
         bound = 1 / math.sqrt(inner)
-        parameters[f"layer.{layer}.weight"] = uniform(groups, inner, outer, bound=bound)
-        parameters[f"layer.{layer}.bias"] = uniform(groups, outer, bound=bound)
-        if layer < len(widths) - 2:
-            parameters[f"norm.{layer}.gain"] = constant(groups, outer, value=1.0)
-            parameters[f"norm.{layer}.shift"] = constant(groups, outer, value=0.0)
-            buffers[f"norm.{layer}.mean"] = constant(groups, outer, value=0.0)
-            buffers[f"norm.{layer}.variance"] = constant(groups, outer, value=1.0)
+        parameters[f"{prefix}layer.{layer}.weight"] = uniform(groups, inner, outer, bound=bound)
+        parameters[f"{prefix}layer.{layer}.bias"] = uniform(groups, outer, bound=bound)
+        if layer < len(widths) - 2 or normalized_output:
+            parameters[f"{prefix}norm.{layer}.gain"] = constant(groups, outer, value=1.0)
+            parameters[f"{prefix}norm.{layer}.shift"] = constant(groups, outer, value=0.0)
+            buffers[f"{prefix}norm.{layer}.mean"] = constant(groups, outer, value=0.0)
+            buffers[f"{prefix}norm.{layer}.variance"] = constant(groups, outer, value=1.0)
     return parameters, buffers
 
 
-def apply_layers(tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None) -> Tensor:
-    """Apply what `declare_layers` declared: (M, groups, B, in) → (M, groups, B, out), `hidden` layers between."""
+def apply_hidden(
+    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", seen: Seen | None = None
+) -> Tensor:
+    """Apply `hidden` normalised layers of what `declare_layers` declared: (M, groups, B, in) → (M, groups, B, out).
+
+    `stream` names the dropout's random numbers; `seen` is `batch_norm`'s.
+    """
     for layer in range(hidden):
         h = linear(h, tensors[f"layer.{layer}.weight"], tensors[f"layer.{layer}.bias"])
         gain, shift, mean, variance = (tensors[f"norm.{layer}.{p}"] for p in ("gain", "shift", "mean", "variance"))
-        h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None).relu_()
+        h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None, seen).relu_()
         if draws is not None:
-            h = draws.dropout(h, f"dropout/{layer}", "dropout")
+            h = draws.dropout(h, f"{stream}/{layer}", "dropout")
+    return h
+
+
+def apply_layers(
+    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", seen: Seen | None = None
+) -> Tensor:
+    """Apply what `declare_layers` declared, the last layer without normalisation: `hidden` layers, then linear."""
+    h = apply_hidden(tensors, h, hidden, draws, stream, seen)
     return linear(h, tensors[f"layer.{hidden}.weight"], tensors[f"layer.{hidden}.bias"])
