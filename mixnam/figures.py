@@ -34,6 +34,49 @@ def _say(ax: Axes, text: str) -> None:
     ax.grid(False)
 
 
+def pair_surfaces(result: Result, pair: tuple[int, int] | None = None) -> Figure:
+    """Draw what a pairwise model says of two features at once, beside their interaction alone (Figure 3).
+
+    `pair` are their numbers; by default, and where the result has no surface of them, the pair that interacts most.
+    Colours are in the target's units (log-odds for classes), white is where no rows lie.
+    """
+    names, label = _features(result.spec.dataset)
+    arrays = result.arrays
+    stored = [tuple(sorted(p)) for p in arrays["pairs"].tolist()]
+    wanted = None if pair is None else tuple(sorted(pair))
+    k = stored.index(wanted) if wanted in stored else 0
+    i, j = arrays["pairs"][k]
+    rows = arrays["pair_rows"][k]
+    x, y = (values[np.isfinite(values)] for values in arrays["pair_values"][k])
+    if pair is not None and pair[0] == j:  # the first that was asked for lies along x
+        (i, j), (x, y), turn = (j, i), (y, x), True
+    else:
+        turn = False
+    figure, axes = plt.subplots(1, 2, figsize=(9.2, 4.0), sharex=True, sharey=True, layout="constrained")
+    titles = {"pair_effect": "both features", "pair_interaction": "their interaction alone"}
+    for ax, (name, title) in zip(axes, titles.items(), strict=True):
+        surface = np.where(rows > 0, arrays[name][k], np.nan)
+        surface = surface.T if turn else surface
+        shown = surface[: len(x), : len(y)].T
+        limit = float(np.nanquantile(np.abs(shown), 0.99)) or 1.0
+        drawn = ax.pcolormesh(x, y, shown, cmap="RdBu_r", vmin=-limit, vmax=limit, shading="nearest", rasterized=True)
+        figure.colorbar(drawn, ax=ax, label=label if ax is axes[-1] else "")
+        ax.set_title(title)
+        ax.set_xlabel(_named(names[i]))
+        ax.grid(False)
+    axes[0].set_ylabel(_named(names[j]))
+    categories = {} if (data := _data(result.spec.dataset)) is None else data.categories
+    for feature, values, axis in [(i, x, ax.xaxis) for ax in axes] + [(j, y, axes[0].yaxis)]:
+        if feature in categories:
+            axis.set_ticks(values, [textwrap.shorten(categories[feature][int(v)], 18, placeholder="…") for v in values])
+            axis.set_tick_params(labelsize=SMALL, rotation=90 if axis is not axes[0].yaxis else 0)
+    return _finished(figure)
+
+
+def _named(feature: str) -> str:
+    return f"{feature} ({UNITS[feature]})" if feature in UNITS else feature
+
+
 def compare_shapes(results: Mapping[str, Result | None], feature: int) -> Figure:
     """Draw what each model says about one feature, a panel a model on shared axes (Figures 3 and 8).
 

@@ -317,3 +317,59 @@ def test_the_unit_of_contributions_is_the_targets_or_log_odds():
     assert plots.feature_names("diabetes")[1] == "points"
     assert plots.feature_names("breast_cancer")[1] == "log-odds"
     assert plots.feature_names("sim_unimodal") == (("x1", "x2"), "")  # a regression without a unit has no log-odds
+
+
+def surfaced(dataset, first, second, pairs=((1, 2),)):
+    """Return a Result with the surface 10 a + b over each pair, a of the first value's number, b of the second's."""
+    values = np.full((len(pairs), 2, 5), np.nan)
+    values[:, 0, : len(first)], values[:, 1, : len(second)] = first, second
+    effect = np.full((len(pairs), 5, 5), np.nan)
+    effect[:, : len(first), : len(second)] = 10.0 * np.arange(len(first))[:, None] + np.arange(len(second))
+    effect += 100 * np.arange(len(pairs))[:, None, None]
+    rows = np.zeros(effect.shape)
+    rows[:, : len(first), : len(second)] = 1
+    rows[:, 0, 0] = 0
+    arrays = {"pairs": np.array(pairs), "pair_values": values, "pair_effect": effect, "pair_interaction": -effect}
+    spec = RunSpec(dataset, make_settings("NA2M", {}), "holdout" if dataset == "diabetes" else "fold0", 0)
+    return Result(spec, {}, {}, {}, {}, {}, key="planted", fresh=(arrays | {"pair_rows": rows}, {}))
+
+
+def drawn(ax):
+    """Return a picture's numbers as rows from below."""
+    (mesh,) = ax.collections
+    return np.ma.filled(mesh.get_array().reshape(mesh._coordinates.shape[0] - 1, -1), np.nan)
+
+
+def test_a_surface_shows_cells_with_rows_and_the_interaction_beside_them():
+    figure = figures.pair_surfaces(surfaced("diabetes", [1.0, 2.0, 3.0], [5.0, 6.0]))
+    both, alone, *_ = figure.axes
+    np.testing.assert_allclose(drawn(both), [[np.nan, 10, 20], [1, 11, 21]])
+    np.testing.assert_allclose(drawn(alone), -drawn(both))
+    names = datasets.load("diabetes").features
+    assert (both.get_xlabel(), both.get_ylabel()) == (names[1], names[2])
+    plt.close(figure)
+
+
+def test_a_surface_turns_to_the_pair_that_was_asked_for():
+    result = surfaced("diabetes", [1.0, 2.0, 3.0], [5.0, 6.0], ((0, 1), (1, 2)))
+    figure = figures.pair_surfaces(result, (2, 1))
+    np.testing.assert_allclose(drawn(figure.axes[0]), [[np.nan, 101], [110, 111], [120, 121]])
+    names = datasets.load("diabetes").features
+    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == (names[2], names[1])
+    plt.close(figure)
+    figure = figures.pair_surfaces(result, (4, 5))  # none of these: the pair that interacts most
+    assert figure.axes[0].get_xlabel() == names[0]
+    plt.close(figure)
+
+
+def test_a_surface_names_categories(monkeypatch):
+    x = np.tile([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0]], (3, 1))
+    data = Dataset(
+        "diabetes", "t", "regression", "rmse", x, x[:, 0] + np.arange(6), ("a", "kind", "c"), "y",
+        categories={1: ("red", "an exceedingly long name of a category")},
+    )  # fmt: skip
+    monkeypatch.setattr(plots.datasets, "load", lambda name, **options: data)
+    figure = figures.pair_surfaces(surfaced("diabetes", [0.0, 1.0], [1.0, 2.0, 3.0]))
+    labels = [t.get_text() for t in figure.axes[0].get_xticklabels()]
+    assert labels == ["red", "an exceedingly…"]
+    plt.close(figure)
