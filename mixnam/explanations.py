@@ -16,6 +16,7 @@ from torch import Tensor
 from mixnam import randomness
 from mixnam.datasets import Array
 from mixnam.networks import Network
+from mixnam.networks.base import EVALUATED
 from mixnam.networks.blocked import evaluate
 from mixnam.networks.stacked import Tensors
 
@@ -30,6 +31,7 @@ MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
 CELLS = 50  # of a feature's stored histogram
 _ROUTED = 1 << 27  # routing scores of one feature that its tightness may take: fewer background rows beyond
 _CELLS = 1 << 22  # numbers handled at a time
+_CASES = 1 << 20  # rows that a network is asked for where there are no feature-wise responses, at most
 _jvp: Any = torch.func.jvp
 
 
@@ -268,24 +270,25 @@ class Explainer:
 def explain_prediction(explainer: Explainer) -> dict[str, Any]:
     """Return the measures of a network whose prediction is no sum over features: additivity and variability.
 
-    The same grid, background and readings as in `summarize`; each case is a row of its own here.
+    Readings as in `summarize`; each case is a row of its own here: beyond `_CASES` the grid is thinned.
     """
-    network, tensors = explainer.network, explainer.tensors
+    background, together = explainer.background, max(1, EVALUATED // len(explainer.background))
+    grid = explainer.grid[:: -(-explainer.grid.numel() * len(background) // _CASES)]
     found = []
     for i in range(explainer.features):
         slopes, values = [], []
-        for value in explainer.grid[:, i]:
-            x = explainer.background.clone()
-            x[:, i] = value
+        for given in grid[:, i].split(together):
+            x = background.repeat(len(given), 1, 1)  # (g, B, n)
+            x[:, :, i] = given[:, None]
             x.requires_grad_(True)
-            part = network.part(tensors, x[None], i)[0]
-            slopes.append(torch.autograd.grad(part.sum(), x)[0][:, i])
-            values.append(part.detach())
-        surface = torch.stack(values).double() * explainer.scale
+            part = explainer.network.part(explainer.tensors, x.flatten(0, 1)[None], i)
+            slopes.append(torch.autograd.grad(part.sum(), x)[0][..., i])
+            values.append(part.detach().view(x.shape[:2]))
+        surface = torch.cat(values).double() * explainer.scale
         deviation = surface - surface.mean(dim=0)
         variability = float(deviation.var(dim=1, correction=0).mean())
-        found.append({"additivity": variance_share(torch.stack(slopes)), "variability": variability})
-    return _taken(explainer) | _derivative_measures(explainer, found)
+        found.append({"additivity": variance_share(torch.cat(slopes)), "variability": variability})
+    return _taken(explainer) | {"grid": len(grid)} | _derivative_measures(explainer, found)
 
 
 def histogram_range(x: Array) -> Array:

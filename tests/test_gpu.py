@@ -4,9 +4,18 @@ import pytest
 import torch
 
 from mixnam.fitting import fit
-from mixnam.networks import make_network
+from mixnam.networks import make_network, pairs
 from mixnam.results import RunSpec
-from mixnam.settings import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings
+from mixnam.settings import (
+    MixNAMDSettings,
+    MixNAMESettings,
+    MixNAMSettings,
+    MLPSettings,
+    NA2MSettings,
+    NAMSettings,
+    NB2MSettings,
+    NBMSettings,
+)
 from mixnam.stacking import member_bytes
 from mixnam.training import Fold, Trainer
 
@@ -21,6 +30,9 @@ CASES = {
     "MixNAM-E": MixNAMESettings(**NOISY, **SMALL, experts=6, active_experts=3),
     "NAM": NAMSettings(**NOISY, hidden=(8, 4)),
     "MLP": MLPSettings(**NOISY, hidden=(8, 4)),
+    "NA2M": NA2MSettings(**NOISY, hidden=(8, 4)),
+    "NBM": NBMSettings(**NOISY, hidden=(8,), bases=6, basis_dropout=0.1),
+    "NB2M": NB2MSettings(**NOISY, hidden=(8,), bases=6, basis_dropout=0.1),
 }
 
 
@@ -32,8 +44,12 @@ def trainer(settings, members, device, dtype=torch.float64):
     return Trainer(make_network(settings, 4), [settings] * members, range(members), fold, "regression", dtype)
 
 
+@pytest.mark.parametrize("chunk", [128, 4])
 @pytest.mark.parametrize("case", CASES)
-def test_captured_steps_equal_launched_ones(case):
+def test_captured_steps_equal_launched_ones(case, chunk, monkeypatch):
+    if chunk == 4 and case not in ("NA2M", "NB2M"):
+        pytest.skip("has no pairs to cut into chunks")
+    monkeypatch.setattr(pairs, "CHUNK", chunk)
     captured, launched = (trainer(CASES[case], 3, "cuda") for _ in range(2))
     launched.captured.failed = True
     for _ in range(8):

@@ -1,6 +1,9 @@
 """NA2M, NBM and NB2M compute their formulas, in chunks as whole, in stacks as alone."""
 
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -226,6 +229,31 @@ def test_memory_of_many_pairs_is_that_of_a_chunk():
     """Year has 4,005 pairs: a step holds `CHUNK` pairs' activations at a time."""
     few, many = (member_bytes(make_network(NA2MSettings(hidden=(8,)), n), 5000) for n in (17, 90))  # 136 pairs, 4,005
     assert many < 6 * few
+
+
+STEP = """
+import sys, torch
+torch.set_num_threads(1)
+from mixnam.networks import make_network
+from mixnam.settings import make_settings
+from mixnam.training import Fold, Trainer
+settings = make_settings(sys.argv[1], {"batch_size": 512, "epochs": 2, "dropout": 0.1})
+x, y = torch.randn(1, 512, 90), torch.randn(1, 512)
+trainer = Trainer(make_network(settings, 90), [settings], [0], Fold(x, y, x[:, :64], y[:, :64]), "regression")
+before = trainer.state.flat.clone()
+trainer.step(torch.arange(512)[None], 1.0)
+assert not torch.equal(before, trainer.state.flat) and bool(torch.isfinite(trainer.state.flat).all())
+print(int(next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]) / 2**20)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from /proc")
+@pytest.mark.parametrize("model", ["NA2M", "NB2M"])
+def test_a_step_on_years_4005_pairs_fits_into_memory(model):
+    """Table 5's batch for Year, the authors' widths; all pairs at once would hold some 20 GB (NA2M), 80 GB (NB2M)."""
+    done = subprocess.run([sys.executable, "-c", STEP, model], capture_output=True, text=True, timeout=900, check=True)
+    assert float(done.stdout) < 6, done.stdout
 
 
 def test_work_counts_how_often_a_basis_is_used():
