@@ -1,4 +1,4 @@
-"""Command line: python -m mixnam run | claim | status | verify | measure."""
+"""Command line: python -m mixnam run | claim | search | status | verify | measure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnam import claims, datasets, experiments, reference, samples
+from mixnam import claims, datasets, experiments, reference, samples, search
 from mixnam.costs import duration, estimate
 from mixnam.fitting import fit, measure_again
 from mixnam.presets import PRESETS, load_preset
@@ -185,8 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.add_argument("keys", nargs="+", help="keys, or their first digits")
         command.set_defaults(function=function)
-    for command in commands.choices.values():
-        command.add_argument("--results", type=Path, default=Path("book/results"), help="directory of the results")
+    command = commands.add_parser("search", help=(search.search.__doc__ or "").splitlines()[0])
+    search.add_arguments(command)
+    command.set_defaults(function=search.search)
+    for name, command in commands.choices.items():
+        where = None if name == "search" else Path("book/results")
+        text = "directory of the results" + (" (default: runs/search/DATASET/results)" if where is None else "")
+        command.add_argument("--results", type=Path, default=where, help=text)
         command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     arguments = parser.parse_args(argv)
     if hasattr(arguments, "preset"):
