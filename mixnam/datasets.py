@@ -6,16 +6,12 @@ The directory is the environment variable MIXNAM_DATA, or `data/` in the working
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import http.client
 import os
-import sys
 import tarfile
-import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import IO, Literal
@@ -23,16 +19,12 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mixnam.fetching import DataError as DataError
+from mixnam.fetching import DataMissing as DataMissing
+from mixnam.fetching import fetch as fetch
+
 Array = NDArray[np.float64]
 Task = Literal["regression", "classification"]
-
-
-class DataError(Exception):
-    """Data that cannot be used; the message says what is wrong and what to do."""
-
-
-class DataMissing(DataError):
-    """A data set that is not at hand and could not be downloaded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +32,12 @@ class Dataset:
     """A table with its target.
 
     **Shape:** `x` is (rows, n) float64, categorical columns as codes 0, 1, ... into `categories[column]`;
-    `y` is (rows,), in `unit`, or 0/1. `folds`, where they are fixed, gives each row's test fold. `probe`,
-    (P, n), holds further rows at which every model's prediction is stored (simulations: where the truth is
-    known).
+    `y` is (rows,), in `unit`, or 0/1. `folds`, where they are fixed, gives each row's test fold. `parts`, where
+    a holdout is fixed, gives each row's part: 1 training, 2 validation, 3 test, or 0 for one of the first two,
+    drawn with the run's seed. `probe`, (P, n), holds further rows at which every model's prediction is stored
+    (simulations: where the truth is known).
 
-    Raises DataError for missing values, shapes that disagree, or a single class.
+    Raises DataError for missing values, shapes that disagree, a part without rows, or a single class.
     """
 
     name: str
@@ -60,6 +53,7 @@ class Dataset:
     folds: NDArray[np.int64] | None = None
     probe: Array | None = None
     source: str = ""
+    parts: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.features) != self.x.shape[1]:
@@ -80,8 +74,16 @@ class Dataset:
                     f"{self.name}: feature {self.features[i]!r} must hold codes 0 to {len(labels) - 1}, "
                     f"found {codes.min():g} to {codes.max():g}"
                 )
-        if self.folds is not None and self.folds.shape != self.y.shape:
-            raise DataError(f"{self.name}: folds are {self.folds.shape}, y {self.y.shape}; they must agree in rows")
+        for what, of_rows in (("folds", self.folds), ("parts", self.parts)):
+            if of_rows is not None and of_rows.shape != self.y.shape:
+                raise DataError(f"{self.name}: {what} are {of_rows.shape}, y {self.y.shape}; they must agree in rows")
+        if self.parts is not None:
+            parts = set(map(int, np.unique(self.parts)))
+            if not parts <= {0, 1, 2, 3} or 3 not in parts or not (0 in parts or {1, 2} <= parts):
+                raise DataError(
+                    f"{self.name}: parts must hold 3 (test) and 0 (drawn), or 1, 2 and 3 (training, validation, test), "
+                    f"found {', '.join(map(str, sorted(parts)[:5]))}"
+                )
         bad = int((~np.isfinite(self.y)).sum())
         if bad:
             raise DataError(
@@ -96,13 +98,20 @@ class Dataset:
         """SHA-256 of the parsed arrays: identifies the data in a result's key, whatever file it came from."""
         digest = hashlib.sha256(f"{self.task} {self.x.shape} {sorted(self.categories)}".encode())
         for array in (self.x, self.y) if self.folds is None else (self.x, self.y, self.folds):
-            digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
+            digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
+        if self.parts is not None:  # only then, so that other data keep their checksums
+            digest.update(b"parts" + self.parts.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of a data set before it is loaded; no `checksum`: that of what is loaded."""
+    """What the registry knows of a data set before it is loaded; no `checksum`: that of what is loaded.
+
+    `files` are the names, in the data directory, of which one holds the data, in order of preference; those in
+    `splitting` fix the split where they are there, and then `checksum` is not that of what is loaded. `ours`
+    marks open data that the paper does not have.
+    """
 
     title: str
     task: Task
@@ -113,52 +122,21 @@ class Entry:
     remedy: str
     bundled: bool = False
     simulated: bool = False
+    files: tuple[str, ...] = ()
+    splitting: tuple[str, ...] = ()
+    ours: bool = False
 
 
 HOLDOUT = ("holdout",)
 FOLDS = tuple(f"fold{k}" for k in range(5))
+#: NODE-GAM's files of row numbers, and NODE's for Year in either of its folders.
+FOLD_FILES = tuple(f"{part}{k}.txt" for k in range(5) for part in ("train", "test"))
+YEAR_FOLDERS, YEAR_FILES = ("year", "YEAR"), ("stratified_train_idx.txt", "stratified_valid_idx.txt")
 
 
 def directory() -> Path:
     """Return where data files are looked for: MIXNAM_DATA, or `data/`."""
     return Path(os.environ.get("MIXNAM_DATA") or "data")
-
-
-def fetch(url: str, path: Path, sha256: str, label: str) -> None:
-    """Download `url` to `path`: to a temporary name first, checked against `sha256`, then renamed.
-
-    Raises DataMissing where the download fails, DataError where the content is not what was expected.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    digest = hashlib.sha256()
-    try:
-        with contextlib.ExitStack() as stack:
-            response = stack.enter_context(urllib.request.urlopen(url, timeout=20))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            out = stack.enter_context(temporary.open("wb"))
-            size, done = int(response.headers.get("Content-Length") or 0), 0
-            while block := response.read(1 << 18):
-                out.write(block)
-                digest.update(block)
-                done += len(block)
-                share = f" of {size / 1e6:.1f} MB ({done / size:.0%})" if size else " MB"
-                print(f"\r{label}: {done / 1e6:.1f}{share}", end="", file=sys.stderr)
-            print(file=sys.stderr)
-            out.flush()
-            os.fsync(out.fileno())
-        if size and done < size:
-            raise OSError(f"the connection broke off after {done} of {size} bytes")
-        if digest.hexdigest() != sha256:
-            raise DataError(
-                f"{label}: {url} sent other content than expected: SHA-256 {digest.hexdigest()} ({done} bytes), "
-                f"expected {sha256}; nothing was kept"
-            )
-        os.replace(temporary, path)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise DataMissing(f"{label}: could not download {url}: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 _HOUSING_URL = "https://ndownloader.figshare.com/files/5976036"
@@ -199,42 +177,6 @@ def _housing(where: Path, download: bool) -> Dataset:
         "housing", "California Housing", "regression", "rmse", x, value / 100000.0, _HOUSING_FEATURES,
         "median house value", "100,000 dollars", source=path.name,
     )  # fmt: skip
-
-
-_INCOME_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/adult.data"
-_INCOME_SHA256 = "5b00264637dbfec36bdeaab5676b0b309ff9eb788d63554ca0a249491c86603d"
-_INCOME_FEATURES = (
-    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race",
-    "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country",
-)  # fmt: skip
-_INCOME_CATEGORICAL = (1, 3, 5, 6, 7, 8, 9, 13)
-
-
-def _income(where: Path, download: bool) -> Dataset:
-    path = where / "adult.data"
-    if not path.exists():
-        if not download:
-            raise DataMissing(f"income: {path} does not exist")
-        fetch(_INCOME_URL, path, _INCOME_SHA256, "income")
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            table = [row for row in csv.reader(lines, skipinitialspace=True) if row]
-        widths = {len(row) for row in table}
-        if widths != {15}:
-            raise ValueError(f"rows of {', '.join(map(str, sorted(widths))) or 'no'} columns, expected 15")
-        *columns, income = np.array(table).T
-        categories, x = {}, []
-        for i, column in enumerate(columns):
-            if i in _INCOME_CATEGORICAL:  # "?" is a category of its own
-                labels, column = np.unique(column, return_inverse=True)
-                categories[i] = tuple(map(str, labels))
-            x.append(column.astype(np.float64))
-        return Dataset(
-            "income", "Income", "classification", "auc", np.column_stack(x), (income == ">50K").astype(np.float64),
-            _INCOME_FEATURES, "income above 50,000 dollars", categories=categories, source=path.name,
-        )  # fmt: skip
-    except (ValueError, OSError, csv.Error, DataError) as error:
-        raise DataError(f"income: {path} is not the Adult table: {error}; remove it to download it") from error
 
 
 def _diabetes(where: Path, download: bool) -> Dataset:
@@ -279,18 +221,74 @@ def _simulation(name: str) -> Entry:
     return Entry(SIMULATIONS[name], "regression", "rmse", "", HOLDOUT, generate, "it is generated", simulated=True)
 
 
+def _late(name: str) -> Callable[[Path, bool], Dataset]:
+    def load(where: Path, download: bool) -> Dataset:
+        from mixnam import loaders
+
+        return loaders.LOADERS[name](where, download)
+
+    return load
+
+
+_UCI = "(UCI Machine Learning Repository, data set"
+_NODE_GAM = "this needs an account at PhysioNet, its training and a signed agreement; then put NODE-GAM's"
+
+
+def _folds_in(folder: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in FOLD_FILES)
+
+
 REGISTRY: dict[str, Entry] = {
     "housing": Entry(
         "California Housing", "regression", "rmse",
         "0ddcd71747ec0d39cc20d106ca0b47b8b38b589d7bf25ca682663eccbf351c74", HOLDOUT, _housing,
         "put cal_housing.data (StatLib; also inside cal_housing.tgz of L. Torgo's Regression DataSets) into the data "
         "directory, or let it be downloaded where there is a network",
+        files=("cal_housing.data", "cal_housing.tgz"),
+    ),
+    "mimic2": Entry(
+        "MIMIC-II", "classification", "auc", "", FOLDS, _late("mimic2"),
+        f"{_NODE_GAM} mimic2.data into the folder mimic2 of the data directory, its train0.txt to test4.txt beside it",
+        files=("mimic2/mimic2.data", "mimic2.data"), splitting=_folds_in("mimic2"),
+    ),
+    "mimic3": Entry(
+        "MIMIC-III", "classification", "auc", "", FOLDS, _late("mimic3"),
+        f"{_NODE_GAM} adult_icu.gz into the folder mimic3 of the data directory, its train0.txt to test4.txt beside it",
+        files=("mimic3/adult_icu.gz", "adult_icu.gz"), splitting=_folds_in("mimic3"),
     ),
     "income": Entry(
         "Income", "classification", "auc",
-        "270c935da6200fa78bb54f4340ac7425d11b2f630385021acf82d2b3aaac6f68", FOLDS, _income,
-        "put adult.data (UCI Machine Learning Repository, data set 2, Adult) into the data directory, or let it be "
-        "downloaded where there is a network",
+        "270c935da6200fa78bb54f4340ac7425d11b2f630385021acf82d2b3aaac6f68", FOLDS, _late("income"),
+        f"put adult.data {_UCI} 2, Adult) into the data directory, or let it be downloaded where there is a network",
+        files=("adult.data", "adult/adult.data"), splitting=_folds_in("adult"),
+    ),
+    "credit": Entry(
+        "Credit card fraud", "classification", "auc", "", FOLDS, _late("credit"),
+        "download creditcard.csv from Kaggle (mlg-ulb/creditcardfraud; needs an account) and put it, or Kaggle's "
+        "creditcardfraud.zip, into the data directory",
+        files=("creditcard.csv", "credit/creditcard.csv", "creditcardfraud.zip"), splitting=_folds_in("credit"),
+    ),
+    "year": Entry(
+        "Year of a song", "regression", "mse", "", HOLDOUT, _late("year"),
+        f"put YearPredictionMSD.txt, or the zip it comes in {_UCI} 203: "
+        "https://archive.ics.uci.edu/static/public/203/yearpredictionmsd.zip), into the data directory",
+        files=(
+            "YearPredictionMSD.txt", "YearPredictionMSD.txt.zip", "yearpredictionmsd.zip",
+            "year/YearPredictionMSD.txt", "YEAR/YearPredictionMSD.txt", "YEAR/data.csv",
+        ),
+        splitting=tuple(f"{folder}/{name}" for folder in YEAR_FOLDERS for name in YEAR_FILES),
+    ),
+    "support2": Entry(
+        "SUPPORT2 (open, ours)", "classification", "auc",
+        "0d98bd7163e0104de41b9573fb5df2461f751e1dec96b60b72093b26a1244744", FOLDS, _late("support2"),
+        "put support2.csv, or the support2csv.zip of hbiostat.org/data, into the data directory",
+        files=("support2.csv", "support2/support2.csv", "support2csv.zip"), ours=True,
+    ),
+    "bike": Entry(
+        "Bike sharing (open, ours)", "regression", "rmse",
+        "d0c977d309c1fc3406e03a890f9f3244107179b853ea9148a14131cd921faf3d", HOLDOUT, _late("bike"),
+        f"put hour.csv, or the Bike-Sharing-Dataset.zip it comes in {_UCI} 275), into the data directory",
+        files=("hour.csv", "bikeshare/hour.csv", "Bike-Sharing-Dataset.zip"), ours=True,
     ),
     "diabetes": Entry(
         "Diabetes progression", "regression", "rmse",
@@ -321,9 +319,51 @@ def entry(name: str, where: Path | None = None) -> Entry:
     raise ValueError(f"dataset must be one of {', '.join(REGISTRY)}, or described by {path}, got {name!r}")
 
 
+def at_hand(name: str, where: Path | None = None) -> bool:
+    """Return whether a file of a data set is there, without reading it; bundled and simulated data always are."""
+    known = entry(name, where)
+    return not known.files or any(((where or directory()) / file).exists() for file in known.files)
+
+
+_ABSENT = ": not at hand"
+
+
+def absent(checksum: str) -> bool:
+    """Return whether what `checksum` gave says that the data are not at hand."""
+    return checksum.endswith(_ABSENT)
+
+
 def checksum(name: str) -> str:
-    """Return the SHA-256 that identifies a data set in a result's key; what has none pinned is loaded."""
-    return entry(name).checksum or load(name).checksum
+    """Return the SHA-256 that identifies a data set in a result's key; what has none pinned is loaded.
+
+    Where that fails, a text says that the data are not at hand: no result can have such a key, for who
+    trains loads the data.
+    """
+    known = entry(name)
+    if known.checksum and not known.splitting:
+        return known.checksum
+    where = directory().absolute()
+    stamp = _stamp(known, where)
+    pinned = known.checksum and not any(file in known.splitting for file, *_ in stamp)
+    return known.checksum if pinned else _checksum(name, where, stamp)
+
+
+def _stamp(known: Entry, where: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return name, time and size of the files that are there: what is remembered holds as long as they do."""
+    found = []
+    for file in (*known.files, *known.splitting):
+        with contextlib.suppress(OSError):
+            status = (where / file).stat()
+            found.append((file, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _checksum(name: str, where: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+    try:
+        return _load(name, where, False, stamp).checksum
+    except DataError:
+        return f"{name}{_ABSENT}"
 
 
 def family(name: str) -> str:
@@ -337,20 +377,23 @@ def load(name: str, where: Path | None = None, download: bool = True) -> Dataset
     Raises DataMissing with the remedy where it is not at hand, DataError where a file holds something else.
     """
     where = (where or directory()).absolute()
-    return _load(name, where, download) if name in REGISTRY else entry(name, where).load(where, download)
+    if name not in REGISTRY:
+        return entry(name, where).load(where, download)
+    return _load(name, where, download and not at_hand(name, where), _stamp(REGISTRY[name], where))
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, where: Path, download: bool) -> Dataset:
+def _load(name: str, where: Path, download: bool, stamp: tuple[tuple[str, int, int], ...]) -> Dataset:
     known = entry(name)
     try:
         dataset = known.load(where, download)
     except DataMissing as error:
         raise DataMissing(f"{error}. Remedy: {known.remedy} (data directory: {where})") from error
-    if known.checksum and dataset.checksum != known.checksum:
+    plain = replace(dataset, folds=None) if known.splitting else dataset  # what the pinned checksum is of
+    if known.checksum and plain.checksum != known.checksum:
         raise DataError(
             f"{name}: {dataset.source} in {where} holds other data than expected: {dataset.x.shape[0]} rows x "
-            f"{dataset.x.shape[1]} features with SHA-256 {dataset.checksum}, expected {known.checksum}; "
+            f"{dataset.x.shape[1]} features with SHA-256 {plain.checksum}, expected {known.checksum}; "
             "replace or remove the file"
         )
     return dataset

@@ -12,6 +12,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from mixnam import datasets, randomness
 from mixnam.datasets import Array, Dataset
+from mixnam.folds import DRAWN, TEST, TRAIN, VALIDATION
 
 Rows = NDArray[np.int64]
 _NOISE = 1e-3
@@ -30,14 +31,24 @@ class Split:
 def split_rows(dataset: Dataset, split: str, seed: int) -> Split:
     """Split the rows as the paper does (Appendix B).
 
-    `holdout` is Housing's one split: 20 % test and 0.1/(0.1+0.7) of the rest validation, whatever the
-    seed. `fold0` ... `fold4`: the publisher's test folds, or else a shuffled 5-fold split; validation is
-    20 % of the training rows, stratified by class, drawn with the seed.
+    `holdout`, where the data set fixes its `parts`, is those, and of the rows that they leave open 20 % are for
+    validation, drawn with the seed. Else it is Housing's one split: 20 % test and 0.1/(0.1+0.7) of the rest
+    validation, whatever the seed. `fold0` ... `fold4`: the publisher's test folds, or else a shuffled 5-fold
+    split; validation is 20 % of the training rows, stratified by class, drawn with the seed.
 
     Raises ValueError for any other split.
     """
     rows = np.arange(len(dataset.y))
     labels = dataset.y if dataset.task == "classification" else None
+    if split == "holdout" and dataset.parts is not None:
+        train, validation, test = (np.flatnonzero(dataset.parts == part) for part in (TRAIN, VALIDATION, TEST))
+        drawn = np.flatnonzero(dataset.parts == DRAWN)
+        if len(drawn):
+            more = train_test_split(
+                drawn, test_size=0.2, stratify=None if labels is None else labels[drawn], random_state=seed
+            )
+            train, validation = np.concatenate([train, more[0]]), np.concatenate([validation, more[1]])
+        return Split(train, validation, test)
     if split == "holdout":
         rest, test = train_test_split(rows, test_size=0.2, random_state=0)
         train, validation = train_test_split(rest, test_size=0.1 / (0.1 + 0.7), random_state=0)

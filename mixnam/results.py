@@ -82,8 +82,12 @@ class RunSpec:
         split, seed, and the revisions of the parts passed through. Device, threads, versions and stack
         size are provenance, not identity.
         """
+        return self.key_for(datasets.checksum(self.dataset))
+
+    def key_for(self, data: str) -> str:
+        """Return the key of this run on data of a given checksum."""
         identity = {
-            "data": datasets.checksum(self.dataset),
+            "data": data,
             "model": self.model,
             "settings": self.settings.changed(),
             "split": self.split,
@@ -181,7 +185,9 @@ def read(path: Path) -> Result:
         run = RunSpec(spec["dataset"], settings, spec["split"], spec["seed"])
         names = ("metrics", "measures", "history", "cost", "provenance", "status", "key", "revisions")
         result = Result(run, **{k: content[k] for k in names}, folder=path.parent)
-        if result.key != path.stem or (not result.superseded and result.key != run.key):
+        # the data that it was trained on may not be those at hand, or there may be none
+        own = (run.key, run.key_for(result.provenance.get("data_sha256", "")))
+        if result.key != path.stem or (not result.superseded and result.key not in own):
             raise ValueError(f"its content belongs to key {result.key} ({run}), not to its name")
         return result
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -223,9 +229,18 @@ class Store:
         return self.root / spec.dataset / spec.model
 
     def get(self, spec: RunSpec) -> Result | None:
-        """Return the stored result of `spec`, or None; an unreadable file is reported and passed over."""
+        """Return the stored result of `spec`, or None; an unreadable file is reported and passed over.
+
+        Where the data are not at hand, so that their checksum is not known, it is the result of the same run on
+        whatever data another machine had.
+        """
         path = self.folder(spec) / f"{spec.key}.json"
-        return self._try(path) if path.exists() else None
+        if path.exists():
+            return self._try(path)
+        if not datasets.absent(datasets.checksum(spec.dataset)):
+            return None
+        found = (self._try(path) for path in sorted(self.folder(spec).glob("*.json")))
+        return next((r for r in found if r is not None and r.spec == spec and not r.superseded), None)
 
     def _try(self, path: Path) -> Result | None:
         try:

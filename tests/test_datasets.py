@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from mixnam import datasets, preprocessing
+from mixnam import datasets, loaders, preprocessing
 from mixnam.datasets import DataError, DataMissing, Dataset
 
 HOUSING = "0ddcd71747ec0d39cc20d106ca0b47b8b38b589d7bf25ca682663eccbf351c74"
@@ -29,8 +29,9 @@ def no_network(monkeypatch):
     """Nothing in here may leave this machine, nor go through a proxy, nor be remembered."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets, "_HOUSING_URL", f"http://127.0.0.1:{free_port()}/cal_housing.tgz")
-    monkeypatch.setattr(datasets, "_INCOME_URL", f"http://127.0.0.1:{free_port()}/adult.data")
+    monkeypatch.setattr(loaders, "_INCOME_URL", f"http://127.0.0.1:{free_port()}/adult.data")
     datasets._load.cache_clear()
+    datasets._checksum.cache_clear()
 
 
 def free_port():
@@ -196,7 +197,7 @@ def test_a_data_directory_that_is_a_file_is_reported(tmp_path):
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"dataset must be one of housing, income, .*, got 'boston'"):
+    with pytest.raises(ValueError, match=r"one of housing, mimic2, mimic3, income, credit, .*, got 'boston'"):
         datasets.load("boston")
 
 
@@ -284,7 +285,7 @@ def test_missing_income_says_where_it_belongs(download, tmp_path):
 def test_income_is_downloaded_where_it_is_missing(adult, publisher, tmp_path, monkeypatch):
     monkeypatch.setattr(Publisher, "do_GET", lambda self: self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + adult))
     monkeypatch.setattr(Publisher, "close_connection", True, raising=False)
-    monkeypatch.setattr(datasets, "_INCOME_URL", f"{publisher}/adult.data")
+    monkeypatch.setattr(loaders, "_INCOME_URL", f"{publisher}/adult.data")
     assert datasets.load("income", tmp_path).y.sum() == 7841
     assert [path.name for path in tmp_path.iterdir()] == ["adult.data"]
 

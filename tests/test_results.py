@@ -8,12 +8,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import generated
 import numpy as np
 import pytest
 from filelock import Timeout
 
 import mixnam
-from mixnam import results
+from mixnam import datasets, results
 from mixnam.results import Result, RunSpec, Store, UnreadableResult, read
 from mixnam.settings import REVISIONS, LinearSettings, MixNAMSettings, NAMSettings, number
 
@@ -568,3 +569,19 @@ def test_a_file_whose_content_belongs_to_another_key_is_set_aside(tmp_path):
     with pytest.warns(UserWarning, match="belongs to key"):
         assert store.get(other) is None
     assert store.get(MIXNAM) is not None
+
+
+def test_results_for_data_that_are_not_at_hand_are_found(tmp_path, monkeypatch):
+    """Another machine had Credit: its results show here, and are set aside where other data are at hand."""
+    generated.use(monkeypatch, tmp_path / "theirs", names=("credit",))
+    spec = RunSpec("credit", LinearSettings(), "fold0", 0)
+    made = dataclasses.replace(fresh(spec), provenance={"data_sha256": datasets.checksum("credit")})
+    Store(tmp_path / "store").put(made)
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "nothing here"))
+    store, again = Store(tmp_path / "store"), RunSpec("credit", LinearSettings(), "fold0", 0)
+    assert again.key != spec.key and store.get(again).key == spec.key
+    assert [r.key for r in store] == [spec.key] and not store.problems
+    assert store.get(RunSpec("credit", LinearSettings(), "fold1", 0)) is None
+    assert store.get(RunSpec("credit", NAMSettings(), "fold0", 0)) is None
+    generated.use(monkeypatch, tmp_path / "other", rows=310, names=("credit",))
+    assert store.get(RunSpec("credit", LinearSettings(), "fold0", 0)) is None
