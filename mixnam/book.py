@@ -19,14 +19,14 @@ import nbformat
 import pandas as pd
 import torch
 
-from mixnam import costs, datasets, experiments, pages, plots, report, scorecard
+from mixnam import costs, datasets, experiments, pages, plots, report, scorecard, standings
 from mixnam.fitting import provenance
 from mixnam.presets import PRESETS
 from mixnam.results import RunSpec, Store, root, write_file
 
 #: Pages before and after the experiments' own, all of them notebooks.
-FRONT, BACK = ("index", "scorecard", "findings"), ("speed", "evidence", "contents", "status")
-#: Data sets of the reference.
+FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches", "evidence", "contents", "status")
+#: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
 REFERENCE = ("housing", "income")
 HAND_WRITTEN = ("method", "rerun", "data")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
@@ -198,7 +198,9 @@ def results_markdown(parameters: report.Parameters) -> str:
         "paper's ± stands on ten seeds (Housing).\n",
         section("In short", pages.headline_table(parameters)),
         section("Claims", card.table()),
-        section("Accuracy on California Housing (Table 1)", pages.accuracy_table(parameters)),
+        section("Accuracy (Tables 1 and 6)", standings.overview_table(parameters, list(standings.PRINTED))),
+        section("Accuracy on other data", standings.overview_table(parameters, standings.other_names())),
+        section("Accuracy on California Housing (Table 1)", standings.Standing(parameters).accuracy_table()),
         section("The variation penalty λ (Table 3)", pages.sweep_table(parameters)),
         card.count() + "\n",
     ]

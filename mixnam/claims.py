@@ -6,7 +6,6 @@ Each claim gets a verdict on the paper's own printed numbers and one on ours.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import tomllib
@@ -18,8 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from mixnam import checks, datasets, derived
+from mixnam import checks, datasets, derived, published
+from mixnam.experiments import cases as cases_of
+from mixnam.experiments import specs_of
 from mixnam.intervals import Interval, Sample, mean_interval, nadeau_bengio, row_bootstrap, welch
+from mixnam.presets import load_preset
 from mixnam.results import Store
 from mixnam.samples import LEAST_SD, parts, printed_joint, printed_sample, stored_samples
 
@@ -31,6 +33,7 @@ VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED, PRINTED)
 
 _ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
+TEST_SHARE = 0.2 / 0.64  # test rows over training rows of a fold
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,9 @@ class Claim:
     the claim's, a data set, the one that the claim is about first; `measure`, a path into a result,
     `derived.NAME`, `joint.NAME`, `pooled.NAME` or `crossed.NAME` (`mixnam.derived`), or for the static kind
     `static.NAME` (`mixnam.checks`); `table` and `quantity`, where the printed numbers stand; `margin` and `limit`, in
-    the measure's units (of an order: the least difference); `printed_rivals`, models that the paper compares
-    too and that are not here; `better`, -1 or 1 where lower or higher is better, 0 where neither is; `ties`, how
-    many leading steps of a trend may tie; `share`, the share of runs that must pass a threshold;
-    `unavailable`, what is lacking here to test the claim at all.
+    the measure's units (of an order: the least difference); `better`, -1 or 1 where lower or higher is better,
+    0 where neither is; `ties`, how many leading steps of a trend may tie; `share`, the share of runs that must
+    pass a threshold; `unavailable`, what keeps the claim from being tested whatever data are at hand.
     """
 
     id: str
@@ -74,7 +76,6 @@ class Claim:
     share: float = 1.0
     note: str = ""
     unavailable: str = ""
-    printed_rivals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in (*_KINDS, "static"):
@@ -101,7 +102,7 @@ def claims() -> tuple[Claim, ...]:
     found = []
     for entry in content["claim"]:
         try:
-            found.append(Claim(**(entry | {k: tuple(entry.get(k, ())) for k in ("subjects", "printed_rivals")})))
+            found.append(Claim(**(entry | {"subjects": tuple(entry.get("subjects", ()))})))
         except (TypeError, KeyError) as error:
             raise ValueError(f"claim {entry.get('id', '?')}: {error}") from error
     return tuple(found)
@@ -114,7 +115,7 @@ def _difference(a: Sample, b: Sample, claim: Claim) -> list[Interval]:
     if datasets.entry(claim.dataset).splits != datasets.HOLDOUT:
         assert a.values is not None and b.values is not None
         shared = min(a.n, b.n)
-        return [nadeau_bengio(a.values[:shared] - b.values[:shared], 0.2 / 0.64)]
+        return [nadeau_bengio(a.values[:shared] - b.values[:shared], TEST_SHARE)]
     intervals = [welch(a, b)]
     if claim.measure.startswith("metrics.test."):
         intervals.append(row_bootstrap(a.results, b.results, claim.measure.rsplit(".", 1)[1]))
@@ -251,7 +252,7 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample]) -> Verdict
 
 
 def on_paper(claim: Claim) -> Verdict:
-    """Judge a claim on the paper's own printed numbers, among them rivals that are not here."""
+    """Judge a claim on the paper's own printed numbers."""
     if claim.kind == "static":
         return _static(claim, ours=False)
     if claim.kind == "value":
@@ -262,7 +263,6 @@ def on_paper(claim: Claim) -> Verdict:
     if claim.joint:
         whole = printed_joint(claim)
         return Verdict(NOT_PRINTED) if whole is None else judge(claim, [whole], [whole])
-    claim = dataclasses.replace(claim, subjects=(*claim.subjects, *({"model": m} for m in claim.printed_rivals)))
     printed = [printed_sample(claim, subject) for subject in claim.subjects]
     present = [p for p in printed if p is not None]
     if len(present) < len(printed) or not printed:
@@ -279,15 +279,18 @@ def on_results(claim: Claim, preset: str, store: Store) -> Verdict:
     """Judge a claim on stored results; a verdict from another preset than `paper` says so."""
     if claim.unavailable:
         return Verdict(NO_DATA, claim.unavailable)
+    if claim.measure == "static.top_four":
+        return _top_four(preset, store)
     if claim.kind == "static":
         return _static(claim, ours=True)
     needed = {parts(claim, subject)[0] for subject in claim.subjects}
-    missing = [name for name in sorted(needed) if not _available(name)]
     printed = [printed_sample(claim, subject) or Sample(math.nan, LEAST_SD, 2) for subject in claim.subjects]
     try:
         samples = stored_samples(claim, preset, store)
-        if all(s.n == 0 for s in samples) and missing:
-            return Verdict(NO_DATA, datasets.entry(missing[0]).remedy)
+        if all(s.n == 0 for s in samples):  # else the stored numbers may do without the data
+            for name in sorted(needed):
+                if not _available(name):
+                    return Verdict(NO_DATA, f"{name} is not at hand: {datasets.entry(name).remedy}")
         verdict = judge(claim, samples, printed)
     except datasets.DataError as error:  # the bootstrap over rows, and some measures, need the data
         return Verdict(NO_DATA, str(error))
@@ -295,6 +298,37 @@ def on_results(claim: Claim, preset: str, store: Store) -> Verdict:
     if preset != "paper" and not simulated and verdict.verdict in (*DECIDED, UNDECIDED):
         return Verdict(verdict.verdict, f"{verdict.text} (short schedule: preset {preset})", verdict.n, verdict.keys)
     return verdict
+
+
+def _top_four(preset: str, store: Store) -> Verdict:
+    """Rank MixNAM by means among the models of Table 1 on its six data sets, as its print is ranked."""
+    table = published.table("table1_accuracy").query("source == 'Table 1'")
+    cases = [c for c in cases_of("accuracy", preset) if c.published in set(table["model"])]
+    ranks, absent, keys, runs = {}, [], [], []
+    for dataset in dict.fromkeys(table["dataset"]):
+        metric = datasets.entry(dataset).metric
+        means = {}
+        for case in cases:
+            seeds = load_preset("paper").number("seeds")
+            specs = specs_of(dataset, case.model, preset, case.overrides, seeds=seeds)
+            found = [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
+            keys += [r.key for r in found]
+            runs.append(len(found))
+            means[case.model] = float(np.mean([r.metrics["test"][metric] for r in found])) if found else math.nan
+        if all(map(math.isnan, means.values())) and not _available(dataset):
+            absent.append(dataset)
+        better = 1 if metric == "auc" else -1
+        ranks[dataset] = 1 + sum(better * (mean - means["MixNAM"]) > 0 for mean in means.values())
+    if absent:
+        return Verdict(NO_DATA, f"not at hand: {', '.join(absent)}", 0, tuple(keys))
+    if min(runs) < LEAST_RUNS:
+        lacking = sum(count < LEAST_RUNS for count in runs)
+        return Verdict(
+            TOO_FEW, f"{lacking} of {len(runs)} cells have fewer than {LEAST_RUNS} runs", min(runs), tuple(keys)
+        )
+    text = ", ".join(f"{name}: {rank}" for name, rank in ranks.items())
+    text += "" if preset == "paper" else f" (short schedule: preset {preset})"
+    return Verdict(REPRODUCED if max(ranks.values()) <= 4 else NOT_REPRODUCED, text, min(runs), tuple(keys))
 
 
 def _available(dataset: str) -> bool:

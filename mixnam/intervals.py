@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from mixnam.results import Result
 Values = NDArray[np.float64]
 Interval = tuple[float, float]
 _RESAMPLES = {"rmse": 2000, "mse": 2000, "auc": 400}
+_PART = 100  # resamples at a time
 
 
 @dataclass(frozen=True)
@@ -80,25 +82,43 @@ def nadeau_bengio(differences: Values, test_share: float) -> Interval:
     return float(differences.mean()) - reach, float(differences.mean()) + reach
 
 
-def _row_scores(results: Sequence[Result], metric: str, weights: Values) -> Values:
-    """Return the mean score over results for each row weighting (resamples, rows)."""
-    spec = results[0].spec
-    dataset = datasets.load(spec.dataset, download=False)
-    total = np.zeros(len(weights))
-    for result in results:
-        y = dataset.y[split_rows(dataset, spec.split, result.spec.seed).test]
-        prediction = result.arrays["test_prediction"].astype(np.float64)
+@lru_cache(maxsize=4)
+def _weights(rows: int, resamples: int) -> NDArray[np.uint8]:
+    """Return how often each resample has each row; drawn in parts, for the sake of memory."""
+    generator, share = np.random.default_rng(0), np.full(rows, 1 / rows)
+    parts = [generator.multinomial(rows, share, min(_PART, resamples - k)) for k in range(0, resamples, _PART)]
+    return np.concatenate([part.astype(np.uint8) for part in parts])
+
+
+@lru_cache(maxsize=256)
+def _row_scores(prediction: bytes, y: bytes, metric: str) -> Values:
+    """Return one result's score for each resample: (resamples,). Takes bytes, so that it is remembered."""
+    predicted, target = np.frombuffer(prediction), np.frombuffer(y)
+    scores = []
+    weights = _weights(len(target), _RESAMPLES[metric])
+    for k in range(0, len(weights), _PART):
+        w = weights[k : k + _PART].astype(np.float64)
         if metric == "auc":
-            total += [roc_auc_score(y, prediction, sample_weight=w) for w in weights]
+            scores += [roc_auc_score(target, predicted, sample_weight=row) for row in w]
         else:
-            mse = weights @ (prediction - y) ** 2 / weights.sum(axis=1)
-            total += np.sqrt(mse) if metric == "rmse" else mse
-    return total / len(results)
+            mse = w @ (predicted - target) ** 2 / w.sum(axis=1)
+            scores += [*(np.sqrt(mse) if metric == "rmse" else mse)]
+    return np.array(scores)
+
+
+def _mean_scores(results: Sequence[Result], metric: str) -> Values:
+    """Return the mean score over results for each resample."""
+    dataset = datasets.load(results[0].spec.dataset, download=False)
+    scores = []
+    for result in results:
+        y = dataset.y[split_rows(dataset, result.spec.split, result.spec.seed).test]
+        prediction = result.arrays["test_prediction"].astype(np.float64)
+        scores.append(_row_scores(prediction.tobytes(), y.astype(np.float64).tobytes(), metric))
+    mean: Values = np.mean(scores, axis=0)
+    return mean
 
 
 def row_bootstrap(a: Sequence[Result], b: Sequence[Result], metric: str) -> Interval:
     """Return the 95 % interval of score(a) − score(b) over resampled test rows of one split."""
-    rows = len(a[0].arrays["test_prediction"])
-    weights = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), _RESAMPLES[metric]).astype(float)
-    low, high = np.quantile(_row_scores(a, metric, weights) - _row_scores(b, metric, weights), [0.025, 0.975])
+    low, high = np.quantile(_mean_scores(a, metric) - _mean_scores(b, metric), [0.025, 0.975])
     return float(low), float(high)

@@ -25,8 +25,6 @@ from mixnam.report import (
 from mixnam.results import Result
 
 Printed = Callable[[Case, str], tuple[float, float] | None]
-#: Models whose contributions are each one feature's (Table 1's column FA).
-_ATTRIBUTING = ("Linear", "Spline", "EBM", "NAM", "MixNAM", "MixNAM-D", "MixNAM-E")
 
 
 def _numbers(results: Sequence[Result], measure: str) -> list[float]:
@@ -44,28 +42,6 @@ def _cell(results: Sequence[Result], measure: str, digits: int = 3) -> str:
 
 def _own(column: Column) -> str:
     return column.label.split(": ")[-1]
-
-
-def accuracy_table(parameters: Parameters) -> pd.DataFrame:
-    """Return Table 1 on one data set: each model's paper value, and each column's mean ± sd and seconds."""
-    dataset = parameters.dataset
-    metric = datasets.entry(dataset).metric
-    rows = []
-    for case in experiments.cases("accuracy", "paper"):
-        printed = published.accuracy(dataset, case.published) if case.published else None
-        row = {
-            f"{METRIC_LABELS[metric]} of": case.label,
-            "per-feature": "yes" if case.model in _ATTRIBUTING else "no",
-            "paper": printed_text(printed),
-        }
-        for column in columns(parameters):
-            results = case_results(column, case, dataset)
-            scores = [r.metrics["test"][metric] for r in results]
-            row[column.label] = spread(scores, 3 if max(scores, default=0) < 10 else 2)
-            seconds = [r.cost["fit_seconds"] for r in results]
-            row[f"seconds a run, {_own(column)}"] = f"{np.mean(seconds):.1f}" if seconds else "–"
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def case_table(

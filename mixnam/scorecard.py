@@ -107,8 +107,13 @@ class Scorecard:
         return HTML("\n".join([*lines, "</tbody></table></div>", self._download()]))
 
     def _to_page(self, claim: Claim) -> str:
-        """Return where a claim stands in the paper, linked to the page that settles it where this book has it."""
+        """Return where a claim stands in the paper, linked to the page that settles it where this book has it.
+
+        What is said of a data set without an accuracy page is on the page of Tables 1 and 6.
+        """
         page = page_name(claim.page, claim.dataset)
+        if page not in self.pages and claim.page == "accuracy":
+            page = "tables"
         place = escape(claim.place)
         return f"<a href='{page}.html'>{place}</a>" if page in self.pages else place
 

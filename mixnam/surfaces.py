@@ -69,8 +69,8 @@ def pair_surfaces(
     """
     places = [cells(column) for column in dataset.x.T]
     base = np.median(dataset.x, axis=0)
-    for column in dataset.categories:
-        base[column] = dataset.x[0, column]  # a code, which a median need not be
+    for feature in dataset.categories:
+        base[feature] = dataset.x[0, feature]  # a code, which a median need not be
 
     def inputs(x: Array) -> torch.Tensor:
         return torch.tensor(preprocessing.inputs(x), device=device)[None]

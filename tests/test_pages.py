@@ -84,35 +84,6 @@ def test_a_measure_that_results_do_not_have_is_a_dash(project):
     assert table.loc[0, "RMSE"] == "0.500 ± 0.000"
 
 
-def test_the_accuracy_table_has_every_model_with_its_printed_and_our_score(project):
-    fill(project.store, seeds=2, scores=[0.45, 0.46])
-    fill(project.store, seeds=1, scores=0.49, model="EB2M", release="0.2.7", preset="quick")
-    fill(project.store, seeds=1, scores=0.44, model="XGBoost", **experiments.XGBOOST_DEFAULTS)
-    table = pages.accuracy_table(project.parameters()).set_index("test RMSE of")
-    assert list(table.index) == [c.label for c in experiments.cases("accuracy", "paper")]
-    assert table.loc["MixNAM", "paper"] == "0.451 ± 0.002"
-    assert table.loc["MixNAM", PAPER] == "0.455 ± 0.007 (n = 2)"
-    assert table.loc["MixNAM", QUICK] == "not run"
-    assert table.loc["MixNAM", "seconds a run, paper's setting"] == "2.0"
-    assert table.loc["MixNAM", "seconds a run, quick setting"] == "–"
-    labels = {(c.model, bool(c.overrides)): c.label for c in experiments.cases("accuracy", "paper")}
-    era, today = labels["EB2M", True], labels["EB2M", False]
-    defaults, searched = labels["XGBoost", True], labels["XGBoost", False]
-    assert table.loc[era, [PAPER, QUICK]].tolist() == ["not run", "0.490 (n = 1)"]
-    assert table.loc[today, [PAPER, QUICK]].tolist() == ["not run", "not run"]
-    assert table.loc[[era, today], "paper"].tolist() == ["0.492 ± 0.000", "–"]
-    assert table.loc[defaults, [PAPER, "paper"]].tolist() == ["0.440 (n = 1)", "–"]
-    assert table.loc[searched, [PAPER, "paper"]].tolist() == ["not run", "0.443 ± 0.000"]
-    assert set(table.index[table["per-feature"] == "no"]) == {era, today, defaults, searched, "MLP"}
-
-
-def test_large_errors_are_shown_with_two_digits_and_other_data_without_the_paper(project):
-    fill(project.store, dataset="diabetes", seeds=2, scores=[55.123, 56.123])
-    table = pages.accuracy_table(project.parameters("diabetes")).set_index("test RMSE of")
-    assert table.loc["MixNAM", PAPER] == "55.62 ± 0.71 (n = 2)"
-    assert (table["paper"] == "–").all()
-
-
 @pytest.mark.parametrize("experiment", ["mixnam_d", "mixnam_e"])
 def test_only_housing_stands_beside_housings_printed_numbers(project, experiment):
     rows = experiments.cases(experiment, "paper")
@@ -288,8 +259,7 @@ def test_the_landing_page_stands_beside_the_paper(project):
 def test_an_empty_store_leaves_not_run(project, dataset):
     parameters = project.parameters(dataset)
     column = report.columns(parameters)[0]
-    for table in (pages.accuracy_table(parameters), pages.scaling_table(parameters)):
-        assert (table[[PAPER, QUICK]] == "not run").all(axis=None)
+    assert (pages.scaling_table(parameters)[[PAPER, QUICK]] == "not run").all(axis=None)
     sweep = pages.sweep_table(parameters)
     assert (sweep[sweep["source"] != "paper"].iloc[:, 3:] == "not run").all(axis=None)
     assert pages.difference_table(parameters, column).empty

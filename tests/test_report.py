@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mixnam import book, claims, costs, datasets, experiments, pages, plots, report
+from mixnam import book, claims, costs, datasets, experiments, plots, report, standings
 from mixnam.results import Store, root
 
 GOOD = {"dataset": "diabetes", "preset": "smoke", "device": "cpu", "results": "", "train": True}
@@ -60,7 +60,7 @@ def test_spread_says_how_many_runs_stand_behind_it():
 
 
 def test_the_accuracy_table_shows_the_stored_scores(run):
-    table = pages.accuracy_table(run)
+    table = standings.Standing(run).accuracy_table()
     scores = [r.metrics["test"]["rmse"] for r in report.stored(report.columns(run)[1], "diabetes", "Linear")]
     assert list(table.iloc[:, 0]) == [case.label for case in experiments.cases("accuracy", "smoke")]
     assert len(scores) == 1

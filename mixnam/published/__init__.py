@@ -20,11 +20,17 @@ def table(name: str) -> pd.DataFrame:
 
 def settings(dataset: str, model: str) -> dict[str, Any]:
     """Return the published settings of `model` on `dataset`, empty where there are none."""
-    kind = MODELS.get(model)
-    if kind is None:
-        return {}
-    rows = table("settings").query("dataset == @dataset and model == @model")
-    return {name: _parse(kind, name, value) for name, value in zip(rows["setting"], rows["value"], strict=True)}
+    return dict(_settings().get((dataset, model), {}))
+
+
+@cache
+def _settings() -> dict[tuple[str, str], dict[str, Any]]:
+    """Return all published settings by data set and model."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in table("settings").to_dict("records"):
+        value = _parse(MODELS[row["model"]], row["setting"], row["value"])
+        found.setdefault((row["dataset"], row["model"]), {})[row["setting"]] = value
+    return found
 
 
 def _parse(kind: type, name: str, text: str) -> Any:
