@@ -11,7 +11,7 @@ import numpy as np
 from mixnam import datasets
 from mixnam.networks import make_network
 from mixnam.results import RunSpec, Store, root
-from mixnam.settings import NetworkSettings
+from mixnam.settings import NetworkSettings, TreeSettings
 
 
 def duration(seconds: float) -> str:
@@ -45,7 +45,8 @@ def training_work(spec: RunSpec) -> float:
     """Return the multiplications and additions that training a network for all its epochs takes.
 
     Each weight is used once a pass of a row on the way forward and twice on the way back. Early stopping is left out,
-    and so is what a step costs however small it is. Raises DataError where the data are not at hand.
+    and so is what a step costs however small it is; trees, whose epochs limit nothing, take as many steps as their
+    stopping rule makes them take at least. Raises DataError where the data are not at hand.
     """
     settings = spec.settings
     if not isinstance(settings, NetworkSettings):
@@ -53,4 +54,8 @@ def training_work(spec: RunSpec) -> float:
     rows, features = datasets.load(spec.dataset).x.shape
     network = make_network(settings, features)
     products = sum(p.size * network.passes(name) for name, p in network.parameters.items())
-    return 6.0 * products * rows * settings.epochs
+    seen = rows * settings.epochs
+    if isinstance(settings, TreeSettings):
+        steps = getattr(settings, "anneal_steps", 0) + settings.patience_steps
+        seen = min(seen, steps * settings.batch_size)
+    return 6.0 * products * seen

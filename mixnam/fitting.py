@@ -35,7 +35,8 @@ from mixnam.results import Arrays, Result, RunSpec
 from mixnam.settings import LibrarySettings, LinearSettings, NetworkSettings
 from mixnam.stacking import in_parts, largest_stack, stacks
 from mixnam.surfaces import pair_surfaces
-from mixnam.training import Fold, OutOfTime, Trained, Trainer
+from mixnam.training import Fold, OutOfTime, Trained
+from mixnam.tree_training import trainer_class
 
 Progress = Callable[[str], None]
 #: Names the file of a spec's unfinished training, or of the stack that it belongs to.
@@ -264,7 +265,7 @@ def _train(members: list[_Member], network: Network, job: _Job) -> list[Trained]
     settings = [m.spec.settings for m in members]
     assert all(isinstance(s, NetworkSettings) for s in settings)
     seeds, names = [m.spec.seed for m in members], [m.spec.key for m in members]
-    trainer = Trainer(network, settings, seeds, fold, members[0].dataset.task, names=names)  # type: ignore[arg-type]
+    trainer = trainer_class(settings[0])(network, settings, seeds, fold, members[0].dataset.task, names=names)  # type: ignore[arg-type]
     label = f"{members[0].spec}" + (f" and {len(members) - 1} more" if len(members) > 1 else "")
     say = None if job.progress is None else lambda line: job.progress(f"{label}: {line}")  # type: ignore[misc]
     stacked = job.device.type != "cpu" or (job.stack or 1) > 1

@@ -46,3 +46,44 @@ class AdamW:
         denominator = self.second.sqrt().mul_(second).add_(self.epsilon)
         flat.mul_(1 - rate * decay)
         flat.sub_(torch.div(self.first, denominator, out=denominator).mul_(rate * first))
+
+
+class QHAdam(AdamW):
+    """Quasi-hyperbolic Adam (Ma and Yarats 2019): the step is part moment, part the gradient itself.
+
+    `nus` are the moments' parts, the settings of NODE's authors; that of the second moment is 1, so the gradient's
+    square plays no part of its own. Weight decay is decoupled.
+    """
+
+    nus = (0.7, 1.0)
+    betas = (0.95, 0.998)
+
+    def step(self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor, fixed: int = 0) -> None:
+        """Update `flat` in place but for its first `fixed` columns; `rate` and `decay` are (M, 1)."""
+        self.steps += 1
+        corrections = self.corrections(self.steps)
+        self._update(flat[:, fixed:], gradient[:, fixed:], rate, decay, *corrections, fixed)
+
+    def update(
+        self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor, first: float | Tensor, second: float | Tensor
+    ) -> None:
+        """Do the same with the step's `corrections` given, as numbers or as tensors without axes."""
+        self._update(flat, gradient, rate, decay, first, second, 0)
+
+    def _update(
+        self,
+        flat: Tensor,
+        gradient: Tensor,
+        rate: Tensor,
+        decay: Tensor,
+        first: float | Tensor,
+        second: float | Tensor,
+        fixed: int,
+    ) -> None:
+        (b1, b2), nu = self.betas, self.nus[0]
+        mean, square = self.first[:, fixed:], self.second[:, fixed:]
+        mean.lerp_(gradient, 1 - b1)
+        square.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+        denominator = square.sqrt().mul_(second).add_(self.epsilon)
+        flat.mul_(1 - rate * decay)
+        flat.sub_((mean * (nu * first)).add_(gradient, alpha=1 - nu).div_(denominator).mul_(rate))

@@ -40,7 +40,7 @@ def member_bytes(network: Network, rows: int) -> int:
     taken stays with it.
     """
     settings: NetworkSettings = network.settings
-    per_row = 0.0
+    per_row = float(network.row_cells)
     for name, parameter in network.parameters.items():
         if name.endswith("weight"):
             *groups, inner, outer = parameter.shape

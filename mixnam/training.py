@@ -134,6 +134,10 @@ class Trainer:
     Raises ValueError where members differ in anything else.
     """
 
+    state_class: type[_State] = _State
+    optimizer_class: type[AdamW] = AdamW
+    captures = True  # on a GPU: whether a step differs from the one before in nothing but what `Captured` copies
+
     def __init__(
         self,
         network: Network,
@@ -167,9 +171,9 @@ class Trainer:
         flat = torch.cat([p.reshape(len(self.seeds), -1) for p in parameters.values()], dim=1).to(dtype)
         buffers = {k: b.to(dtype) for k, b in buffers.items()}
         count = len(seeds)
-        self.state = _State(
+        self.state = self.state_class(
             flat=flat,
-            optimizer=AdamW(flat),
+            optimizer=self.optimizer_class(flat),
             buffers=buffers,
             best=flat.clone(),
             best_buffers={k: b.clone() for k, b in buffers.items()},
@@ -183,7 +187,25 @@ class Trainer:
             names=list(names),
         )
         self.streams: list[str] = []  # of random numbers that a step draws from
+        self.begin()
         self._select()
+
+    def begin(self) -> None:
+        """Fit the initial state to the data; here it is as drawn."""
+
+    def last_epoch(self) -> int:
+        """Return after how many epochs training ends at the latest."""
+        return self.settings.epochs
+
+    def weights(self) -> Tensor:
+        """Return the weights (M, P) that are validated, and kept where they are the best."""
+        return self.state.flat
+
+    def ends(self, i: int) -> bool:
+        """Return whether member i of the stack has trained long enough."""
+        state = self.state
+        waited = state.epoch - state.best_epoch[i]
+        return state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4
 
     def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
         """View flat parameters (M, P) by name, together with the buffers."""
@@ -198,7 +220,7 @@ class Trainer:
         self.member_column = torch.tensor(members, device=device)[:, None]
         self.values = {k: v[members] for k, v in self.all_values.items()}
         self.rates = {k: self.values[k] for k in self.dropped}
-        self.captured = Captured(self) if device.type == "cuda" and members else None
+        self.captured = Captured(self) if self.captures and device.type == "cuda" and members else None
 
     def gradient(self, chosen: Tensor, draws: Draws) -> Tensor:
         """Return the gradient (M, P) of the members' losses on the training rows `chosen`, (M, B)."""
@@ -236,15 +258,15 @@ class Trainer:
         state.epoch += 1
 
     def _score(self) -> None:
-        state = self.state
+        state, weights = self.state, self.weights()
         y = self.fold.y_validation[state.members]
         if self.evaluated is not None:
-            prediction = self.evaluated.predict(state.flat)
+            prediction = self.evaluated.predict(weights)
         else:
             x = self.fold.x_validation[state.members]
-            prediction = predict(self.network, self.tensors(state.flat, state.buffers), x)
+            prediction = predict(self.network, self.tensors(weights, state.buffers), x)
         scores = validation_scores(prediction, y, self.task, self.settings.selection)
-        thin = max(1, self.settings.epochs // 100)
+        thin = max(1, self.last_epoch() // 100)
         for i, score in enumerate(scores):
             if state.stopped[i]:
                 continue  # it waits in the stack, frozen
@@ -252,11 +274,10 @@ class Trainer:
                 state.scores[i].append((state.epoch, score))
             if score < state.best_score[i]:
                 state.best_score[i], state.best_epoch[i] = score, state.epoch
-                state.best[i] = state.flat[i]
+                state.best[i] = weights[i]
                 for k, buffer in state.buffers.items():
                     state.best_buffers[k][i] = buffer[i]
-            waited = state.epoch - state.best_epoch[i]
-            if state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4:
+            if self.ends(i):
                 state.stopped[i] = True
                 state.done[state.members[i]] = vars(self._trained(i))
 
@@ -289,7 +310,7 @@ class Trainer:
             if time.monotonic() > deadline:
                 if checkpoint is not None:
                     state.save(checkpoint)
-                raise OutOfTime(f"stopped in epoch {state.epoch} of {self.settings.epochs}: the time given is over")
+                raise OutOfTime(f"stopped in epoch {state.epoch} of {self.last_epoch()}: the time given is over")
             self.epoch()
             last, state.seconds = state.seconds, before + time.perf_counter() - started
             for member in state.members:  # each bears its part of the time that the stack takes
@@ -312,7 +333,7 @@ class Trainer:
         return [Trained(**state.done[i]) for i in range(len(self.seeds))]
 
     def _report(self) -> str:
-        state, epochs = self.state, self.settings.epochs
+        state, epochs = self.state, self.last_epoch()
         best = min(range(len(state.members)), key=lambda i: state.best_score[i])
         left = state.seconds / state.epoch * (epochs - state.epoch)
         return (
@@ -326,6 +347,6 @@ class Trainer:
         tensors = {k: t.clone() for k, t in self.tensors(state.best[i : i + 1], buffers).items()}
         return Trained(
             tensors, state.best_score[i], state.best_epoch[i], state.epoch,
-            state.epoch < self.settings.epochs, state.scores[i], state.shares[state.members[i]],
+            state.epoch < self.last_epoch(), state.scores[i], state.shares[state.members[i]],
             state.optimizer.steps,
         )  # fmt: skip

@@ -6,6 +6,7 @@ from mixnam.networks.basis import NB2M, NBM
 from mixnam.networks.mixture import MixNAM, MixNAMD, MixNAME
 from mixnam.networks.mlp import MLP
 from mixnam.networks.pairs import NA2M
+from mixnam.networks.trees import NODE, NODEGA2M, NODEGAM
 from mixnam.settings import Settings
 
 NETWORKS: dict[str, type[Network]] = {
@@ -16,6 +17,9 @@ NETWORKS: dict[str, type[Network]] = {
     "NA2M": NA2M,
     "NBM": NBM,
     "NB2M": NB2M,
+    "NODE": NODE,
+    "NODE-GAM": NODEGAM,
+    "NODE-GA2M": NODEGA2M,
     "MLP": MLP,
     "Linear": Linear,
 }

@@ -57,6 +57,8 @@ class Network:
     """
 
     featurewise = True
+    #: numbers that a training step holds for each row and that the shapes of weights do not tell, about
+    row_cells = 0
 
     parameters: dict[str, Parameter]
     buffers: dict[str, Parameter]

@@ -28,7 +28,7 @@ class Parameter:
     """Shape of one member's parameter and the distribution of its initial values."""
 
     shape: tuple[int, ...]
-    kind: Literal["uniform", "normal", "constant"]
+    kind: Literal["uniform", "normal", "constant", "positive", "subset"]
     scale: float
 
     @property
@@ -37,11 +37,20 @@ class Parameter:
         return math.prod(self.shape)
 
     def initialize(self, name: str, seeds: Sequence[int], device: torch.device) -> Tensor:
-        """Draw initial values: float32, (M, *shape). Uniform on [-scale, scale], or normal of that sd."""
+        """Draw initial values: float32, (M, *shape).
+
+        Uniform on [-scale, scale], `positive` on (0, scale), or normal of that sd; of a `subset`, `scale` values
+        along the first axis are 1 and the others 0.
+        """
         if self.kind == "constant":
             return torch.full((len(seeds), *self.shape), self.scale, device=device)
         keys = [randomness.key(seed, f"initial/{name}") for seed in seeds]
-        if self.kind == "uniform":
+        if self.kind == "subset":
+            places = randomness.uniform(keys, self.size).view(len(seeds), *self.shape).argsort(dim=1).argsort(dim=1)
+            return (places < self.scale).float().to(device)
+        if self.kind == "positive":
+            values = randomness.uniform(keys, self.size)
+        elif self.kind == "uniform":
             values = randomness.uniform(keys, self.size).mul_(2).sub_(1)
         else:
             values = randomness.normal(keys, self.size)
@@ -51,6 +60,21 @@ class Parameter:
 def uniform(*shape: int, bound: float) -> Parameter:
     """Declare a parameter drawn uniformly from [-bound, bound]."""
     return Parameter(shape, "uniform", bound)
+
+
+def positive(*shape: int, bound: float) -> Parameter:
+    """Declare a parameter drawn uniformly from (0, bound)."""
+    return Parameter(shape, "positive", bound)
+
+
+def normal(*shape: int, deviation: float) -> Parameter:
+    """Declare a parameter drawn from a normal distribution around 0."""
+    return Parameter(shape, "normal", deviation)
+
+
+def subset(*shape: int, count: int) -> Parameter:
+    """Declare a buffer of ones at `count` random places of the first axis, and zeros."""
+    return Parameter(shape, "subset", float(count))
 
 
 def constant(*shape: int, value: float) -> Parameter:
