@@ -134,6 +134,7 @@ def _log(name: str, low: float, high: float, zero: float = 0.0) -> Choice:
     return Choice(name, bounds=(low, high), zero=zero)
 
 
+_PENALTY = _log("output_penalty", 1e-7, 1e-2)
 _TENTHS = tuple(i / 10 for i in range(10))
 _APPENDIX_C = Space(
     "appendix-c",
@@ -154,6 +155,24 @@ _APPENDIX_C = Space(
         _one("normalization", "batch_norm", "layer_norm"),
     ),
 )
+#: Around the best trials of `fast` on Housing's validation part: narrow, many experts, strong penalties.
+_NARROW = Space(
+    "narrow",
+    OURS,
+    (
+        _one("layers", 3, 4),
+        _one("width", 16, 24, 32),
+        _one("experts", 8, 16, 32),
+        _one("active_experts", 0.5, 1.0, times="experts"),
+        _one("batch_size", 128, 256),
+        _log("learning_rate", 1e-3, 5e-3),
+        _log("weight_decay", 1e-5, 1e-1),
+        _one("expert_dropout", 0.2, 0.3, 0.4, 0.5),
+        _PENALTY,
+        _log("variation_penalty", 0.1, 1.0),
+    ),
+    {"epochs": 200, "dropout": 0.0},
+)
 #: What all our spaces of networks share: minutes on one core.
 _TRAINING = (
     _one("batch_size", 128, 256, 512),
@@ -161,7 +180,6 @@ _TRAINING = (
     _log("weight_decay", 1e-6, 1.0),
     _one("dropout", 0.0, 0.05, 0.1),
 )
-_PENALTY = _log("output_penalty", 1e-7, 1e-2)
 
 
 def _mixture(*experts: int, rates: tuple[float, float] = (1e-3, 1e-2)) -> Space:
@@ -231,7 +249,7 @@ def _trees(shares: tuple[float, ...], last: tuple[float, ...], attention: bool) 
 _TREE_SHARES = (0.5, 0.1, 1e-5)
 _PERCEPTRONS = ((64, 64), (128, 128), (256, 256), (128, 128, 128), (256, 128, 64))
 _SPACES: dict[str, tuple[Space, ...]] = {
-    "MixNAM": (_mixture(4, 8, 16), _APPENDIX_C),
+    "MixNAM": (_mixture(4, 8, 16), _NARROW, _APPENDIX_C),
     "MixNAM-D": (_mixture(8, 16, 32, 64, rates=(3e-4, 5e-3)),),
     "MixNAM-E": (_mixture(8, 16, 32, rates=(3e-4, 5e-3)),),
     "NAM": (_additive(_one("hidden", (32, 32), (64, 64, 32), (64, 64), (128, 64, 32))),),
