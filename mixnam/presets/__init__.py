@@ -2,7 +2,7 @@
 
 Settings of a run are, each over the one before: the model's frozen defaults, the published ones
 (`published/settings.csv`), the preset's for the model, the preset's for the data set and model, and
-what the caller says. Unknown names are errors.
+what the caller says; in each, those of a model's parent come first. Unknown names are errors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mixnam.settings import MODELS, Settings, make_settings
 
 PRESETS = ("smoke", "quick", "paper")
 #: Models whose settings start from another's, but for the numbers of experts.
-PARENTS = {"MixNAM-D": "MixNAM", "MixNAM-E": "MixNAM", "EB2M": "EBM"}
+PARENTS = {"MixNAM-D": "MixNAM", "MixNAM-E": "MixNAM", "EB2M": "EBM", "NODE-GA2M": "NODE-GAM"}
 _OWN = ("experts", "active_experts")
 #: What the presets say of each experiment.
 _EXPERIMENTS = (
@@ -51,11 +51,13 @@ class Preset:
     def settings(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of `model` on `dataset` under this preset, `overrides` last."""
         merged: dict[str, Any] = {}
-        for source in (self.content, self.content.get(datasets.family(dataset), {})):
-            for name in (PARENTS.get(model, ""), model):
-                published = published_settings(dataset, name) if source is self.content else {}
-                own = {k: v for k, v in published.items() if name == model or k not in _OWN}
-                merged |= own | source.get(name, {})
+        names = (PARENTS.get(model, ""), model)
+        published = {name: published_settings(dataset, name) for name in names}
+        for source in (published, self.content, self.content.get(datasets.family(dataset), {})):
+            for name in names:
+                said = source.get(name, {})
+                inherited = source is published and name != model
+                merged |= {k: v for k, v in said.items() if not (inherited and k in _OWN)}
         return make_settings(model, merged | dict(overrides or {}))
 
 
