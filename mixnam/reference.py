@@ -34,6 +34,8 @@ PLAN: tuple[tuple[str, str, int], ...] = (
     ("ablations", "housing", 10),
     ("routing", "housing", 10),
     ("mixnam_d", "housing", 10),
+    *(("accuracy", name, seeds) for name, seeds in (("year", 10), ("credit", 5), ("mimic2", 5), ("mimic3", 5))),
+    *(("accuracy", name, 5) for name in ("support2", "bike")),
 )
 #: Seconds kept for measures and files at the end.
 RESERVE = 10.0
