@@ -31,7 +31,7 @@ MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
 CELLS = 50  # of a feature's stored histogram
 _ROUTED = 1 << 27  # routing scores of one feature that its tightness may take: fewer background rows beyond
 _CELLS = 1 << 22  # numbers handled at a time
-_CASES = 1 << 20  # rows that a network is asked for where there are no feature-wise responses, at most
+_CASES = 1 << 19  # rows that a network is asked for where there are no feature-wise responses, at most
 _jvp: Any = torch.func.jvp
 
 
