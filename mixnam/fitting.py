@@ -350,7 +350,7 @@ def _explain(
                 del arrays["grid_experts"]
         else:
             measures = explanations.explain_prediction(explainer)
-            if isinstance(model, Pairwise):
+            if isinstance(model, Pairwise) and member.spec.first:  # of every seed they would be the largest arrays
                 arrays = pair_surfaces(model, tensors, dataset, prep, device)
                 arrays |= {k: arrays[k] * scale for k in ("pair_effect", "pair_interaction")}
         if probe is not None:

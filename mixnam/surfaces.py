@@ -16,7 +16,7 @@ from mixnam.preprocessing import Preprocessing
 
 #: Values of a feature on a surface, at most.
 POINTS = 40
-#: Surfaces stored of one model.
+#: Surfaces stored of the first seed or fold.
 SURFACES = 6
 _CONSIDERED = 50  # pairs whose surfaces are computed: of more, those whose terms vary most
 _ROWS = 2000  # over which that is seen
