@@ -131,25 +131,36 @@ def test_chunks_of_na2m_change_nothing(build, monkeypatch):
             torch.testing.assert_close(ours[name], expected[name], rtol=1e-9, atol=1e-12)
 
 
-def test_chunks_of_nb2m_have_statistics_of_their_own_and_running_ones_of_all(build, monkeypatch):
+def test_chunks_of_nb2m_have_statistics_of_their_own(build, monkeypatch):
     x = rows(2, features=5)
-    network, before = build(NB2M, 5, (0, 1))
     monkeypatch.setattr(pairs, "CHUNK", 4)
+    network, before = build(NB2M, 5, (0, 1))
     out, _, buffers = gradients(NB2M, 4, monkeypatch, build, x)
     t = numbers({k: v.detach() for k, v in before.items()}, 0)
     own = {k.removeprefix("pair."): v for k, v in t.items() if k.startswith("pair.")}
     basis = {k.removeprefix("basis."): v[0] for k, v in own.items() if k.startswith("basis.")}
-    columns, expected, first = x[0].numpy(), [], []
-    for numbers_ in (range(4), range(4, 8), range(8, 10)):
-        h = np.concatenate([columns[:, list(network.pairs[p])] for p in numbers_])
-        first.append(h @ basis["layer.0.weight"] + basis["layer.0.bias"])
-        bases = layers(basis, h, 3, training=True, linear_last=False).reshape(len(numbers_), ROWS, -1)
-        expected += [b @ own["weight"][p, :, 0] + own["shift"][p, 0] for p, b in zip(numbers_, bases, strict=True)]
+    columns, expected = x[0].numpy(), []
+    for chunk, members in enumerate((range(4), range(4, 8), range(8, 10))):
+        h = np.concatenate([columns[:, list(network.pairs[p])] for p in members])
+        first = h @ basis["layer.0.weight"] + basis["layer.0.bias"]
+        for name, statistic in (("mean", first.mean(axis=0)), ("variance", first.var(axis=0, ddof=1))):
+            moved = 0.9 * own[f"basis.norm.0.{name}"][chunk] + 0.1 * statistic
+            np.testing.assert_allclose(buffers[f"pair.basis.norm.0.{name}"][0, chunk].detach(), moved, atol=1e-12)
+        bases = layers(basis, h, 3, training=True, linear_last=False).reshape(len(members), ROWS, -1)
+        expected += [b @ own["weight"][p, :, 0] + own["shift"][p, 0] for p, b in zip(members, bases, strict=True)]
     np.testing.assert_allclose(out.contributions[0, :, 5:].detach(), np.stack(expected, axis=1), atol=1e-12)
-    every = np.concatenate(first)
-    for name, statistic in (("mean", every.mean(axis=0)), ("variance", every.var(axis=0, ddof=1))):
-        moved = 0.9 * own[f"basis.norm.0.{name}"][0] + 0.1 * statistic
-        np.testing.assert_allclose(buffers[f"pair.basis.norm.0.{name}"][0, 0].detach(), moved, atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", ALL, ids=model)
+def test_evaluation_is_what_was_trained_in_chunks_too(build, monkeypatch, settings):
+    """Pairs of features on other scales: what one chunk is normalised by would not do for another."""
+    monkeypatch.setattr(pairs, "CHUNK", 4)
+    network, tensors = build(settings, 5)
+    x = rows(count=500, features=5) * torch.tensor([1.0, 0.1, 10.0, 1.0, 0.01])
+    with torch.no_grad():
+        for step in range(200):  # running statistics become those of these rows
+            trained = network(tensors, x, Draws([0], step, {})).prediction
+        np.testing.assert_allclose(network(tensors, x).prediction, trained, rtol=1e-2, atol=1e-2 * float(trained.std()))
 
 
 @pytest.mark.parametrize("settings", [NA2M, NB2M], ids=model)
@@ -175,8 +186,10 @@ def test_gradients_in_chunks_are_those_of_what_was_computed_with_its_dropout(bui
     assert float(ahead - behind) / 2e-6 == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [128, 2])
 @pytest.mark.parametrize("settings", [NA2M, NB2M], ids=model)
-def test_a_part_holds_all_that_a_feature_changes(build, settings):
+def test_a_part_holds_all_that_a_feature_changes(build, monkeypatch, settings, chunk):
+    monkeypatch.setattr(pairs, "CHUNK", chunk)
     network, tensors = build(settings, FEATURES, (0, 1))
     x = rows(2)
     for i in range(FEATURES):

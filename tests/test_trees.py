@@ -158,6 +158,7 @@ def test_entmax_equals_bisection_and_sums_to_1(features):
     for m, column in itertools.product(range(2), range(3)):
         assert_close(found[m, :, column], reference_entmax(logits[m, :, column].numpy()), 1e-9)
     assert_close(found.sum(dim=1), np.ones((2, 3)), 1e-12)
+    assert torch.equal(entmax15(logits.requires_grad_(True)).detach(), found)
 
 
 def test_entmax_of_equal_and_of_distant_logits():

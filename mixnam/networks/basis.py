@@ -7,17 +7,16 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mixnam.networks import pairs as chunked
 from mixnam.networks.additive import Additive
-from mixnam.networks.pairs import CHUNK, Function, Pairwise, by_chunks, chosen, part_of
+from mixnam.networks.pairs import Function, Pairwise, by_chunks, chosen, part_of
 from mixnam.networks.stacked import (
     Draws,
     Parameter,
-    Seen,
     Tensors,
     apply_hidden,
     constant,
     declare_layers,
-    follow,
     linear,
     uniform,
 )
@@ -37,7 +36,7 @@ def _declare(
 
 
 def _weighed(
-    settings: NBMSettings, own: Tensors, h: Tensor, draws: Draws | None, stream: str, seen: Seen | None = None
+    settings: NBMSettings, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True
 ) -> Tensor:
     """Return weighted basis functions: (M, terms, B, inputs) → (M, terms, B, 1).
 
@@ -45,7 +44,7 @@ def _weighed(
     """
     terms = h.shape[1]
     layers = len(settings.hidden) + 1
-    bases = apply_hidden(part_of(own, "basis."), h.flatten(1, 2)[:, None], layers, draws, stream, seen)
+    bases = apply_hidden(part_of(own, "basis."), h.flatten(1, 2)[:, None], layers, draws, stream, update)
     bases = bases.squeeze(1).unflatten(1, (terms, -1))  # (M, terms, B, bases)
     if draws is not None:
         bases = draws.dropout(bases, f"{stream}/basis", "basis_dropout")
@@ -83,8 +82,7 @@ class NBM(Additive):
 class NB2M(Pairwise):
     """Neural basis model of first and second order: pairs share a second set of basis functions b_k(x_i, x_j).
 
-    In training its batch statistics are those of at most `CHUNK` pairs at a time, as many as memory need hold;
-    running statistics are those of all pairs.
+    Its batch statistics, in training and running, are those of at most `CHUNK` pairs, as many as memory need hold.
     """
 
     settings: NBMSettings
@@ -94,6 +92,8 @@ class NB2M(Pairwise):
         one, two = _declare(settings, 1, features, ""), _declare(settings, 2, len(self.pairs), "pair.")
         self.parameters, self.buffers = (a | b for a, b in zip(one, two, strict=True))
         self.parameters["bias"] = constant(value=0.0)
+        for name, buffer in two[1].items():
+            self.buffers[name] = constant(-(-len(self.pairs) // chunked.CHUNK), *buffer.shape[1:], value=buffer.scale)
 
     def passes(self, name: str) -> float:
         """Return how often a row passes through a parameter: each feature or pair through those of its basis."""
@@ -109,33 +109,14 @@ class NB2M(Pairwise):
         """Return the terms f_ij of the pairs of the given numbers, (M, len(pairs), B), at x, (M, B, n)."""
         own = part_of(tensors, "pair.")
         names = [k for k in own if f"pair.{k}" in self.parameters]
-        running = {k: v for k, v in own.items() if k not in names}
-        seen: list[tuple[int, Seen]] = []
 
-        def evaluated(numbers: Sequence[int], stream: str) -> tuple[Function, list[Tensor]]:
+        def evaluated(chunk: int, numbers: Sequence[int]) -> tuple[Function, list[Tensor]]:
+            running = {k: v[:, chunk : chunk + 1] for k, v in own.items() if k not in names}
+
             def terms(first: bool, h: Tensor, *weights: Tensor) -> Tensor:
-                statistics: Seen = []
-                if first and draws is not None:
-                    seen.append((h.shape[1] * h.shape[2], statistics))
                 values = dict(zip(names, weights, strict=True)) | running
-                return _weighed(self.settings, values, h, draws, stream, statistics).squeeze(-1)
+                return _weighed(self.settings, values, h, draws, f"dropout/pair/{chunk}", first).squeeze(-1)
 
             return terms, [own[k] if k.startswith("basis.") else own[k][:, chosen(numbers)] for k in names]
 
-        found = by_chunks(x, [self.pairs[p] for p in pairs], pairs, evaluated)
-        _follow_all(running, seen)
-        return found
-
-
-def _follow_all(running: Tensors, seen: Sequence[tuple[int, Seen]]) -> None:
-    """Move each layer's running statistics towards those of all chunks together, (values, statistics) of each."""
-    total = sum(count for count, _ in seen)
-    for layer in range(len(seen[0][1]) if seen else 0):
-        of = [(count / total, *statistics[layer]) for count, statistics in seen]
-        mean = sum((w * m for w, m, _ in of), start=of[0][1] * 0)
-        variance = sum((w * (v + (m - mean).square()) for w, m, v in of), start=mean * 0)
-        names = (f"basis.norm.{layer}.mean", f"basis.norm.{layer}.variance")
-        follow((running[names[0]], running[names[1]]), mean, variance, total)
-
-
-__all__ = ["CHUNK", "NB2M", "NBM"]
+        return by_chunks(x, self.pairs, pairs, evaluated)

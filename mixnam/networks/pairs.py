@@ -96,16 +96,16 @@ class NA2M(Pairwise):
         own = part_of(tensors, "pair.")
         hidden, names = len(self.settings.hidden), [k for k in own if f"pair.{k}" in self.parameters]
 
-        def evaluated(numbers: Sequence[int], stream: str) -> tuple[Function, list[Tensor]]:
+        def evaluated(chunk: int, numbers: Sequence[int]) -> tuple[Function, list[Tensor]]:
             running = {k: v[:, chosen(numbers)] for k, v in own.items() if k not in names}
 
             def terms(first: bool, h: Tensor, *weights: Tensor) -> Tensor:
                 layers = dict(zip(names, weights, strict=True)) | running
-                return apply_layers(layers, h, hidden, draws, stream, None if first else []).squeeze(-1)
+                return apply_layers(layers, h, hidden, draws, f"dropout/pair/{chunk}", first).squeeze(-1)
 
             return terms, [own[k][:, chosen(numbers)] for k in names]
 
-        return by_chunks(x, [self.pairs[p] for p in pairs], pairs, evaluated)
+        return by_chunks(x, self.pairs, pairs, evaluated)
 
 
 Function = Callable[..., Tensor]
@@ -121,32 +121,32 @@ def part_of(tensors: Tensors, prefix: str) -> Tensors:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def chunks(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield at most `CHUNK` of the numbers at a time."""
-    for start in range(0, len(numbers), CHUNK):
-        yield numbers[start : start + CHUNK]
+def chunks(numbers: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+    """Yield the chunks that pairs of the given numbers, in rising order, belong to, and those of each."""
+    for chunk, group in itertools.groupby(numbers, lambda number: number // CHUNK):
+        found = list(group)
+        yield chunk, range(found[0], found[-1] + 1) if isinstance(numbers, range) else found
 
 
 def by_chunks(
     x: Tensor,
     pairs: Sequence[tuple[int, int]],
     numbers: Sequence[int],
-    evaluated: Callable[[Sequence[int], str], tuple[Function, list[Tensor]]],
+    evaluated: Callable[[int, Sequence[int]], tuple[Function, list[Tensor]]],
 ) -> Tensor:
-    """Return the terms of all pairs, (M, P, B), of which `CHUNK` at a time need memory.
+    """Return the terms of the pairs of the given numbers, (M, P, B), of which `CHUNK` at a time need memory.
 
-    `evaluated` takes the numbers of a chunk's pairs and the name of its random numbers, and returns a function
-    and its weights: the function takes whether it is called for the first time, the pairs' values (M, P, B, 2)
-    and the weights, and returns their terms (M, P, B).
+    `evaluated` takes a chunk's number and those of its pairs, and returns a function and its weights: the function
+    takes whether it is called for the first time, the pairs' values (M, P, B, 2) and the weights, and returns their
+    terms (M, P, B).
     """
     columns = x.transpose(1, 2)  # (M, n, B)
     parts: list[Tensor] = []
-    for number, part in enumerate(chunks(numbers)):
-        function, weights = evaluated(part, f"dropout/pair/{number}")
-        of = pairs[number * CHUNK :][:CHUNK]
-        i, j = ([pair[side] for pair in of] for side in (0, 1))
+    for chunk, part in chunks(numbers):
+        function, weights = evaluated(chunk, part)
+        i, j = ([pairs[number][side] for number in part] for side in (0, 1))
         h = torch.stack((columns[:, i], columns[:, j]), dim=-1)  # (M, P, B, 2)
-        if len(pairs) > CHUNK and torch.is_grad_enabled():
+        if len(numbers) > CHUNK and torch.is_grad_enabled():
             parts.append(_Recomputed.apply(function, h, *weights))
         else:
             parts.append(function(True, h, *weights))

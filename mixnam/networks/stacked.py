@@ -19,8 +19,6 @@ from torch import Tensor
 from mixnam import randomness
 
 Tensors = dict[str, Tensor]
-#: Mean and variance of a batch, one pair a layer.
-Seen = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -160,33 +158,26 @@ def batch_norm(
     running: tuple[Tensor, Tensor],
     axes: tuple[int, ...],
     training: bool,
-    seen: Seen | None = None,
+    update: bool = True,
 ) -> Tensor:
     """Normalise (M, n, B, d) over `axes`, updating `running` (mean, variance) in place when training.
 
     Statistics keep one value for each index of the other axes; gain, shift and running are shaped like
-    them without the reduced axes. Momentum 0.1, unbiased running variance, as in torch. With `seen`, the
-    batch's mean and variance are appended to it instead, and `running` stays as it is.
+    them without the reduced axes. Momentum 0.1, unbiased running variance, as in torch. Without `update`,
+    `running` stays as it is.
     """
     if training:
         out, mean, variance = _BatchNorm.apply(x, gain, shift, axes)
         count = math.prod(x.shape[a] for a in axes)
-        if seen is None:
-            follow(running, mean, variance, count)
-        else:
-            seen.append((mean.detach(), variance.detach()))
+        if update:
+            with torch.no_grad():
+                running[0].lerp_(mean.view_as(running[0]), 0.1)
+                running[1].lerp_(variance.view_as(running[1]) * (count / max(count - 1, 1)), 0.1)
         return out
     shape = [1 if a in axes else size for a, size in enumerate(x.shape)]
     mean, variance = running[0].view(shape), running[1].view(shape)
     factor = gain.view(shape) * torch.rsqrt(variance + 1e-5)
     return torch.addcmul(shift.view(shape) - mean * factor, x, factor)
-
-
-@torch.no_grad()
-def follow(running: tuple[Tensor, Tensor], mean: Tensor, variance: Tensor, count: int) -> None:
-    """Move running statistics in place towards a batch's mean and biased variance over `count` values."""
-    running[0].lerp_(mean.view_as(running[0]), 0.1)
-    running[1].lerp_(variance.view_as(running[1]) * (count / max(count - 1, 1)), 0.1)
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -239,24 +230,24 @@ def declare_layers(
 
 
 def apply_hidden(
-    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", seen: Seen | None = None
+    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", update: bool = True
 ) -> Tensor:
     """Apply `hidden` normalised layers of what `declare_layers` declared: (M, groups, B, in) → (M, groups, B, out).
 
-    `stream` names the dropout's random numbers; `seen` is `batch_norm`'s.
+    `stream` names the dropout's random numbers; `update` is `batch_norm`'s.
     """
     for layer in range(hidden):
         h = linear(h, tensors[f"layer.{layer}.weight"], tensors[f"layer.{layer}.bias"])
         gain, shift, mean, variance = (tensors[f"norm.{layer}.{p}"] for p in ("gain", "shift", "mean", "variance"))
-        h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None, seen).relu_()
+        h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None, update).relu_()
         if draws is not None:
             h = draws.dropout(h, f"{stream}/{layer}", "dropout")
     return h
 
 
 def apply_layers(
-    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", seen: Seen | None = None
+    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", update: bool = True
 ) -> Tensor:
     """Apply what `declare_layers` declared, the last layer without normalisation: `hidden` layers, then linear."""
-    h = apply_hidden(tensors, h, hidden, draws, stream, seen)
+    h = apply_hidden(tensors, h, hidden, draws, stream, update)
     return linear(h, tensors[f"layer.{hidden}.weight"], tensors[f"layer.{hidden}.bias"])
