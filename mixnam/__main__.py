@@ -11,7 +11,7 @@ import numpy as np
 
 from mixnam import claims, datasets, experiments, reference, samples, search
 from mixnam.costs import duration, estimate
-from mixnam.fitting import fit, measure_again
+from mixnam.fitting import fit, measure_again, same_data
 from mixnam.presets import PRESETS, load_preset
 from mixnam.results import Result, Store, UnreadableResult
 
@@ -152,6 +152,12 @@ def verify(arguments: argparse.Namespace) -> int:
             print(
                 f"{stored.key[:12]} {stored.spec}: superseded, trained by revisions {stored.revisions}; not comparable"
             )
+            held = False
+            continue
+        try:
+            same_data(stored)
+        except datasets.DataError as error:
+            print(f"{error}; not comparable")
             held = False
             continue
         (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], experiments.say)

@@ -33,7 +33,6 @@ VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED, PRINTED)
 
 _ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
-TEST_SHARE = 0.2 / 0.64  # test rows over training rows of a fold
 
 
 @dataclass(frozen=True)
@@ -108,6 +107,16 @@ def claims() -> tuple[Claim, ...]:
     return tuple(found)
 
 
+def test_share(dataset: str) -> float:
+    """Return the test rows of a fold over its training rows, of which a fifth are kept for validation.
+
+    >>> test_share("income") == 0.2 / 0.64
+    True
+    """
+    folds = len(datasets.entry(dataset).splits)
+    return (1 / folds) / ((1 - 1 / folds) * 0.8)
+
+
 def _difference(a: Sample, b: Sample, claim: Claim) -> list[Interval]:
     """Return the intervals that a comparison must clear: over seeds and rows, or over folds."""
     if not a.results or not b.results:
@@ -115,7 +124,7 @@ def _difference(a: Sample, b: Sample, claim: Claim) -> list[Interval]:
     if datasets.entry(claim.dataset).splits != datasets.HOLDOUT:
         assert a.values is not None and b.values is not None
         shared = min(a.n, b.n)
-        return [nadeau_bengio(a.values[:shared] - b.values[:shared], TEST_SHARE)]
+        return [nadeau_bengio(a.values[:shared] - b.values[:shared], test_share(claim.dataset))]
     intervals = [welch(a, b)]
     if claim.measure.startswith("metrics.test."):
         intervals.append(row_bootstrap(a.results, b.results, claim.measure.rsplit(".", 1)[1]))

@@ -84,7 +84,7 @@ def accuracy(preset: Preset) -> list[Case]:
     return [
         Case("MLP", "MLP", published="MLP"),
         Case("NODE", "NODE", published="NODE"),
-        Case("XGBoost, searched by us", "XGBoost", published="XGBoost"),
+        Case("XGBoost, tuned", "XGBoost", published="XGBoost"),
         Case("XGBoost, its defaults", "XGBoost", XGBOOST_DEFAULTS),
         Case("EB2M of 2021 (0.2.7)", "EB2M", era, published="EB2M"),
         Case("EB2M of today", "EB2M"),

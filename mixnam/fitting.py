@@ -196,15 +196,27 @@ def fit(
         torch.set_num_threads(threads)
 
 
+def same_data(result: Result) -> Dataset:
+    """Return the data that a result was trained on; DataError where what is at hand is something else."""
+    dataset = datasets.load(result.spec.dataset)
+    theirs = result.provenance["data_sha256"]
+    if dataset.checksum != theirs:
+        raise datasets.DataError(
+            f"{result.key[:12]} {result.spec}: it was trained on other data (SHA-256 {theirs[:12]}) than are at hand "
+            f"({dataset.checksum[:12]}); put back the files it was trained on"
+        )
+    return dataset
+
+
 def measure_again(result: Result, device: str = "auto") -> Result:
     """Take a stored result's measures and curves again from its weights; scores and predictions stay.
 
     This is how results trained before a change of `explanations` get today's measures.
 
-    Raises UnreadableResult where the weights were not stored.
+    Raises UnreadableResult where the weights were not stored, DataError where other data are at hand.
     """
     where = pick_device(device)
-    member = _Member(result.spec, datasets.load(result.spec.dataset))
+    member = _Member(result.spec, same_data(result))
     network = make_network(result.spec.settings, member.x.shape[1])
     tensors = {k: torch.tensor(w, device=where)[None] for k, w in result.weights.items()}
     _, measures, arrays = _explain(member, network, tensors, where)

@@ -7,11 +7,13 @@ weights in `<key>.weights.safetensors`. Files are written to a temporary name, f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -223,6 +225,7 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.problems: list[str] = []
+        self._known: dict[str, str] = {}
 
     def folder(self, spec: RunSpec) -> Path:
         """Return the folder of a spec's results."""
@@ -232,15 +235,23 @@ class Store:
         """Return the stored result of `spec`, or None; an unreadable file is reported and passed over.
 
         Where the data are not at hand, so that their checksum is not known, it is the result of the same run on
-        whatever data another machine had.
+        the data that most results of the store were trained on.
         """
-        path = self.folder(spec) / f"{spec.key}.json"
-        if path.exists():
-            return self._try(path)
-        if not datasets.absent(datasets.checksum(spec.dataset)):
-            return None
-        found = (self._try(path) for path in sorted(self.folder(spec).glob("*.json")))
-        return next((r for r in found if r is not None and r.spec == spec and not r.superseded), None)
+        key = spec.key
+        if datasets.absent(datasets.checksum(spec.dataset)):
+            key = spec.key_for(self._data(spec.dataset))
+        path = self.folder(spec) / f"{key}.json"
+        return self._try(path) if path.exists() else None
+
+    def _data(self, dataset: str) -> str:
+        """Return the checksum of the data that most of a data set's results were trained on, else an empty text."""
+        if dataset not in self._known:
+            seen: Counter[str] = Counter()
+            for path in sorted(self.root.glob(f"{dataset}/*/*.json")):
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                    seen[json.loads(path.read_text(encoding="utf-8"))["provenance"]["data_sha256"]] += 1
+            self._known[dataset] = max(seen, key=lambda data: seen[data], default="")
+        return self._known[dataset]
 
     def _try(self, path: Path) -> Result | None:
         try:

@@ -86,8 +86,11 @@ def ranks(scores: Mapping[str, float], better: int, near: float) -> dict[str, in
 
 
 def at_hand(dataset: str) -> bool:
-    """Return whether a data set has a loader and its files are there."""
-    return dataset in datasets.REGISTRY and datasets.at_hand(dataset)
+    """Return whether a data set has a loader, or a description, and its files are there."""
+    try:
+        return datasets.at_hand(dataset)
+    except ValueError:  # nobody knows it
+        return False
 
 
 def _score(value: float, metric: str) -> str:
@@ -216,7 +219,9 @@ class Standing:
         mine, theirs = ({r.spec.split: r.metrics["test"][self.metric] for r in s.results} for s in (own, rival))
         folds = [split for split in mine if split in theirs]
         differences = self.better * np.array([mine[k] - theirs[k] for k in folds])
-        interval = nadeau_bengio(differences, claims.TEST_SHARE) if len(folds) > 1 else (-math.inf, math.inf)
+        interval = (
+            nadeau_bengio(differences, claims.test_share(self.dataset)) if len(folds) > 1 else (-math.inf, math.inf)
+        )
         return (float(differences.mean()) if folds else math.nan), interval, len(folds)
 
     def differences(self) -> pd.DataFrame:

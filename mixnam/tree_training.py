@@ -46,7 +46,7 @@ class TreeTrainer(Trainer):
 
     An epoch is `evaluation_steps` steps and one evaluation, whatever part of the rows they see: `epochs`,
     `best_epoch` and the history count evaluations. Batches run through the rows in one random order after another,
-    at most `settings.epochs` times.
+    at most `settings.epochs` times, or as often as annealing and patience take (few rows make few steps an epoch).
 
     An evaluation takes the mean of the weights at the last `averaged_checkpoints` evaluations, this one included; the
     best such mean is what is returned. A member has trained long enough when no evaluation is left within
@@ -74,7 +74,8 @@ class TreeTrainer(Trainer):
         state.learning_rates = self.all_values["learning_rate"].tolist()
         state.fallen = [-1] * len(self.seeds)
         self.batches = -(-self.fold.x.shape[1] // settings.batch_size)  # in one pass over the rows
-        self.last_step = settings.epochs * self.batches
+        patience = getattr(settings, "anneal_steps", 0) + settings.patience_steps
+        self.last_step = max(settings.epochs * self.batches, patience)
         self.orders: tuple[int, list[int], tuple[Tensor, ...]] = (-1, [], ())
 
     def _select(self) -> None:

@@ -257,6 +257,21 @@ def test_verify_notices_other_bits(run, tmp_path, capsys):
     assert "other bits on the same CPU" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["verify", "measure"])
+def test_other_data_are_not_compared_with_nor_measured(command, run, tmp_path, capsys):
+    from mixnam.__main__ import main
+
+    result = report.stored(report.columns(run)[1], "diabetes", "MixNAM")[0]
+    shutil.copytree(run.results, tmp_path / "results")
+    path = tmp_path / "results" / "diabetes" / "MixNAM" / f"{result.key}.json"
+    path.write_text(path.read_text().replace(result.provenance["data_sha256"], "f" * 64))
+    before = path.read_bytes()
+    assert main([command, result.key, "--results", str(tmp_path / "results"), "--device", "cpu"]) != 0
+    said = capsys.readouterr()
+    assert "it was trained on other data (SHA-256 ffffffffffff) than are at hand" in said.out + said.err
+    assert path.read_bytes() == before
+
+
 def test_measures_are_taken_again_from_weights(run, tmp_path, capsys):
     from mixnam.__main__ import main
 

@@ -583,5 +583,18 @@ def test_results_for_data_that_are_not_at_hand_are_found(tmp_path, monkeypatch):
     assert [r.key for r in store] == [spec.key] and not store.problems
     assert store.get(RunSpec("credit", LinearSettings(), "fold1", 0)) is None
     assert store.get(RunSpec("credit", NAMSettings(), "fold0", 0)) is None
+    # of results on different data, those of which there are most
+    for fold in range(1, 4):
+        spec_of = RunSpec("credit", LinearSettings(), f"fold{fold}", 0)
+        for data in ["e" * 64] if fold < 3 else ["d" * 64]:
+            content = json.loads((store.folder(spec) / f"{spec.key}.json").read_text())
+            content["spec"]["split"], content["key"] = f"fold{fold}", spec_of.key_for(data)
+            content["provenance"]["data_sha256"] = data
+            path = store.folder(spec) / f"{content['key']}.json"
+            path.write_text(json.dumps(content))
+            shutil.copy(store.folder(spec) / f"{spec.key}.safetensors", path.with_suffix(".safetensors"))
+    mixed = Store(tmp_path / "store")
+    found = [mixed.get(RunSpec("credit", LinearSettings(), f"fold{k}", 0)) for k in range(4)]
+    assert [r is not None and r.provenance["data_sha256"][0] for r in found] == [False, "e", "e", False]
     generated.use(monkeypatch, tmp_path / "other", rows=310, names=("credit",))
     assert store.get(RunSpec("credit", LinearSettings(), "fold0", 0)) is None

@@ -77,7 +77,7 @@ def test_every_model_stands_with_its_printed_and_our_score(project, no_arrays):
     assert found.loc[era, [PAPER, QUICK]].tolist() == ["not run", "0.490 (n = 1)"]
     assert found.loc[[era, today], "paper"].tolist() == ["0.492 ± 0.000", "–"]
     assert found.loc["XGBoost, its defaults", ["paper", PAPER]].tolist() == ["–", "0.440 (n = 1)"]
-    assert found.loc["XGBoost, searched by us", ["paper", PAPER]].tolist() == ["0.443 ± 0.000", "not run"]
+    assert found.loc["XGBoost, tuned", ["paper", PAPER]].tolist() == ["0.443 ± 0.000", "not run"]
     assert set(found.index[found["FA"] == "✓"]) == {
         c.label for c in experiments.cases("accuracy", "paper") if c.model in standings.ATTRIBUTING
     }
@@ -211,7 +211,7 @@ def test_the_forest_plot_has_a_row_for_each_model_and_tells_who_is_ahead(project
     assert "MixNAM" not in rows and rows[:2] == ["MLP", "NODE"]
     behind = [li for li in ax.lines if li.get_color() == forest.LOWER and len(li.get_xdata()) == 2]
     assert len(behind) == 1 and max(behind[0].get_xdata()) < 0
-    assert rows[round(float(behind[0].get_ydata()[0]))] == "XGBoost, searched by us"
+    assert rows[round(float(behind[0].get_ydata()[0]))] == "XGBoost, tuned"
     points = [li for li in ax.lines if li.get_marker() == "o" and len(li.get_xdata()) == 1]
     assert len(points) == 2 and "test RMSE" in ax.get_xlabel()
     diamonds = [li for li in ax.lines if li.get_marker() == "D" and len(li.get_xdata()) == 1]

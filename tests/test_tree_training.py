@@ -216,9 +216,15 @@ def test_passes_take_every_row_once_in_a_new_order_and_cross_evaluations(monkeyp
 
 
 def test_the_last_evaluation_comes_after_the_last_pass():
-    (found,) = trainer(settings_of("NODE", epochs=2, evaluation_steps=3, patience_steps=100), data()).run()
+    (found,) = trainer(settings_of("NODE", epochs=2, evaluation_steps=3, patience_steps=8), data()).run()
     assert (found.steps, found.epochs, found.stopped_early) == (8, 3, False)  # after 3, 6 and 8 steps
     assert [epoch for epoch, _ in found.scores] == [1, 2, 3]
+
+
+def test_few_rows_do_not_end_training_before_annealing_and_patience():
+    settings = settings_of("NODE-GAM", epochs=1, evaluation_steps=5, patience_steps=12, anneal_steps=10)
+    (found,) = trainer(settings, data()).run()
+    assert found.steps == 22  # where a pass takes 4
 
 
 def test_what_is_validated_and_returned_is_the_mean_of_the_last_checkpoints(monkeypatch):
@@ -326,12 +332,12 @@ MIDDLE = [5, 4, 3, 9, 9, 2, 9, 9, 9, 9, 9, 9, 9, 9]
 
 
 @pytest.mark.parametrize(
-    "tables", [[EARLY, LATE, MIDDLE], [LATE, EARLY, MIDDLE, EARLY], [EARLY, LATE], [MIDDLE, EARLY, EARLY]]
+    "tables", [[EARLY, LATE, MIDDLE], [LATE, EARLY, MIDDLE, EARLY], [EARLY, LATE], [EARLY, MIDDLE, EARLY]]
 )
 def test_members_that_leave_a_stack_change_nothing_for_the_others(monkeypatch, tables):
     count = len(tables)
     members = [TREE_MEMBERS[m % 3] for m in range(count)]
-    settings = [settings_of("NODE-GAM", decay_steps=3, patience_steps=8, anneal_steps=3, **m) for m in members]
+    settings = [settings_of("NODE-GAM", decay_steps=2, patience_steps=8, anneal_steps=3, **m) for m in members]
     script(monkeypatch, dict(enumerate(tables)))
     fold = data(count)
     stack = trainer(settings, fold, range(count)).run()
