@@ -137,7 +137,7 @@ def show(table: pd.DataFrame) -> HTML:
     """
     if table.empty:
         return HTML("<p>Nothing yet.</p>")
-    dense = " dense" if table.shape[1] > 5 else ""
+    dense = (" dense" if table.shape[1] > 5 else "") + (" wide" if table.shape[1] > 7 else "")
     lines = [f"<div class='results-table{dense}'><table><thead><tr>"]
     lines += [f"<th>{escape(str(name))}</th>" for name in table.columns]
     lines.append("</tr></thead><tbody>")
