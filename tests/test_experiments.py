@@ -302,8 +302,8 @@ def test_the_sweep_varies_the_variation_penalty_alone(preset):
 
 def test_experiments_share_results():
     keys = {name: {s.key for s in experiments.specs_for(name, "housing", "paper")} for name in experiments.EXPERIMENTS}
-    # MLP, NAM and MixNAM at λ = 0.1, ten seeds each
-    assert len(keys["accuracy"] & keys["lambda_sweep"]) == 30
+    # MLP, NA2M, NAM and MixNAM at λ = 0.1, ten seeds each
+    assert len(keys["accuracy"] & keys["lambda_sweep"]) == 40
     mixnam = {s.key for s in experiments.specs_of("housing", "MixNAM", "paper")}
     assert len(mixnam) == 10
     without = {"simulation", "sparsity", "variability"}

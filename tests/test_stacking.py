@@ -77,7 +77,7 @@ def test_running_out_of_memory_halves_the_stack_and_says_so(monkeypatch, alone):
                 raise torch.OutOfMemoryError("no more")
             super().__init__(network, settings, *rest, **options)
 
-    monkeypatch.setattr(fitting, "Trainer", Limited)
+    monkeypatch.setattr(fitting, "trainer_class", lambda settings: Limited)
     lines = []
     found = list(fit(SPECS, "cpu", progress=lines.append, stack=4))
     assert [result.spec for result in found] == SPECS
@@ -108,7 +108,7 @@ def test_a_stack_out_of_time_goes_on_where_it_was(tmp_path):
             trainers.append(self.state.epoch)
             super().epoch()
 
-    original, fitting.Trainer = fitting.Trainer, Watched
+    original, fitting.trainer_class = fitting.trainer_class, lambda settings: Watched
     try:
         ends = iter([0.0, math.inf, math.inf])
         clock = time.monotonic
@@ -121,7 +121,7 @@ def test_a_stack_out_of_time_goes_on_where_it_was(tmp_path):
         trainers.clear()
         resumed = list(fit(SPECS, "cpu", checkpoint=store.checkpoint, stack=4))
     finally:
-        fitting.Trainer = original
+        fitting.trainer_class = original
     assert trainers == [1, 2]  # the first epoch was not run again
     for one, other in zip(fit(SPECS, "cpu", stack=4), resumed, strict=True):
         assert one.metrics == other.metrics
