@@ -27,7 +27,7 @@ from mixnam.results import RunSpec, Store, root, write_file
 #: Pages before and after the experiments' own, all of them notebooks.
 FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches", "evidence", "contents", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
-REFERENCE = ("housing", "income")
+REFERENCE = ("housing", "income", "support2", "bike")
 HAND_WRITTEN = ("method", "rivals", "rerun", "data")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 
