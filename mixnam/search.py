@@ -331,7 +331,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the options of `python -m mixnam search` but for results and device, which all commands share."""
     command.add_argument("--dataset", default="housing")
     command.add_argument("--model", default="MixNAM")
-    command.add_argument("--space", default="", help="one of the model's (default: its first; MixNAM has three)")
+    command.add_argument("--space", default="", help="one of the model's (default: its first; MixNAM has four)")
     defaults = {field.name: field.default for field in dataclasses.fields(Plan)}
     for name, text in OPTIONS.items():
         say = f"{text} (default: {defaults[name]})"

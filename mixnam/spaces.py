@@ -173,6 +173,21 @@ _NARROW = Space(
     ),
     {"epochs": 200, "dropout": 0.0},
 )
+#: Around the best trial of `narrow`, trained longer.
+_LONGER = Space(
+    "longer",
+    OURS,
+    (
+        _one("width", 24, 32),
+        _one("epochs", 300, 400),
+        _log("learning_rate", 1.5e-3, 3e-3),
+        _log("weight_decay", 1e-5, 1e-2),
+        _one("expert_dropout", 0.4, 0.5),
+        _log("output_penalty", 1e-7, 1e-3),
+        _log("variation_penalty", 0.1, 0.7),
+    ),
+    {"layers": 4, "experts": 16, "active_experts": 8, "batch_size": 256, "dropout": 0.0},
+)
 #: What all our spaces of networks share: minutes on one core.
 _TRAINING = (
     _one("batch_size", 128, 256, 512),
@@ -249,7 +264,7 @@ def _trees(shares: tuple[float, ...], last: tuple[float, ...], attention: bool) 
 _TREE_SHARES = (0.5, 0.1, 1e-5)
 _PERCEPTRONS = ((64, 64), (128, 128), (256, 256), (128, 128, 128), (256, 128, 64))
 _SPACES: dict[str, tuple[Space, ...]] = {
-    "MixNAM": (_mixture(4, 8, 16), _NARROW, _APPENDIX_C),
+    "MixNAM": (_mixture(4, 8, 16), _NARROW, _LONGER, _APPENDIX_C),
     "MixNAM-D": (_mixture(8, 16, 32, 64, rates=(3e-4, 5e-3)),),
     "MixNAM-E": (_mixture(8, 16, 32, rates=(3e-4, 5e-3)),),
     "NAM": (_additive(_one("hidden", (32, 32), (64, 64, 32), (64, 64), (128, 64, 32))),),

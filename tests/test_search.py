@@ -135,7 +135,7 @@ def test_every_model_has_a_space_or_a_reason():
             assert spaces.find(model) == next(iter(spaces.spaces(model).values()))
     with pytest.raises(ValueError, match=r"model must be one of .*MixNAM.*, got 'Mix'"):
         spaces.find("Mix")
-    with pytest.raises(ValueError, match="space of MixNAM must be one of fast, narrow, appendix-c, got 'slow'"):
+    with pytest.raises(ValueError, match="space of MixNAM must be one of fast, narrow, longer, appendix-c, got 'slow'"):
         spaces.find("MixNAM", "slow")
 
 
@@ -389,7 +389,7 @@ def test_a_budget_stops_the_command_and_the_next_one_goes_on(tmp_path, capsys):
     [
         (["--model", "Linear"], "Linear is not searched: it has no settings"),
         (["--model", "MixNAN"], "model must be one of"),
-        (["--space", "huge"], "space of MixNAM must be one of fast, narrow, appendix-c, got 'huge'"),
+        (["--space", "huge"], "space of MixNAM must be one of fast, narrow, longer, appendix-c, got 'huge'"),
         (["--dataset", "nowhere"], "dataset must be one of"),
         (["--trials", "0"], "trials must be an integer >= 1"),
         (["--budget", "soon"], "a budget is a number with s, m or h"),
