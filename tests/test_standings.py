@@ -369,3 +369,8 @@ def test_data_at_hand_open_with_their_runs(project):
     text = standings.opening(outcome, parameters)
     assert "trains the rest" in text and "not at hand" not in text
     assert project.standing("diabetes").gaps_note() == "The paper prints nothing for these data."
+
+
+def test_only_where_the_paper_prints_numbers_are_they_said_to_be_ranked(project):
+    said = {name: project.standing(name).ranks_note() for name in ("housing", "bike")}
+    assert "The paper's numbers are ranked" in said["housing"] and "paper's numbers" not in said["bike"]
