@@ -135,7 +135,7 @@ def test_the_sweep_table_stands_beside_table_3(project):
     fill(project.store, scores=0.45, seeds=1, variation_penalty=10.0, measures={"additivity.marginal": 0.7})
     table = pages.sweep_table(project.parameters())
     assert list(dict.fromkeys(table[""])) == [
-        "MLP", "λ = 0", "λ = 0.001", "λ = 0.01", "λ = 0.1", "λ = 1", "λ = 10", "λ = 100", "NAM"
+        "MLP", "NA2M", "λ = 0", "λ = 0.001", "λ = 0.01", "λ = 0.1", "λ = 1", "λ = 10", "λ = 100", "NAM"
     ]  # fmt: skip
     ten = table[table[""] == "λ = 10"].set_index("source")
     assert ten.loc["paper", ["test RMSE", "additivity", "tightness"]].tolist() == [
