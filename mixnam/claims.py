@@ -107,10 +107,10 @@ def claims() -> tuple[Claim, ...]:
     return tuple(found)
 
 
-def test_share(dataset: str) -> float:
+def share_tested(dataset: str) -> float:
     """Return the test rows of a fold over its training rows, of which a fifth are kept for validation.
 
-    >>> round(test_share("income"), 4)
+    >>> round(share_tested("income"), 4)
     0.3125
     """
     folds = len(datasets.entry(dataset).splits)
@@ -124,7 +124,7 @@ def _difference(a: Sample, b: Sample, claim: Claim) -> list[Interval]:
     if datasets.entry(claim.dataset).splits != datasets.HOLDOUT:
         assert a.values is not None and b.values is not None
         shared = min(a.n, b.n)
-        return [nadeau_bengio(a.values[:shared] - b.values[:shared], test_share(claim.dataset))]
+        return [nadeau_bengio(a.values[:shared] - b.values[:shared], share_tested(claim.dataset))]
     intervals = [welch(a, b)]
     if claim.measure.startswith("metrics.test."):
         intervals.append(row_bootstrap(a.results, b.results, claim.measure.rsplit(".", 1)[1]))

@@ -223,7 +223,7 @@ class Standing:
         folds = [split for split in mine if split in theirs]
         differences = self.better * np.array([mine[k] - theirs[k] for k in folds])
         interval = (
-            nadeau_bengio(differences, claims.test_share(self.dataset)) if len(folds) > 1 else (-math.inf, math.inf)
+            nadeau_bengio(differences, claims.share_tested(self.dataset)) if len(folds) > 1 else (-math.inf, math.inf)
         )
         return (float(differences.mean()) if folds else math.nan), interval, len(folds)
 
