@@ -56,6 +56,6 @@ def training_work(spec: RunSpec) -> float:
     products = sum(p.size * network.passes(name) for name, p in network.parameters.items())
     seen = rows * settings.epochs
     if isinstance(settings, TreeSettings):
-        steps = getattr(settings, "anneal_steps", 0) + settings.patience_steps
+        steps = settings.settling_steps + settings.patience_steps
         seen = min(seen, steps * settings.batch_size)
     return 6.0 * products * seen

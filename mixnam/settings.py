@@ -260,6 +260,11 @@ class TreeSettings(AdditiveSettings):
     #: the weights evaluated are the mean over so many evaluations
     averaged_checkpoints: int = number(5, 1)
 
+    @property
+    def settling_steps(self) -> int:
+        """Steps until the choice of features is final; before that, patience does not count."""
+        return 0
+
 
 @dataclass(frozen=True)
 class NODESettings(TreeSettings):
@@ -281,6 +286,11 @@ class NODEGAMSettings(TreeSettings):
     attention: int = number(0, 0)
     warmup_steps: int = number(500, 0)
     decay_steps: int = number(5000, 0)
+
+    @property
+    def settling_steps(self) -> int:
+        """Steps until the choice of features is final; before that, patience does not count."""
+        return self.anneal_steps
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,10 @@ AUC_MARGIN = 0.010
 ERROR_SHARE = 0.02
 #: Farther from the paper than this asks for a reason: share of the printed error, or difference in AUC.
 FAR_SHARE, FAR_AUC = 0.05, 0.010
-_PAPER_TOO = "The paper's numbers are ranked in the same way. "
 RANKS_NOTE = (
     "A model's rank is one more than the number of models that are better by more than {margin}; so near, ranks are "
-    f"shared. {_PAPER_TOO}"
-    "Counted are the {count} rows that Tables 1 and 6 print; "
-    "in parentheses the rank that another row would take in place of its model's own."
+    "shared.{paper} Counted are the {count} rows that Tables 1 and 6 print; in parentheses the rank that another row "
+    "would take in place of its model's own."
 )
 _ROUNDING = 1e-9
 
@@ -190,8 +188,8 @@ class Standing:
         told = f"{near:.{3 if near < 0.1 else 2}f} in {unit}"
         if self.dataset not in MARGINS and self.metric != "auc":
             told = f"{ERROR_SHARE:.0%} of the smallest {unit}".replace("%", " %")
-        note = RANKS_NOTE if self.dataset in PRINTED else RANKS_NOTE.replace(_PAPER_TOO, "")
-        return note.format(margin=told, count=sum(bool(c.published) for c in self.cases))
+        paper = " The paper's numbers are ranked in the same way." if self.dataset in PRINTED else ""
+        return RANKS_NOTE.format(margin=told, paper=paper, count=sum(bool(c.published) for c in self.cases))
 
     def cost_table(self) -> pd.DataFrame:
         """Return what was trained: each model's parameters and seconds a run, for each column that has them.

@@ -74,8 +74,7 @@ class TreeTrainer(Trainer):
         state.learning_rates = self.all_values["learning_rate"].tolist()
         state.fallen = [-1] * len(self.seeds)
         self.batches = -(-self.fold.x.shape[1] // settings.batch_size)  # in one pass over the rows
-        patience = getattr(settings, "anneal_steps", 0) + settings.patience_steps
-        self.last_step = max(settings.epochs * self.batches, patience)
+        self.last_step = max(settings.epochs * self.batches, settings.settling_steps + settings.patience_steps)
         self.orders: tuple[int, list[int], tuple[Tensor, ...]] = (-1, [], ())
 
     def _select(self) -> None:
@@ -98,7 +97,7 @@ class TreeTrainer(Trainer):
     def ends(self, i: int) -> bool:
         """Return whether member i of the stack has trained long enough."""
         steps, settings = self.state.optimizer.steps, self.settings
-        since = max(self.best_step(i), getattr(settings, "anneal_steps", 0))
+        since = max(self.best_step(i), settings.settling_steps)
         return steps >= self.last_step or steps + settings.evaluation_steps - 1 > since + settings.patience_steps
 
     def chosen(self, step: int) -> Tensor:

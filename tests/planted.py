@@ -4,7 +4,9 @@ import numpy as np
 
 from mixnam import datasets
 from mixnam.experiments import specs_of
-from mixnam.results import Result
+from mixnam.report import Parameters
+from mixnam.results import Result, Store
+from mixnam.standings import Standing
 
 ORIGIN = {
     "preset": "made up",
@@ -60,3 +62,17 @@ def fill(store, seeds=5, scores=None, **options):
         measures = {k: v[seed] if isinstance(v, list) else v for k, v in options.get("measures", {}).items()}
         score = scores[seed] if isinstance(scores, (list, np.ndarray)) else scores
         store.put(result(**options | {"seed": seed, "score": score, "measures": measures}))
+
+
+class Project:
+    """An empty project in a folder: `store` is its reference, `other` a rerun's store."""
+
+    def __init__(self, folder):
+        self.store, self.other = Store(folder / "book" / "results"), Store(folder / "runs" / "results")
+
+    def parameters(self, dataset="housing", rerun=False):
+        where = self.other.root if rerun else self.store.root
+        return Parameters(dataset, "smoke" if rerun else "paper", "cpu", where, False)
+
+    def standing(self, dataset="housing", rerun=False):
+        return Standing(self.parameters(dataset, rerun))

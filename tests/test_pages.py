@@ -5,13 +5,12 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from planted import fill, result
+from planted import Project, fill, result
 from scipy import stats
 
 from mixnam import experiments, pages, report
 from mixnam.experiments import Case
 from mixnam.report import Parameters
-from mixnam.results import Store
 
 PAPER, QUICK = "reference: paper's setting", "reference: quick setting"
 RMSE, MARGINAL = "metrics.test.rmse", "measures.additivity.marginal"
@@ -19,19 +18,9 @@ RMSE, MARGINAL = "metrics.test.rmse", "measures.additivity.marginal"
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty project: `project.store` is its reference, `project.other` a rerun's store."""
+    """An empty project."""
     monkeypatch.setattr(report, "root", lambda: tmp_path)
-
-    class Project:
-        store = Store(tmp_path / "book" / "results")
-        other = Store(tmp_path / "runs" / "results")
-
-        @staticmethod
-        def parameters(dataset="housing", rerun=False):
-            where = Project.other.root if rerun else Project.store.root
-            return Parameters(dataset, "smoke" if rerun else "paper", "cpu", where, False)
-
-    return Project
+    return Project(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import tomllib
 from collections import Counter
 
 import pytest
+from planted import COST, ORIGIN
 
 from mixnam import experiments, published, report, search, search_page, spaces
 from mixnam.__main__ import main
@@ -14,7 +15,6 @@ from mixnam.presets import load_preset
 from mixnam.results import Result, RunSpec, Store
 from mixnam.search import Plan, Search, shortened
 from mixnam.settings import MODELS, NetworkSettings, make_settings
-from tests.planted import COST, ORIGIN
 
 ALL = [(model, space) for model in MODELS if model not in spaces.FIXED for space in spaces.spaces(model).values()]
 IDS = [f"{model}-{space.name}" for model, space in ALL]

@@ -4,13 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from planted import fill, result
+from planted import Project, fill, result
 from scipy import stats
 
 from mixnam import datasets, experiments, forest, published, reasons, report, standings
 from mixnam.experiments import XGBOOST_DEFAULTS, Case
-from mixnam.report import Parameters
-from mixnam.results import Result, Store
+from mixnam.results import Result
 from mixnam.standings import Standing, overview_table
 
 PAPER, QUICK = "reference: paper's setting", "reference: quick setting"
@@ -19,23 +18,9 @@ LABELS = [c.label for c in experiments.cases("accuracy", "paper")]
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty project: `project.store` is its reference, `project.other` a rerun's store."""
+    """An empty project."""
     monkeypatch.setattr(report, "root", lambda: tmp_path)
-
-    class Project:
-        store = Store(tmp_path / "book" / "results")
-        other = Store(tmp_path / "runs" / "results")
-
-        @staticmethod
-        def parameters(dataset="housing", rerun=False):
-            where = Project.other.root if rerun else Project.store.root
-            return Parameters(dataset, "smoke" if rerun else "paper", "cpu", where, False)
-
-        @staticmethod
-        def standing(dataset="housing", rerun=False):
-            return Standing(Project.parameters(dataset, rerun))
-
-    return Project
+    return Project(tmp_path)
 
 
 @pytest.fixture

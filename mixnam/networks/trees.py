@@ -266,7 +266,7 @@ class _Additive(Trees):
     def temperature(self, step: int) -> float:
         """Return the temperature of the choice in a step; 0 where it is strict. Before the first step it is 1."""
         steps = self.settings.anneal_steps
-        if step >= max(steps, 0):
+        if step >= steps:
             return 0.0
         return float(self.settings.min_temperature ** (max(step, 0) / max(steps, 1)))
 
