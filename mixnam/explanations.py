@@ -7,13 +7,17 @@ responses are computed once and recombined, so that this costs little (`Network.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mixnam import randomness
+from mixnam import additivity, randomness
+from mixnam.additivity import BACKGROUNDS, MOST, Additivity
 from mixnam.datasets import Array
 from mixnam.networks import Network
 from mixnam.networks.base import EVALUATED
@@ -21,18 +25,20 @@ from mixnam.networks.blocked import evaluate
 from mixnam.networks.stacked import Tensors
 
 #: Raised when a measure is taken differently; recorded with each result, no part of its key.
-REVISION = 1
+REVISION = 2
 GRID = 100  # values of a feature, at equally spaced quantiles of all rows
-BACKGROUND = 500  # background rows of additivity and variability, drawn from all rows
-BINS = 200  # groups of rows with nearly equal x_i (the conditional readings)
+BACKGROUND = 500  # background rows of variability, drawn from all rows
+BINS, FEW_BINS = 200, 15  # groups of rows with nearly equal x_i (the conditional readings)
 CURVE = 100  # points of a stored curve
 SAMPLE_FIRST, SAMPLE = 1000, 100  # rows whose contributions are stored: seed or fold 0, and the others
 MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
 CELLS = 50  # of a feature's stored histogram
 _ROUTED = 1 << 27  # routing scores of one feature that its tightness may take: fewer background rows beyond
-_CELLS = 1 << 22  # numbers handled at a time
+_CELLS = 1 << 20  # numbers handled at a time: they stay in the processor's caches
+_WORK = 1 << 30  # routing scores that additivity may take: fewer draws beyond
 _CASES = 1 << 19  # rows that a network is asked for where there are no feature-wise responses, at most
-_jvp: Any = torch.func.jvp
+_SLOPES = 1 << 20  # and slopes
+_Responses = tuple[Tensor, Tensor]  # expert predictions (n, ..., C) and shares in routing scores (n, ..., n·C)
 
 
 def quantile_grid(column: Tensor, points: int = GRID) -> Tensor:
@@ -56,12 +62,27 @@ def curve_grid(column: Array, categories: int = 0, points: int = CURVE) -> Array
     return np.pad(distinct[:points], (0, max(0, points - len(distinct))), constant_values=np.nan)
 
 
+@torch.enable_grad()
+def _moved(function: Callable[[Tensor], _Responses], x: Tensor) -> tuple[_Responses, _Responses]:
+    """Return the responses at x, (B, n), and their derivatives by each feature's own value.
+
+    Backwards twice: for forward derivatives torch loads its compiler, which takes seconds.
+    """
+    leaf = x.detach().requires_grad_(True)
+    experts, shares = function(leaf)
+    moving = [t for t in (experts, shares) if t.requires_grad]
+    weights = [torch.zeros_like(t, requires_grad=True) for t in moving]
+    (back,) = torch.autograd.grad(moving, leaf, weights, create_graph=True)
+    slopes = torch.autograd.grad(back, weights, torch.ones_like(back))
+    return (experts.detach(), shares.detach()), (slopes[0], slopes[1] if len(slopes) > 1 else torch.zeros_like(shares))
+
+
 def variance_share(values: Tensor) -> float:
-    """Return Var(row means) / Var(all) of a matrix (grid, background); 1 where nothing varies. Equation (11)."""
+    """Return Var(row means) / Var(all) of a matrix (groups, rows); 1 where nothing varies."""
     values = values.double()
     total = float(values.var(correction=0))
     if total <= 1e-12 * float(values.square().mean()) or total == 0.0:
-        return 1.0  # a constant derivative varies with no other feature
+        return 1.0
     return float(values.mean(dim=1).var(correction=0)) / total
 
 
@@ -69,11 +90,11 @@ class Explainer:
     """Measures of one trained member on a whole table.
 
     **Shape:** `tensors` are (1, ...); `x` is (rows, n), the network inputs of all rows. `scale` turns
-    network outputs into the target's units.
+    network outputs into the target's units; `name`, the run's key, seeds what is drawn for additivity.
     """
 
-    def __init__(self, network: Network, tensors: Tensors, x: Tensor, scale: float) -> None:
-        self.network, self.tensors, self.x, self.scale = network, tensors, x, scale
+    def __init__(self, network: Network, tensors: Tensors, x: Tensor, scale: float, name: str = "") -> None:
+        self.network, self.tensors, self.x, self.scale, self.name = network, tensors, x, scale, name
         rows, self.features = x.shape
         chosen = randomness.permutation([randomness.key(0, "background")], rows, x.device)[0, :BACKGROUND]
         self.background = x[chosen]
@@ -115,7 +136,7 @@ class Explainer:
         gradients = self.derivatives()
         return [variance_share(gradients[self._groups(i), i]) for i in range(self.features)]
 
-    def conditional_tightness(self, rows: dict[str, Array]) -> list[float]:
+    def conditional_tightness(self, rows: dict[str, Array], bins: int = BINS) -> list[float]:
         """Return each feature's tightness over rows of the data with nearly that x_i, at most 1 a group.
 
         `rows` is what `rows` gave, as arrays. Within a group x_i still varies, and so does the shape
@@ -123,7 +144,7 @@ class Explainer:
         """
         found = []
         for i in range(self.features):
-            groups = self._groups(i).cpu().numpy()
+            groups = self._groups(i, bins).cpu().numpy()
             o, width = (v[groups, i] for v in (rows["contributions"], rows["upper"] - rows["lower"]))
             gap = width.mean(axis=1)
             kept = gap > 1e-6 * (1 + np.abs(rows["contributions"]).max())
@@ -131,64 +152,127 @@ class Explainer:
             found.append(float(np.minimum(ratio, 1.0).mean()) if kept.any() else float("nan"))
         return found
 
-    def _groups(self, i: int) -> Tensor:
+    def _groups(self, i: int, bins: int = BINS) -> Tensor:
         """Return rows in groups of nearly equal x_i: (groups, rows of a group), the few left over dropped."""
-        count = max(1, min(BINS, len(self.x) // 20))
+        count = max(1, min(bins, len(self.x) // 20))
         size = len(self.x) // count
         return self.x[:, i].argsort(stable=True)[: count * size].view(count, size)
 
+    def additivity(self) -> Additivity:
+        """Return each feature's marginal additivity: x_i is drawn on its own, the other features together."""
+        if self.network.featurewise:
+            most = min(MOST, _WORK // (self.cells * BACKGROUNDS))
+            return additivity.estimate(self.slopes, self.x, self.name, most)
+        most = min(MOST, _SLOPES // (self.features * BACKGROUNDS))
+        return additivity.estimate(self.slopes_of_prediction, self.x, self.name, most)
+
+    @cached_property
+    def cells(self) -> int:
+        """How many shares in routing scores a row has: n·n·C."""
+        return self._responses(self.x[:1])[1].numel()
+
+    def _by_target(self, values: Tensor) -> Tensor:
+        """View (..., n·C) as (..., n, C), laid out so that sums and softmax over the C experts are fast."""
+        return values.unflatten(-1, (self.features, -1)).movedim(-1, 0).contiguous().movedim(0, -1)
+
+    @torch.no_grad()
+    def slopes(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Return ∂ŷ/∂x_i with each feature's value, (N, n), put into rows, (N, m, n): (n, N, m)."""
+        size, parts = rows.shape[1], []
+        chunk = max(1, _CELLS // (self.cells * size))
+        for own, others in zip(values.split(chunk), rows.split(chunk), strict=True):
+            at_values, moved = _moved(self._responses, own)
+            base = [t.unflatten(1, (-1, size)) for t in self._responses(others.flatten(0, 1))]
+            parts.append(self._slopes(at_values, moved, (base[0], base[1])))
+        return torch.cat(parts, dim=1)
+
+    def _slopes(self, own: _Responses, moved: _Responses, base: _Responses) -> Tensor:
+        """Return slopes from responses to values, (n, N, ...), their derivatives, and those to rows, (n, N, m, ...)."""
+        shares, d_shares, base_shares = (self._by_target(r[1]) for r in (own, moved, base))
+        others = self._by_target(base[0].movedim(0, 2).flatten(2))  # the rows' experts: (N, m, n, C)
+        scores = base_shares.sum(dim=0) + self.network.score_bias(self.tensors)[0].unflatten(0, (self.features, -1))
+        found = []
+        for i in range(self.features):
+            # a relevance that changes in jumps alone moves no other feature's contribution
+            targets = slice(None) if self.network.smooth else slice(i, i + 1)
+            moving = (scores - base_shares[i])[..., targets, :] + shares[i][:, None, targets]
+            relevance = self.network.relevance(moving)
+            at = i if self.network.smooth else 0
+            slope = (relevance[..., at, :] * moved[0][i][:, None]).sum(dim=-1)
+            if self.network.smooth:
+                change = relevance * d_shares[i][:, None]  # of a softmax: r (s - Σ r s)
+                change = change - relevance * change.sum(dim=-1, keepdim=True)
+                parts = (change * others).sum(dim=-1)
+                parts[..., i] = (change[..., i, :] * own[0][i][:, None]).sum(dim=-1)
+                slope = slope + parts.sum(dim=-1)
+            found.append(slope)
+        return torch.stack(found)
+
+    def slopes_of_prediction(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Return what `slopes` does, for a prediction that is no sum over features."""
+        found = []
+        for i in range(self.features):
+            x = rows.clone()
+            x[..., i] = values[:, i : i + 1]
+            parts = []
+            for part in x.flatten(0, 1).split(EVALUATED):
+                leaf = part.requires_grad_(True)
+                total = self.network.part(self.tensors, leaf[None], i).sum()
+                parts.append(torch.autograd.grad(total, leaf)[0][:, i])
+            found.append(torch.cat(parts).view(rows.shape[:2]))
+        return torch.stack(found)
+
+    @torch.no_grad()
     def interventions(self) -> list[dict[str, float]]:
         """Set each feature to each grid value in every background row, the other features unchanged.
 
-        Returns for each feature its marginal `additivity` (Equation (11)), its `variability` (Equation
-        (19), in squared target units, averaged over the grid) and `outside`, the share of cases in which
-        the prediction changes by more than the feature's own bounds allow.
+        Returns for each feature its `variability` (Equation (19), in squared target units, averaged over the
+        grid) and `outside`, the share of cases in which the prediction changes by more than the feature's own
+        bounds allow.
         """
-        tangents = torch.ones_like(self.grid)
-        at_grid, slopes_at_grid = _jvp(self._responses, (self.grid,), (tangents,))
-        (experts, shares), (d_experts, d_shares) = at_grid, slopes_at_grid
-        base_experts, base_shares = self._responses(self.background)
-        base = base_shares.sum(dim=0) + self.network.score_bias(self.tensors)[0]  # (B, n·C)
-        before = self.network.combine(self.tensors, base_experts.transpose(0, 1)[None], base[None])
+        experts, shares = self._responses(self.grid)
         lower, upper = self._bounds(experts, shares)
-        size = before.contributions.abs().sum(dim=-1)[0]
-        chunk = max(1, _CELLS // (len(self.background) * base.shape[1]))
-
-        def predict(e: Tensor, s: Tensor) -> Tensor:
-            out = self.network.combine(self.tensors, e.flatten(0, 1)[None], s.flatten(0, 1)[None])
-            return out.prediction[0].view(e.shape[:2])
-
+        base_experts, base_shares = self._responses(self.background)
+        others = self._by_target(base_experts.movedim(0, 1).flatten(1))  # (B, n, C)
+        shares, base_shares = self._by_target(shares), self._by_target(base_shares)
+        scores = base_shares.sum(dim=0) + self.network.score_bias(self.tensors)[0].unflatten(0, (self.features, -1))
+        before = (self.network.relevance(scores) * others).sum(dim=-1)
+        size = before.abs().sum(dim=-1)
         found = []
         for i in range(self.features):
-            slopes, values, outside = [], [], 0.0
-            for rows in torch.arange(len(self.grid), device=self.x.device).split(chunk):
-                # (g, B, ...): background rows with feature i replaced
-                mixed = base_experts.transpose(0, 1).repeat(len(rows), 1, 1, 1)
-                mixed[:, :, i] = experts[i, rows][:, None]
-                moved = torch.zeros_like(mixed)
-                moved[:, :, i] = d_experts[i, rows][:, None]
-                scores = base - base_shares[i] + shares[i, rows][:, None]
-                d_scores = d_shares[i, rows][:, None].expand_as(scores)
-
-                value, slope = _jvp(predict, (mixed, scores), (moved, d_scores))
-                slopes.append(slope)
-                values.append(value)
-                change = value - before.prediction[0]
-                own = before.contributions[0, :, i]
-                below, above = (bound[rows, i][:, None] - own for bound in (lower, upper))
-                slack = 1e-5 * (1 + above - below + size)  # rounding grows with what was summed
-                left = (change < below - slack) | (change > above + slack)
-                outside += float(left.double().mean()) * len(rows) / len(self.grid)
-            surface = torch.cat(values).double() * self.scale
+            whole = self._crossed(i, experts[i], shares[i], others, scores - base_shares[i])
+            change = whole - before.sum(dim=-1)
+            below, above = (bound[:, i][:, None] - before[:, i] for bound in (lower, upper))
+            slack = 1e-5 * (1 + above - below + size)  # rounding grows with what was summed
+            outside = float(((change < below - slack) | (change > above + slack)).double().mean())
+            surface = whole * self.scale
             deviation = surface - surface.mean(dim=0)  # F(x | x_i = a) minus its mean over x_i
-            found.append(
-                {
-                    "additivity": variance_share(torch.cat(slopes)),
-                    "variability": float(deviation.var(dim=1, correction=0).mean()),
-                    "outside": outside,
-                }
-            )
+            found.append({"variability": float(deviation.var(dim=1, correction=0).mean()), "outside": outside})
         return found
+
+    def _crossed(self, i: int, own: Tensor, shares: Tensor, others: Tensor, scores: Tensor) -> Tensor:
+        """Return Σ_j o_j with each value of feature i in each row: (G, B), float64.
+
+        **Shape:** `own` (G, C) and `shares` (G, n, C) go with the values; `others` (B, n, C) and `scores` (B, n, C),
+        without x_i's share, with the rows.
+        """
+        if not self.network.dense:
+            values = []
+            for g in torch.arange(len(own), device=own.device).split(max(1, _CELLS // scores.numel())):
+                relevance = self.network.relevance(scores[None] + shares[g][:, None])
+                parts = (relevance * others).sum(dim=-1)  # (g, B, n)
+                parts[..., i] = (relevance[..., i, :] * own[g][:, None]).sum(dim=-1)
+                values.append(parts.sum(dim=-1))
+            return torch.cat(values).double()
+        # the exponential of a sum is a product: all pairs at once are two matrix products a feature
+        least = math.log(torch.finfo(scores.dtype).tiny) / 2
+        at, rows = (
+            (s - s.amax(dim=-1, keepdim=True)).clamp(min=least).exp().transpose(0, 1).contiguous()
+            for s in (shares, scores)
+        )
+        total = at @ (rows * others.transpose(0, 1)).mT  # (n, G, B)
+        total[i] = (at[i] * own) @ rows[i].mT
+        return (total / (at @ rows.mT)).sum(dim=0).double()
 
     def tightness_background(self) -> Tensor:
         """Return the rows that tightness takes: all, or for many experts as many as `_ROUTED` allows."""
@@ -203,9 +287,9 @@ class Explainer:
         """Compare each feature's contributions with its bounds, over grid × all rows. Equation (12).
 
         Returns for each feature `range` (the mean of (max o_i − min o_i) / (u_i − l_i), NaN where every
-        grid value has zero width), `spread` (the same for the 5 % to 95 % quantiles), `left_out` (grid
-        values of zero width) and `routed` (the share of the contribution's variance that x_i does not
-        determine).
+        grid value has zero width), `spread` (the same for the 5 % to 95 % quantiles), `span` (the span of all
+        contributions over that of all bounds), `left_out` (grid values of zero width) and `routed` (the share
+        of the contribution's variance that x_i does not determine).
         """
         experts, shares = self._responses(self.grid)
         width = experts.shape[-1]
@@ -231,10 +315,13 @@ class Explainer:
                 squares.append(o.var(dim=1, correction=0))
             gap = gaps[:, i]
             kept = gap > 1e-6 * (1 + experts[i].abs().max())
+            least, most = torch.cat(low), torch.cat(high)
+            reach = float(upper[:, i].max() - lower[:, i].min())
             between, within = float(torch.cat(means).var(correction=0)), float(torch.cat(squares).mean())
             found.append(
                 {
-                    "range": float(((torch.cat(high) - torch.cat(low)) / gap)[kept].mean()),
+                    "range": float(((most - least) / gap)[kept].mean()),
+                    "span": float(most.max() - least.min()) / reach if kept.any() else float("nan"),
                     "spread": float((torch.cat(spread) / gap)[kept].mean()),
                     "left_out": int((~kept).sum()),
                     "routed": within / (between + within) if between + within > 0 else 0.0,
@@ -276,18 +363,16 @@ def explain_prediction(explainer: Explainer) -> dict[str, Any]:
     grid = explainer.grid[:: -(-explainer.grid.numel() * len(background) // _CASES)]
     found = []
     for i in range(explainer.features):
-        slopes, values = [], []
+        values = []
         for given in grid[:, i].split(together):
             x = background.repeat(len(given), 1, 1)  # (g, B, n)
             x[:, :, i] = given[:, None]
-            x.requires_grad_(True)
-            part = explainer.network.part(explainer.tensors, x.flatten(0, 1)[None], i)
-            slopes.append(torch.autograd.grad(part.sum(), x)[0][..., i])
-            values.append(part.detach().view(x.shape[:2]))
+            with torch.no_grad():
+                part = explainer.network.part(explainer.tensors, x.flatten(0, 1)[None], i)
+            values.append(part.view(x.shape[:2]))
         surface = torch.cat(values).double() * explainer.scale
         deviation = surface - surface.mean(dim=0)
-        variability = float(deviation.var(dim=1, correction=0).mean())
-        found.append({"additivity": variance_share(torch.cat(slopes)), "variability": variability})
+        found.append({"variability": float(deviation.var(dim=1, correction=0).mean())})
     return _taken(explainer) | {"grid": len(grid)} | _derivative_measures(explainer, found)
 
 
@@ -327,13 +412,14 @@ def _taken(explainer: Explainer) -> dict[str, Any]:
 
 def _derivative_measures(explainer: Explainer, found: list[dict[str, float]]) -> dict[str, Any]:
     """Return additivity under both readings, and variability, from `interventions` or the like."""
-    conditional = explainer.conditional_additivity()
-    marginal = _averaged(found, "additivity")
+    marginal, conditional = explainer.additivity(), explainer.conditional_additivity()
     return {
         "additivity": {
-            "marginal": marginal["mean"],
+            "marginal": marginal.mean,
+            "standard_error": marginal.standard_error,
+            "draws": marginal.draws,
             "conditional": _mean(conditional),
-            "per_feature": marginal["per_feature"],
+            "per_feature": marginal.per_feature,
             "per_feature_conditional": conditional,
             "derivative": "of the network's output by the network's input",
             "groups": max(1, min(BINS, len(explainer.x) // 20)),
@@ -379,6 +465,8 @@ def summarize(explainer: Explainer, rows: dict[str, Array]) -> dict[str, Any]:
             "tightness": {
                 "range": _mean([f["range"] for f in tight]),
                 "conditional": _mean(conditional_tightness),
+                "span": _mean([f["span"] for f in tight]),
+                f"conditional_{FEW_BINS}": _mean(explainer.conditional_tightness(rows, FEW_BINS)),
                 "per_feature": _column(tight, "range"),
                 "spread_5_95": _mean([f["spread"] for f in tight]),
                 "left_out": sum(f["left_out"] for f in tight),

@@ -139,7 +139,7 @@ class _Member:
     def __init__(self, spec: RunSpec, dataset: Dataset) -> None:
         self.spec, self.dataset = spec, dataset
         self.split: Split = split_rows(dataset, spec.split, spec.seed)
-        self.preprocessing = Preprocessing(dataset, self.split.train, spec.seed)
+        self.preprocessing = Preprocessing(dataset, self.split.train, spec.seed, spec.settings.quantile_rows)
         self.x = self.preprocessing.inputs(dataset.x)
         self.y = self.preprocessing.scale_target(dataset.y)
 
@@ -344,7 +344,7 @@ def _explain(
         if probe is not None:
             arrays["probe_prediction"] = model.predict(probe.astype(float)) * scale + offset
     else:
-        explainer = Explainer(model, tensors, torch.tensor(member.x, device=device), scale)
+        explainer = Explainer(model, tensors, torch.tensor(member.x, device=device), scale, member.spec.key)
         rows = {k: v.cpu().double().numpy() for k, v in explainer.rows().items()}
         prediction, contributions = rows["prediction"], None
         if model.featurewise:

@@ -57,6 +57,8 @@ class Network:
     """
 
     featurewise = True
+    #: whether the relevance is a softmax, which scores move smoothly: of all experts (`dense`), or of those active
+    smooth = dense = False
     #: numbers that a training step holds for each row and that the shapes of weights do not tell, about
     row_cells = 0
 

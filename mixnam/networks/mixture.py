@@ -57,9 +57,11 @@ class MixNAM(Network):
     """
 
     settings: MixtureSettings
+    smooth = True
 
     def __init__(self, settings: MixtureSettings, features: int) -> None:
         super().__init__(settings, features)
+        self.dense = self.smooth and settings.active_experts == settings.experts
         n, d, experts = features, settings.width, settings.experts
         authors = settings.initialization == "authors"
         for layer in range(settings.layers):
@@ -249,6 +251,8 @@ class MixNAME(MixNAM):
 
     The bounds are the means of the K smallest and of the K largest expert predictions.
     """
+
+    smooth = False
 
     def relevance(self, scores: Tensor) -> Tensor:
         """Return 1/K for the K largest scores and 0 elsewhere: (..., C) → (..., C). Equation (23)."""
