@@ -12,7 +12,7 @@ import numpy as np
 from mixnam import claims, datasets, experiments, reference, samples, search
 from mixnam.costs import duration, estimate
 from mixnam.fitting import fit, measure_again, same_data
-from mixnam.presets import PRESETS, load_preset
+from mixnam.presets import PRESETS
 from mixnam.results import Result, Store, UnreadableResult
 
 #: how far a repeated run on other hardware or versions may move a test score, as a share of it
@@ -72,7 +72,7 @@ def claim(arguments: argparse.Namespace) -> int:
     for chosen_claim in (known[name] for name in arguments.claims):
         if not chosen_claim.unavailable:
             specs = samples.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or claims.LEAST_RUNS)
-            lacking = [spec for spec in specs if store.get(spec) is None]
+            lacking = [spec for spec in specs if store.current(spec) is None]
             experiments.train_available(lacking, store, chosen_claim.id, arguments.device, arguments.preset)
         verdict = claims.on_results(chosen_claim, arguments.preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")
@@ -89,6 +89,7 @@ def status(arguments: argparse.Namespace) -> int:
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in store:
         label = f"superseded ({result.revisions})" if result.superseded else result.provenance["preset"]
+        label += ", measures of an older revision" if result.outdated else ""
         groups.setdefault((result.spec.dataset, result.spec.model, label), []).append(result)
     for (dataset, model, label), found in groups.items():
         seconds = sum(r.cost["fit_seconds"] for r in found)
@@ -97,7 +98,7 @@ def status(arguments: argparse.Namespace) -> int:
     for name in _experiments(arguments.experiment):
         for dataset in arguments.dataset.split(","):
             specs = experiments.specs_for(name, dataset, arguments.preset, arguments.seeds)
-            lacking = [spec for spec in specs if store.get(spec) is None]
+            lacking = [spec for spec in specs if store.current(spec) is None]
             here = f"{len(specs) - len(lacking)} of {len(specs)}"
             print(f"{name} on {dataset} ({arguments.preset}): {here}; {estimate(lacking)}")
     return 0
@@ -177,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         known = f"{', '.join(experiments.EXPERIMENTS)}, all" + ("" if optional else ", or reference")
         command.add_argument("experiment", help=known, nargs="?" if optional else None, default="all")
         command.add_argument("--dataset", default="housing", help="one or more, separated by commas")
-        command.add_argument("--preset", choices=PRESETS, help="default: quick, for `run reference` paper")
+        command.add_argument("--preset", choices=PRESETS, help="default: quick, for `run reference` each step's own")
         command.add_argument("--seeds", type=_count, help="how many seeds (default: the preset's)")
         command.set_defaults(function=function)
     commands.choices["run"].add_argument("--budget", help="time for `run reference`, such as 25m")
@@ -201,10 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     arguments = parser.parse_args(argv)
     if hasattr(arguments, "preset"):
-        arguments.preset = arguments.preset or (
-            "paper" if vars(arguments).get("experiment") == "reference" else "quick"
-        )
-        load_preset(arguments.preset)
+        plan = vars(arguments).get("experiment") == "reference"  # whose steps have presets of their own
+        arguments.preset = arguments.preset or ("" if plan else "quick")
     try:
         code: int = arguments.function(arguments)
     except (ValueError, FloatingPointError, datasets.DataError, UnreadableResult) as error:

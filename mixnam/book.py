@@ -178,7 +178,7 @@ def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str
             names = [n for n in names if n != name]
     for notebook, dataset in experiment_pages(names).values():
         wanted |= {s.key: s for s in experiments.specs_for(notebook, dataset, preset)}
-    lacking = [spec for spec in wanted.values() if store.get(spec) is None]
+    lacking = [spec for spec in wanted.values() if store.current(spec) is None]
     line = (
         f"report at the {preset} preset on {', '.join(names) or 'bundled and simulated data'}: "
         f"{preflight(lacking, jobs)}, then about 3 min for pages"

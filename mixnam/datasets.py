@@ -125,10 +125,19 @@ class Entry:
     files: tuple[str, ...] = ()
     splitting: tuple[str, ...] = ()
     ours: bool = False
+    #: whether its rows may be used by those alone who have signed for them: no result holds values of single rows
+    credentialed: bool = False
+
+    @property
+    def every_split(self) -> tuple[str, ...]:
+        """The splits that a run may have: its own, and where these are folds those of other partitions of the rows."""
+        return self.splits if self.splits == HOLDOUT else (*self.splits, *REPEATS)
 
 
 HOLDOUT = ("holdout",)
 FOLDS = tuple(f"fold{k}" for k in range(5))
+#: Five folds of each of two further partitions of the rows.
+REPEATS = tuple(f"repeat{r}-{fold}" for r in (1, 2) for fold in FOLDS)
 #: NODE-GAM's files of row numbers, and NODE's for Year in either of its folders.
 FOLD_FILES = tuple(f"{part}{k}.txt" for k in range(5) for part in ("train", "test"))
 YEAR_FOLDERS, YEAR_FILES = ("year", "YEAR"), ("stratified_train_idx.txt", "stratified_valid_idx.txt")
@@ -249,12 +258,12 @@ REGISTRY: dict[str, Entry] = {
     "mimic2": Entry(
         "MIMIC-II", "classification", "auc", "", FOLDS, _late("mimic2"),
         f"{_NODE_GAM} mimic2.data into the folder mimic2 of the data directory, its train0.txt to test4.txt beside it",
-        files=("mimic2/mimic2.data", "mimic2.data"), splitting=_folds_in("mimic2"),
+        files=("mimic2/mimic2.data", "mimic2.data"), splitting=_folds_in("mimic2"), credentialed=True,
     ),
     "mimic3": Entry(
         "MIMIC-III", "classification", "auc", "", FOLDS, _late("mimic3"),
         f"{_NODE_GAM} adult_icu.gz into the folder mimic3 of the data directory, its train0.txt to test4.txt beside it",
-        files=("mimic3/adult_icu.gz", "adult_icu.gz"), splitting=_folds_in("mimic3"),
+        files=("mimic3/adult_icu.gz", "adult_icu.gz"), splitting=_folds_in("mimic3"), credentialed=True,
     ),
     "income": Entry(
         "Income", "classification", "auc",

@@ -191,6 +191,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "dropped experts not made up for": {"expert_dropout_mode": "drop"},
     "dropped experts made up by the others": {"expert_dropout_mode": "renormalize"},
     "variation penalty as printed (biased variance)": {"variation_penalty": 0.075},
+    "quantile transform fitted on 10,000 rows": {"quantile_rows": 10_000},
 }
 
 
@@ -253,7 +254,8 @@ def run(
     outcome = Outcome(experiment, dataset, preset, specs_for(experiment, dataset, preset, seeds))
     store = Store(results)
     found = {spec.key: result for spec in outcome.specs if (result := store.get(spec)) is not None}
-    todo = [spec for spec in outcome.specs if spec.key not in found] if train else []
+    # what has outdated measures is trained again, and shown where that is not possible
+    todo = [spec for spec in outcome.specs if spec.key not in found or found[spec.key].outdated] if train else []
     fresh, reasons = train_available(todo, store, experiment, device, preset, progress)
     found |= fresh
     outcome.skipped = " ".join(reasons)
@@ -294,22 +296,25 @@ def train_missing(
     preset: str = "",
     progress: Callable[[str], None] | None = say,
     deadline: float = math.inf,
+    wait: bool = True,
 ) -> dict[str, Result]:
     """Train specs and store their results, by key; what another process is training is waited for last.
 
-    A spec that diverges is reported and does not keep the others from training. Raises OutOfTime where the
-    clock (`time.monotonic`) passes `deadline`; what was finished is stored, and others are not waited for.
+    Unless `wait` is set, what another process is training is left to it. A spec that diverges is reported and does
+    not keep the others from training. Raises OutOfTime where the clock (`time.monotonic`) passes `deadline`; what was
+    finished is stored, and others are not waited for.
     """
     found: dict[str, Result] = {}
     waiting = list(specs)
     if pick_device(device).type != "cpu":
         for group in stacks(specs, side_by_side=True):
             waiting = _train_together(group, waiting, store, device, preset, progress, deadline)
-    for timeout in (0.0, -1.0 if deadline == math.inf else max(0.0, deadline - time.monotonic())):
+    patience = -1.0 if deadline == math.inf else max(0.0, deadline - time.monotonic())
+    for timeout in (0.0, patience) if wait else (0.0,):
         for spec in list(waiting):
             try:
                 with store.lock(spec).acquire(timeout=timeout):
-                    result = store.get(spec) or _train_one(spec, store, device, preset, progress, deadline)
+                    result = store.current(spec) or _train_one(spec, store, device, preset, progress, deadline)
             except Timeout:
                 continue
             except FloatingPointError as error:
@@ -341,7 +346,7 @@ def _train_together(
         except Timeout:
             continue
     stored = set()
-    todo = [spec for spec, _ in held if store.get(spec) is None]
+    todo = [spec for spec, _ in held if store.current(spec) is None]
     try:
         if not todo:
             return waiting

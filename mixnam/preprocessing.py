@@ -34,7 +34,8 @@ def split_rows(dataset: Dataset, split: str, seed: int) -> Split:
     `holdout`, where the data set fixes its `parts`, is those, and of the rows that they leave open 20 % are for
     validation, drawn with the seed. Else it is Housing's one split: 20 % test and 0.1/(0.1+0.7) of the rest
     validation, whatever the seed. `fold0` ... `fold4`: the publisher's test folds, or else a shuffled 5-fold
-    split; validation is 20 % of the training rows, stratified by class, drawn with the seed.
+    split; validation is 20 % of the training rows, stratified by class, drawn with the seed. `repeat1-fold0` ...
+    `repeat2-fold4`: the same of two other shuffled partitions.
 
     Raises ValueError for any other split.
     """
@@ -53,13 +54,14 @@ def split_rows(dataset: Dataset, split: str, seed: int) -> Split:
         rest, test = train_test_split(rows, test_size=0.2, random_state=0)
         train, validation = train_test_split(rest, test_size=0.1 / (0.1 + 0.7), random_state=0)
         return Split(train, validation, test)
-    if split not in datasets.FOLDS:
-        raise ValueError(f"split must be holdout or one of {', '.join(datasets.FOLDS)}, got {split!r}")
-    fold = int(split[4:])
-    if dataset.folds is not None:
+    if split not in (*datasets.FOLDS, *datasets.REPEATS):
+        known = ", ".join((*datasets.FOLDS, *datasets.REPEATS))
+        raise ValueError(f"split must be holdout or one of {known}, got {split!r}")
+    fold, partition = int(split[-1]), int(split[6]) if split in datasets.REPEATS else 0
+    if dataset.folds is not None and not partition:
         rest, test = rows[dataset.folds != fold], rows[dataset.folds == fold]
     else:
-        rest, test = list(KFold(5, shuffle=True, random_state=0).split(rows))[fold]
+        rest, test = list(KFold(5, shuffle=True, random_state=partition).split(rows))[fold]
     stratify = None if labels is None else labels[rest]
     train, validation = train_test_split(rest, test_size=0.2, stratify=stratify, random_state=seed)
     return Split(train, validation, test)
@@ -68,10 +70,11 @@ def split_rows(dataset: Dataset, split: str, seed: int) -> Split:
 class Preprocessing:
     """Target encoding of categorical columns, then a quantile transform to normal, then target scaling.
 
-    Attributes: `target_mean` and `target_scale` (regression; else 0 and 1) undo the target's scaling.
+    The quantiles are those of all training rows, or of `quantile_rows` of them drawn with the seed. Attributes:
+    `target_mean` and `target_scale` (regression; else 0 and 1) undo the target's scaling.
     """
 
-    def __init__(self, dataset: Dataset, train: Rows, seed: int) -> None:
+    def __init__(self, dataset: Dataset, train: Rows, seed: int, quantile_rows: int = 0) -> None:
         y = dataset.y[train]
         self.prior = float(y.mean())
         self.encodings = {c: self._encoding(dataset.x[train, c], y, len(n)) for c, n in dataset.categories.items()}
@@ -79,8 +82,9 @@ class Preprocessing:
         # noise separates ties, so that a value shared by many rows keeps one place on the normal scale
         noise = randomness.normal([randomness.key(seed, "preprocessing/noise")], encoded.size).numpy()
         scale = _NOISE / np.maximum(encoded.std(axis=0), _NOISE)
+        drawn = min(quantile_rows or len(train), len(train))
         self.transformer = QuantileTransformer(
-            n_quantiles=min(_QUANTILES, len(train)), output_distribution="normal", subsample=None
+            n_quantiles=min(_QUANTILES, drawn), output_distribution="normal", subsample=drawn, random_state=seed
         ).fit(encoded + scale * noise.reshape(encoded.shape))
         regression = dataset.task == "regression"
         self.target_mean = self.prior if regression else 0.0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,23 +20,66 @@ from mixnam.settings import NetworkSettings
 from mixnam.stacking import stacks
 from mixnam.training import OutOfTime
 
-#: The order of value: experiment, data set, and how many seeds (folds are always all five).
-PLAN: tuple[tuple[str, str, int], ...] = (
-    ("accuracy MixNAM", "housing", 10),
-    ("lambda_sweep", "housing", 10),
-    ("accuracy", "housing", 10),
-    ("mixnam_e", "housing", 10),
-    ("expert_scaling", "housing", 10),
-    ("simulation", "", 5),
-    ("sparsity", "", 5),
-    ("variability", "", 5),
-    ("accuracy MixNAM", "income", 5),
-    ("accuracy", "income", 5),
-    ("ablations", "housing", 10),
-    ("routing", "housing", 10),
-    ("mixnam_d", "housing", 10),
-    *(("accuracy", name, seeds) for name, seeds in (("year", 10), ("credit", 5), ("mimic2", 5), ("mimic3", 5))),
-    *(("accuracy", name, 5) for name in ("support2", "bike")),
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the plan: an experiment's rows on a data set at a preset, of some models alone where they are named.
+
+    `seeds` seeds, or all folds. With `overrides`, the models with these settings instead of the experiment's rows;
+    with `splits`, on these instead of the data set's own.
+    """
+
+    experiment: str
+    dataset: str
+    seeds: int
+    preset: str = "paper"
+    models: tuple[str, ...] = ()
+    overrides: tuple[dict[str, float], ...] = ()
+    splits: tuple[str, ...] = ()
+
+    def specs(self, preset: str = "") -> list[RunSpec]:
+        """Return the step's specs, first seeds first, at its own preset or another."""
+        preset, dataset = preset or self.preset, self.dataset or "housing"
+        if self.overrides:
+            rows = [(m, o) for m in self.models for o in self.overrides]
+            found = [experiments.specs_of(dataset, m, preset, o, seeds=self.seeds) for m, o in rows]
+            return sorted((s for specs in found for s in specs), key=lambda spec: (spec.seed, spec.split))
+        specs = experiments.specs_for(self.experiment, dataset, preset, self.seeds)
+        specs = [spec for spec in specs if not self.models or spec.model in self.models]
+        if self.splits:
+            distinct = {spec.settings: spec for spec in specs}.values()
+            specs = [dataclasses.replace(spec, split=split) for split in self.splits for spec in distinct]
+        return specs
+
+
+def _penalties(*values: float) -> tuple[dict[str, float], ...]:
+    return tuple({"variation_penalty": value} for value in values)
+
+
+#: The order of value. What is there with outdated measures comes before it, but for the paper's setting.
+PLAN: tuple[Step, ...] = (
+    *(Step(name, "housing", 5, "quick") for name in ("lambda_sweep", "accuracy", "mixnam_e", "expert_scaling")),
+    *(Step(name, "housing", 5, "quick") for name in ("mixnam_d", "routing", "ablations")),
+    *(Step(name, "", 5) for name in ("simulation", "sparsity", "variability")),
+    Step("accuracy", "income", 5, "quick"),
+    Step("lambda_sweep", "housing", 5, models=("MixNAM",), overrides=_penalties(0.0, 0.1, 1.0, 10.0, 100.0)),
+    Step("lambda_sweep", "housing", 5, models=("MixNAM", "MLP", "NAM")),
+    # is the printed λ that of the biased variance? 7.5 and 75 there are 10 and 100 of the unbiased one
+    Step("lambda_sweep", "housing", 3, models=("MixNAM",), overrides=_penalties(7.5, 75.0)),
+    *(Step("accuracy", name, 5, models=("MixNAM-D",)) for name in ("housing", "income")),
+    Step("mixnam_e", "housing", 5, models=("MixNAM-E",), overrides=_penalties(0.0, 0.1)),
+    Step("expert_scaling", "housing", 5, models=("MixNAM-E",), overrides=({"experts": 16, "active_experts": 16},)),
+    Step("routing", "housing", 5),
+    Step("accuracy", "housing", 5, models=("NA2M",)),
+    Step("accuracy", "income", 5, models=("MixNAM", "EBM", "XGBoost", "NAM")),
+    Step("accuracy", "income", 5, models=("MixNAM", "EBM", "XGBoost", "NAM"), splits=datasets.REPEATS),
+    Step("accuracy", "housing", 5),
+    Step("accuracy", "housing", 10, models=("MixNAM",)),
+    *(Step(name, "housing", 10) for name in ("lambda_sweep", "accuracy", "mixnam_e", "expert_scaling")),
+    Step("accuracy", "income", 5),
+    *(Step(name, "housing", 10) for name in ("ablations", "routing", "mixnam_d")),
+    *(Step("accuracy", name, seeds) for name, seeds in (("year", 10), ("credit", 5), ("mimic2", 5), ("mimic3", 5))),
+    *(Step("accuracy", name, 5, preset) for preset in ("quick", "paper") for name in ("support2", "bike")),
 )
 #: Seconds kept for measures and files at the end.
 RESERVE = 10.0
@@ -55,33 +99,51 @@ def budget(text: str) -> float:
 
 @dataclass(frozen=True)
 class Item:
-    """Specs of the networks of one step of the plan that train side by side on a GPU."""
+    """Specs of one step of the plan that train side by side on a GPU, and the preset that they are trained under."""
 
     label: str
+    preset: str
     specs: tuple[RunSpec, ...]
 
 
 def keeps_weights(spec: RunSpec) -> bool:
-    """Say whether the reference keeps a result's weights: for the first MixNAM and NAM of a table; they are large."""
-    settings = load_preset("paper").settings(spec.dataset, spec.model)
-    return spec.first and spec.model in ("MixNAM", "NAM") and spec.settings == settings
+    """Say whether the reference keeps a result's weights: of the first MixNAM at each λ and NAM; they are large."""
+    if not spec.first or spec.model not in ("MixNAM", "NAM"):
+        return False
+    penalty = {k: v for k, v in spec.settings.all().items() if k == "variation_penalty"}
+    presets = map(load_preset, ("paper", "quick"))
+    return any(spec.settings == preset.settings(spec.dataset, spec.model, penalty) for preset in presets)
 
 
-def lacking(stores: Sequence[Store], preset: str = "paper") -> list[Item]:
-    """Return what no store has, in the plan's order. Library models are left out: no GPU helps them."""
-    items: list[Item] = []
+def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) -> list[Item]:
+    """Return what no store has with today's measures, in the plan's order; at one preset alone where it is named.
+
+    First comes what is there with outdated measures, quickest first, but for the paper's setting, whose order is the
+    plan's. Models of other libraries are left out unless `libraries` says otherwise: no GPU helps them.
+    """
     planned: set[str] = set()
-    for name, dataset, seeds in PLAN:
-        experiment, *models = name.split()
-        specs = []
-        for spec in experiments.specs_for(experiment, dataset or "housing", preset, seeds):
-            wanted = isinstance(spec.settings, NetworkSettings) and (not models or spec.model in models)
-            if wanted and spec.key not in planned and all(store.get(spec) is None for store in stores):
+
+    def items(label: str, preset: str, specs: Iterable[RunSpec]) -> list[Item]:
+        wanted = []
+        for spec in specs:
+            trained = isinstance(spec.settings, NetworkSettings) or libraries
+            if trained and spec.key not in planned and all(store.current(spec) is None for store in stores):
                 planned.add(spec.key)
-                specs.append(spec)
-        label = f"{experiment} on {dataset}" if dataset else experiment
-        items += [Item(f"{label}: {group[0].model}", tuple(group)) for group in stacks(specs, side_by_side=True)]
-    return items
+                wanted.append(spec)
+        groups = stacks(wanted, side_by_side=True)
+        return [Item(f"{label}: {group[0].model}", preset, tuple(group)) for group in groups]
+
+    found = []
+    if not preset:
+        old = [result for store in stores for result in store if result.outdated and not result.superseded]
+        old.sort(key=lambda result: result.cost["fit_seconds"])
+        for name in dict.fromkeys(result.provenance["preset"] for result in old):
+            if name != "paper":
+                found += items("renewal", name, (r.spec for r in old if r.provenance["preset"] == name))
+    for step in PLAN:
+        label = f"{step.experiment} on {step.dataset}" if step.dataset else step.experiment
+        found += items(label, preset or step.preset, step.specs(preset))
+    return found
 
 
 def run(
@@ -89,26 +151,30 @@ def run(
     known: Store,
     seconds: float,
     device: str = "auto",
-    preset: str = "paper",
+    preset: str = "",
     say: Callable[[str], None] = experiments.say,
 ) -> tuple[int, int]:
     """Train what neither store has into `out`, as far as `seconds` allow; return how many were trained and are left.
 
     Of an item that would not end in time only a part is trained, or another that does end; how fast this machine
-    is, the first items tell. What is interrupted goes on from its checkpoint in `out` the next time.
+    is, the first items tell. What is interrupted goes on from its checkpoint in `out` the next time. Several
+    processes may share `out`: each leaves alone what another is training.
     """
     deadline = time.monotonic() + seconds - min(RESERVE, seconds / 10)
     one_by_one = pick_device(device).type == "cpu"
-    items = lacking([out, known], preset)
+    items = lacking([out, known], preset, libraries=one_by_one)
     if one_by_one:
-        items = [Item(item.label, (spec,)) for item in items for spec in item.specs]
-    say(f"{sum(len(item.specs) for item in items)} results lacking at the {preset} preset, {duration(seconds)} given")
+        items = [Item(item.label, item.preset, (spec,)) for item in items for spec in item.specs]
+    at = f" at the {preset} preset" if preset else ""
+    say(f"{sum(len(item.specs) for item in items)} results lacking{at}, {duration(seconds)} given")
     work = spent = 0.0
     absent: set[str] = set()
     for item in items:
         left = deadline - time.monotonic()
         if left <= 0 or item.specs[0].dataset in absent:
             continue
+        if all(out.current(spec) is not None for spec in item.specs):
+            continue  # another process was faster
         try:
             needed = sum(training_work(spec) for spec in item.specs)
         except datasets.DataError as error:
@@ -127,7 +193,7 @@ def run(
         say(f"{item.label}: {len(specs)}{of} to train{about}, {duration(left)} left")
         started = time.monotonic()
         try:
-            experiments.train_missing(specs, out, device, preset, say, deadline)
+            done = experiments.train_missing(specs, out, device, item.preset, say, deadline, wait=False)
         except (OutOfTime, MemoryError, torch.OutOfMemoryError) as error:
             say(f"{item.label}: {error}")
             continue
@@ -135,7 +201,8 @@ def run(
             for spec in specs:
                 if not keeps_weights(spec):
                     (out.folder(spec) / f"{spec.key}.weights.safetensors").unlink(missing_ok=True)
-        work, spent = work + needed, spent + time.monotonic() - started
+        if done and needed:
+            work, spent = work + needed, spent + time.monotonic() - started
     wanted = [spec for item in items for spec in item.specs]
-    left_over = sum(out.get(spec) is None for spec in wanted)
+    left_over = sum(out.current(spec) is None for spec in wanted)
     return len(wanted) - left_over, left_over

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from mixnam import datasets
+from mixnam import datasets, explanations
 from mixnam.settings import REVISIONS, Settings, make_settings
 
 SCHEMA = 1
@@ -56,8 +56,10 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         known = datasets.entry(self.dataset)
-        if self.split not in known.splits:
-            raise ValueError(f"split of {self.dataset} must be one of {', '.join(known.splits)}, got {self.split!r}")
+        if self.split not in known.every_split:
+            raise ValueError(
+                f"split of {self.dataset} must be one of {', '.join(known.every_split)}, got {self.split!r}"
+            )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be an integer >= 0, got {self.seed!r}")
 
@@ -129,6 +131,11 @@ class Result:
         """Whether a part that this result passed through has been revised since."""
         return self.revisions != self.spec.revisions
 
+    @property
+    def outdated(self) -> bool:
+        """Whether it holds measures of an older revision, which are not to be compared with today's."""
+        return "additivity" in self.measures and self.measures["revision"] != explanations.REVISION
+
     @cached_property
     def arrays(self) -> Arrays:
         """Test predictions, curves, bounds and a sample of contributions, by name."""
@@ -152,7 +159,16 @@ class Result:
         return True
 
     def value(self, path: str) -> float:
-        """Return a stored number by dotted path, as `metrics.test.rmse` or `measures.additivity.marginal`."""
+        """Return a stored number by dotted path, as `metrics.test.rmse` or `measures.additivity.marginal`.
+
+        Raises KeyError where there is none, or where it is a measure of an older revision.
+        """
+        if self.outdated and path.startswith("measures."):
+            raise KeyError(
+                f"result {self.key[:12]} ({self.spec}): its measures are of revision {self.measures['revision']}, "
+                f"today's of revision {explanations.REVISION}; train it again, or where its weights are stored say "
+                f"`python -m mixnam measure {self.key[:12]}`"
+            )
         found: Any = {"metrics": self.metrics, "measures": self.measures, "cost": self.cost}
         for part in path.split("."):
             if not isinstance(found, dict) or part not in found:
@@ -242,6 +258,11 @@ class Store:
             key = spec.key_for(self._data(spec.dataset))
         path = self.folder(spec) / f"{key}.json"
         return self._try(path) if path.exists() else None
+
+    def current(self, spec: RunSpec) -> Result | None:
+        """Return the stored result of `spec` unless its measures are outdated: then it counts as lacking."""
+        result = self.get(spec)
+        return None if result is None or result.outdated else result
 
     def _data(self, dataset: str) -> str:
         """Return the checksum of the data that most of a data set's results were trained on, else an empty text."""

@@ -78,6 +78,9 @@ class Settings:
     model: ClassVar[str]
     parts: ClassVar[tuple[str, ...]]
 
+    #: training rows, drawn with the run's seed, that the quantile transform is fitted on (authors: 10,000); 0: all
+    quantile_rows: int = number(0, 0)
+
     def __post_init__(self) -> None:
         types = get_type_hints(type(self))
         for field in dataclasses.fields(self):
