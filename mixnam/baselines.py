@@ -160,6 +160,7 @@ def boosted_trees(settings: XGBoostSettings, rows: Rows, task: Task, seed: int, 
     """
     xgboost = _library("xgboost")
     options = settings.all()
+    del options["quantile_rows"]  # of the transform, not of the trees
     options["n_estimators"] = options.pop("trees")
     stopping = options["early_stopping_rounds"] = settings.early_stopping_rounds or None
     kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier

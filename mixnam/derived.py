@@ -264,7 +264,7 @@ def longitude_r2(results: Sequence[Result]) -> float:
 
 def width_over_penalty(results: Sequence[Result]) -> float:
     """Return Spearman's correlation of λ and the median width of bounds."""
-    widths = [np.mean(r.measures["bounds"]["median_width_per_feature"]) for r in results]
+    widths = [np.mean(r.current_measures()["bounds"]["median_width_per_feature"]) for r in results]
     return _rank(results, widths)
 
 

@@ -178,15 +178,20 @@ def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
     """Return what a page says of its runs: how many there are, or why some are missing and the remedy."""
     if outcome.skipped:
         return f"**Not run here.** {outcome.skipped}"
-    if not outcome.missing:
+    old = sum(result.outdated for result in outcome.results)
+    if not outcome.missing and not old:
         return f"All {len(outcome.specs)} runs of this page at the {outcome.preset} preset are at hand."
     dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
     command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
     command += f" --results {told(parameters.results)}"
-    return (
-        f"**{len(outcome.missing)} of {len(outcome.specs)} runs at the {outcome.preset} preset are not there yet**; "
-        f"tables show those that are. `{command}` trains the rest."
-    )
+    said, runs = [], f"of {len(outcome.specs)} runs at the {outcome.preset} preset"
+    if outcome.missing:
+        said.append(f"**{len(outcome.missing)} {runs} are not there yet**; tables show those that are.")
+    if old:
+        said.append(
+            f"**{old} {runs} hold measures of an older revision**; tables show their scores, not their measures."
+        )
+    return " ".join([*said, f"`{command}` trains what is lacking."])
 
 
 def told(path: Path) -> str:

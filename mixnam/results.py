@@ -134,7 +134,7 @@ class Result:
     @property
     def outdated(self) -> bool:
         """Whether it holds measures of an older revision, which are not to be compared with today's."""
-        return "additivity" in self.measures and self.measures["revision"] != explanations.REVISION
+        return "additivity" in self.measures and self.measures.get("revision") != explanations.REVISION
 
     @cached_property
     def arrays(self) -> Arrays:
@@ -163,18 +163,23 @@ class Result:
 
         Raises KeyError where there is none, or where it is a measure of an older revision.
         """
-        if self.outdated and path.startswith("measures."):
+        head, *parts = path.split(".")
+        found: Any = self.current_measures() if head == "measures" else {"metrics": self.metrics, "cost": self.cost}
+        for part in parts if head == "measures" else (head, *parts):
+            if not isinstance(found, dict) or part not in found:
+                raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no {path!r}: {part!r} is missing")
+            found = found[part]
+        return float("nan") if found is None else float(found)
+
+    def current_measures(self) -> dict[str, Any]:
+        """Return the measures; KeyError where they are of an older revision and must not stand beside today's."""
+        if self.outdated:
             raise KeyError(
                 f"result {self.key[:12]} ({self.spec}): its measures are of revision {self.measures['revision']}, "
                 f"today's of revision {explanations.REVISION}; train it again, or where its weights are stored say "
                 f"`python -m mixnam measure {self.key[:12]}`"
             )
-        found: Any = {"metrics": self.metrics, "measures": self.measures, "cost": self.cost}
-        for part in path.split("."):
-            if not isinstance(found, dict) or part not in found:
-                raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no {path!r}: {part!r} is missing")
-            found = found[part]
-        return float("nan") if found is None else float(found)
+        return self.measures
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of the JSON file, schema 1."""

@@ -132,7 +132,7 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     every = tuple(found[key] for key in shared for found in by_run)
     seeds = [[found[key] for found in by_run] for key in shared]
     if kind == "pooled":
-        return [_pooled(name, seeds, every)]
+        return [_pooled(name, [seed for seed in seeds if _has(name, seed)], every)]
     values: list[float] = []
     used: list[Result] = []
     for number, models in enumerate(seeds):
@@ -147,6 +147,15 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
             values.append(found_value)
             used += models
     return [Sample.of(values, tuple(used))]
+
+
+def _has(name: str, models: list[Result]) -> bool:
+    """Return whether the results of one seed hold what a pooled measure needs."""
+    try:
+        derived.POOLED[name](models)
+    except KeyError:
+        return False
+    return True
 
 
 def _pooled(name: str, seeds: list[list[Result]], results: tuple[Result, ...]) -> Sample:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mixnam import datasets
+from mixnam import datasets, explanations
 from mixnam.experiments import specs_of
 from mixnam.report import Parameters
 from mixnam.results import Result, Store
@@ -32,7 +32,7 @@ def result(
     spec = specs_of(dataset, model, preset, settings, seeds=max(seed + 1, 5))[seed]
     metric = datasets.entry(dataset).metric
     metrics = {} if score is None else {"test": {metric: float(score)}}
-    nested = {}
+    nested = {"revision": explanations.REVISION} if measures else {}
     for path, number in (measures or {}).items():
         *outer, last = path.split(".")
         inner = nested
@@ -54,6 +54,8 @@ class Memory:
 
     def get(self, spec):
         return self.found.get(spec.key)
+
+    current = get
 
 
 def fill(store, seeds=5, scores=None, **options):

@@ -76,7 +76,7 @@ def test_a_book_of_two_data_sets_has_pages_for_both():
 
 def test_the_reference_stays_within_its_size():
     files = [p for p in (ROOT / "book").rglob("*") if p.is_file() and "_build" not in p.parts]
-    assert sum(p.stat().st_size for p in files) < 48 * 2**20
+    assert sum(p.stat().st_size for p in files) < 96 * 2**20
 
 
 def test_the_reference_results_can_all_be_read():

@@ -887,7 +887,8 @@ def test_every_measure_is_held_by_the_references_results():
         for subject in one.subjects:
             dataset = subject.get("dataset", one.dataset)
             for preset in ("paper", "quick"):
-                found = samples.stored(one, subject, preset, store)
+                # those with measures of an older revision are trained again in the course of time
+                found = [r for r in samples.stored(one, subject, preset, store) if not r.outdated]
                 before = one.measure == "derived.valley_low" and found and "low_share" not in found[0].arrays
                 if found and claims._available(dataset) and not before:
                     assert math.isfinite(derived.value(found[0], one.measure)), (one.id, subject, preset)

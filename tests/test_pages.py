@@ -132,9 +132,14 @@ def test_the_sweep_table_stands_beside_table_3(project):
     ]  # fmt: skip
     assert ten.loc["paper's setting", ["test RMSE", "additivity", "tightness"]].tolist() == ["0.450", "0.700", "–"]
     assert "paper" not in set(table[table[""] == "λ = 0.01"]["source"])  # lost with the pictures
-    conditional = pages.sweep_table(project.parameters(), conditional=True)
+    conditional = pages.sweep_table(project.parameters(), "conditional")
     assert "paper" not in set(conditional["source"])
     assert list(conditional.columns[3:]) == ["additivity, conditional", "tightness, conditional"]
+    afterwards = pages.sweep_table(project.parameters(), "afterwards").set_index("source")
+    assert not {"MLP", "NAM"} & set(afterwards[""])
+    assert list(afterwards.columns[2:]) == ["tightness", "span of contributions over span of bounds", "in 15 groups"]
+    printed = afterwards[afterwards[""] == "λ = 10"].loc["paper"]
+    assert printed.tolist()[2:] == ["0.999 ± 0.000", "–", "–"]  # print is set beside the primary reading alone
     assert "paper" not in set(pages.sweep_table(project.parameters("diabetes"))["source"])
 
 

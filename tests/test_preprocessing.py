@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import QuantileTransformer
 
-from mixnam import datasets
+from mixnam import datasets, randomness
 from mixnam.datasets import Dataset
 from mixnam.preprocessing import Preprocessing, split_rows
 
@@ -73,9 +74,24 @@ def test_the_publishers_folds_are_honoured():
         assert np.array_equal(np.sort(np.concatenate([split.train, split.validation])), np.flatnonzero(folds != k))
 
 
-@pytest.mark.parametrize("split", ["fold5", "fold", "test", "", "Holdout"])
+@pytest.mark.parametrize("own", [True, False])
+def test_repeated_folds_are_other_partitions_of_all_rows(own):
+    folds = np.arange(200) % 5
+    dataset = dataclasses.replace(make(), folds=folds) if own else make()
+    partitions = []
+    for prefix in ("", "repeat1-", "repeat2-"):
+        tested = [split_rows(dataset, f"{prefix}fold{k}", 0).test for k in range(5)]
+        assert sorted(np.concatenate(tested)) == list(range(200))
+        partitions.append({tuple(sorted(test)) for test in tested})
+        for k in range(5):
+            split = split_rows(dataset, f"{prefix}fold{k}", 0)
+            assert sorted(np.concatenate([split.train, split.validation, split.test])) == list(range(200))
+    assert not (partitions[0] & partitions[1] or partitions[0] & partitions[2] or partitions[1] & partitions[2])
+
+
+@pytest.mark.parametrize("split", ["fold5", "fold", "test", "", "Holdout", "repeat3-fold0", "repeat1-fold5"])
 def test_an_unknown_split_is_refused(split):
-    with pytest.raises(ValueError, match=f"split must be holdout or one of fold0, .*, fold4, got '{split}'"):
+    with pytest.raises(ValueError, match=f"split must be holdout or one of fold0, .*, repeat2-fold4, got '{split}'"):
         split_rows(make(), split, 0)
 
 
@@ -211,8 +227,27 @@ def test_quantiles_are_2000_and_taken_from_all_training_rows():
     assert transformer.n_quantiles_ == 2000
     # a subsample would not hold both ends
     assert transformer.quantiles_[[0, -1], 0] == pytest.approx([0, 11_999], abs=0.01)
-    assert transformer.subsample is None
+    assert transformer.subsample == 12_000
     assert Preprocessing(dataset, np.arange(50), 0).transformer.n_quantiles_ == 50
+
+
+def test_quantiles_can_be_those_of_rows_drawn_with_the_seed_as_scikit_learn_does():
+    """As the authors' code: scikit-learn's own transformer with its default subsample, on the same noisy rows."""
+    generator = np.random.default_rng(0)
+    dataset = make(12_000, columns=[generator.normal(size=12_000), generator.exponential(size=12_000)])
+    train = np.arange(11_000)
+    found = [Preprocessing(dataset, train, seed, 10_000) for seed in (0, 1)]
+    whole = Preprocessing(dataset, train, 0)
+    noisy = dataset.x[train].copy()
+    noise = randomness.normal([randomness.key(0, "preprocessing/noise")], noisy.size).numpy().reshape(noisy.shape)
+    noisy += 1e-3 / np.maximum(noisy.std(axis=0), 1e-3) * noise
+    theirs = QuantileTransformer(n_quantiles=2000, output_distribution="normal", random_state=0, subsample=10_000)
+    assert np.array_equal(found[0].transformer.quantiles_, theirs.fit(noisy).quantiles_)
+    assert not np.array_equal(found[0].transformer.quantiles_, found[1].transformer.quantiles_)
+    assert not np.array_equal(found[0].transformer.quantiles_, whole.transformer.quantiles_)
+    few = Preprocessing(dataset, np.arange(500), 0, 10_000).transformer  # fewer rows than are drawn: all
+    assert np.array_equal(few.quantiles_, Preprocessing(dataset, np.arange(500), 0).transformer.quantiles_)
+    assert Preprocessing(dataset, train, 0, 50).transformer.n_quantiles_ == 50
 
 
 def test_target_scaling_standardises_training_rows_and_inverts():

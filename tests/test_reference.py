@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from mixnam import __main__ as command_line
-from mixnam import costs, datasets, reference
-from mixnam.experiments import specs_of
-from mixnam.presets import load_preset
+from mixnam import costs, datasets, explanations, reference
+from mixnam.experiments import specs_of, train_missing
+from mixnam.reference import Step
 from mixnam.results import Store
 from mixnam.settings import LibrarySettings
 
-SMALL_PLAN = (("accuracy MixNAM", "diabetes", 2), ("lambda_sweep", "diabetes", 1))
+SMALL_PLAN = (
+    Step("accuracy", "diabetes", 2, "smoke", models=("MixNAM",)),
+    Step("lambda_sweep", "diabetes", 1, "smoke"),
+)
 
 
 @pytest.fixture
@@ -41,34 +44,78 @@ def test_anything_else_is_refused(text):
 
 def test_the_most_valuable_comes_first_and_nothing_twice(tmp_path):
     items = reference.lacking([Store(tmp_path)])
-    assert items[0].specs == tuple(specs_of("housing", "MixNAM", "paper"))
-    assert len(items[0].specs) == 10
+    assert set(items[0].specs) <= set(reference.PLAN[0].specs())
     specs = [spec for item in items for spec in item.specs]
     assert len({spec.key for spec in specs}) == len(specs)
     assert not any(isinstance(spec.settings, LibrarySettings) for spec in specs)
-    labels = [item.label for item in items]
-    order = ["lambda_sweep on housing", "expert_scaling", "simulation", "accuracy on income", "ablations"]
-    places = [next(i for i, label in enumerate(labels) if name in label) for name in order]
+    with_libraries = [spec for item in reference.lacking([Store(tmp_path)], libraries=True) for spec in item.specs]
+    assert {spec.model for spec in with_libraries} > {spec.model for spec in specs}
+    presets = [item.preset for item in items if "on housing" in item.label]
+    assert presets == sorted(presets, reverse=True)  # quick before the paper's setting
+    paper = [item.label for item in items if item.preset == "paper"]
+    order = ["lambda_sweep on housing", "accuracy on income: MixNAM-D", "routing on housing", "ablations"]
+    places = [next(i for i, label in enumerate(paper) if name in label) for name in order]
     assert places == sorted(places)
 
 
 def test_a_sweep_over_penalties_is_one_item(tmp_path):
-    sweep = [i for i in reference.lacking([Store(tmp_path)]) if i.label == "lambda_sweep on housing: MixNAM"]
-    penalties = set(load_preset("paper").values("lambda_sweep")) - {0.1}  # which is the table's own setting
-    assert len(sweep) == 1
-    assert {spec.settings.variation_penalty for spec in sweep[0].specs} == penalties
-    assert len(sweep[0].specs) == 10 * len(penalties)
+    sweeps = [i for i in reference.lacking([Store(tmp_path)]) if i.label == "lambda_sweep on housing: MixNAM"]
+    penalties = [{spec.settings.variation_penalty for spec in item.specs} for item in sweeps if item.preset == "paper"]
+    # five λ with five seeds, two more, two of ours with three seeds, and the other five seeds of all that are listed
+    assert penalties == [{0, 0.1, 1, 10, 100}, {0.001, 0.01}, {7.5, 75}, {0, 0.001, 0.01, 1, 10, 100}]
+    assert len(next(item for item in sweeps if item.preset == "paper").specs) == 25
+
+
+def test_a_step_takes_chosen_models_settings_and_partitions(tmp_path):
+    step = Step("accuracy", "income", 5, models=("NAM", "EBM"), splits=("repeat1-fold0", "repeat2-fold3"))
+    specs = step.specs()
+    assert {(s.model, s.split) for s in specs} == {(m, s) for m in step.models for s in step.splits}
+    assert len(specs) == 2 * 3  # NAM and both releases of EBM
+    assert all(spec.settings == step.specs("paper")[i].settings for i, spec in enumerate(specs))
+    own = Step("routing", "housing", 3, "quick", models=("MixNAM",), overrides=({"experts": 2, "active_experts": 1},))
+    assert {(s.seed, s.settings.experts, s.settings.width) for s in own.specs()} == {(k, 2, 32) for k in range(3)}
+    assert {s.settings.width for s in own.specs("paper")} == {128}
+
+
+def test_what_has_outdated_measures_is_renewed_first_and_replaced_by_copying(small, monkeypatch, tmp_path):
+    out, known = small
+    quick = specs_of("diabetes", "MixNAM", "smoke", {"variation_penalty": 7.0}, seeds=2)
+    other = specs_of("diabetes", "NAM", "smoke", seeds=1)
+    train_missing([*quick, *other], known, "cpu", "smoke", None)
+    train_missing(specs_of("diabetes", "MLP", "smoke", seeds=1), known, "cpu", "paper", None)
+    assert not any(item.label.startswith("renewal") for item in reference.lacking([known]))
+    monkeypatch.setattr(explanations, "REVISION", explanations.REVISION + 1)
+    items = reference.lacking([out, known])
+    renewed = [item for item in items if item.label.startswith("renewal")]
+    assert items[: len(renewed)] == renewed
+    assert {spec.key for item in renewed for spec in item.specs} == {spec.key for spec in [*quick, *other]}
+    assert {item.preset for item in renewed} == {"smoke"}
+    reference.run(out, known, 600, "cpu", "", lambda line: None)
+    assert reference.lacking([out, known]) == []
+    shutil.copytree(out.root, known.root, dirs_exist_ok=True)
+    assert not any(result.outdated for result in known if result.provenance["preset"] == "smoke")
+
+
+def test_what_another_process_trains_is_left_to_it(small):
+    out, known = small
+    items = [spec for item in reference.lacking([known]) for spec in item.specs]
+    started = time.monotonic()
+    with out.lock(items[0]):
+        trained, left = reference.run(out, known, 600, "cpu", "", lambda line: None)
+    assert (trained, left) == (len(items) - 1, 1)
+    assert time.monotonic() - started < 300
+    assert keys(out) == {spec.key for spec in items[1:]}
 
 
 def test_what_is_lacking_is_trained_into_another_directory_and_merges_by_copying(small, tmp_path):
     out, known = small
     lines = []
-    wanted = {spec.key for item in reference.lacking([known], "smoke") for spec in item.specs}
-    trained, left = reference.run(out, known, 600, "cpu", "smoke", lines.append)
+    wanted = {spec.key for item in reference.lacking([known]) for spec in item.specs}
+    trained, left = reference.run(out, known, 600, "cpu", "", lines.append)
     assert (trained, left) == (len(wanted), 0)
     assert keys(out) == wanted
     assert not known.root.exists()
-    assert lines[0] == f"{trained} results lacking at the smoke preset, 10 min given"
+    assert lines[0] == f"{trained} results lacking, 10 min given"
     # the command that the run prints: hidden files stay behind
     known.root.mkdir()
     for path in out.root.glob("*"):
@@ -76,36 +123,38 @@ def test_what_is_lacking_is_trained_into_another_directory_and_merges_by_copying
             shutil.copytree(path, known.root / path.name)
     assert keys(known) == wanted
     assert not known.problems
-    assert reference.lacking([known], "smoke") == []
-    assert reference.run(Store(tmp_path / "again"), known, 600, "cpu", "smoke", lines.append) == (0, 0)
+    assert reference.lacking([known]) == []
+    assert reference.run(Store(tmp_path / "again"), known, 600, "cpu", "", lines.append) == (0, 0)
 
 
-def test_weights_are_kept_for_the_tables_first_models_alone(small):
+def test_weights_are_kept_of_the_first_seeds_at_each_penalty_alone(small):
     out, known = small
-    reference.run(out, known, 600, "cpu", "smoke", lambda line: None)
+    reference.run(out, known, 600, "cpu", "", lambda line: None)
     kept = {path.name.split(".")[0] for path in out.root.rglob("*.weights.safetensors")}
     assert kept == {result.key for result in out if reference.keeps_weights(result.spec)}
     paper = specs_of("housing", "MixNAM", "paper")
     assert reference.keeps_weights(paper[0])
     assert not reference.keeps_weights(paper[1])
-    assert not reference.keeps_weights(specs_of("housing", "MixNAM", "paper", {"variation_penalty": 1.0})[0])
+    for preset in ("paper", "quick"):
+        assert reference.keeps_weights(specs_of("housing", "MixNAM", preset, {"variation_penalty": 1.0})[0])
+    assert not reference.keeps_weights(specs_of("housing", "MixNAM", "paper", {"experts": 2, "active_experts": 2})[0])
     assert not reference.keeps_weights(specs_of("housing", "MixNAM-D", "paper")[0])
 
 
 def test_no_time_trains_nothing_and_says_how_much_is_left(small):
     out, known = small
-    everything = sum(len(item.specs) for item in reference.lacking([known], "smoke"))
-    assert reference.run(out, known, 1e-6, "cpu", "smoke", lambda line: None) == (0, everything)
+    everything = sum(len(item.specs) for item in reference.lacking([known]))
+    assert reference.run(out, known, 1e-6, "cpu", "", lambda line: None) == (0, everything)
     assert keys(out) == set()
 
 
 def test_what_would_not_end_in_time_is_passed_over_for_what_does(small, monkeypatch):
     out, known = small
-    items = [spec for item in reference.lacking([known], "smoke") for spec in item.specs]
+    items = [spec for item in reference.lacking([known]) for spec in item.specs]
     first, long = items[0], items[1]
     work = {spec.key: 1e12 if spec == long else 1.0 for spec in items}
     monkeypatch.setattr(reference, "training_work", lambda spec: work[spec.key])
-    _, left = reference.run(out, known, 600, "cpu", "smoke", lambda line: None)
+    _, left = reference.run(out, known, 600, "cpu", "", lambda line: None)
     assert left == 1
     assert keys(out) == set(work) - {long.key}
     assert first.key in keys(out)
@@ -113,13 +162,19 @@ def test_what_would_not_end_in_time_is_passed_over_for_what_does(small, monkeypa
 
 def test_of_what_would_not_end_in_time_a_part_is_trained(monkeypatch, tmp_path):
     """As on a GPU, where an item is a stack."""
-    monkeypatch.setattr(reference, "PLAN", (("accuracy NAM", "diabetes", 1), ("accuracy MixNAM", "diabetes", 4)))
+    monkeypatch.setattr(
+        reference,
+        "PLAN",
+        (Step("accuracy", "diabetes", 1, models=("NAM",)), Step("accuracy", "diabetes", 4, models=("MixNAM",))),
+    )
     monkeypatch.setattr(reference, "pick_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(reference, "training_work", lambda spec: 1.0)
     clock = iter([0.0, 0.0, 0.0, 10.0, 10.0, 10.0, 30.0])  # NAM takes 10 s; 25 are left for four that take 10 each
     monkeypatch.setattr(reference.time, "monotonic", lambda: next(clock))
     trained = []
-    monkeypatch.setattr(reference.experiments, "train_missing", lambda specs, *rest: trained.append(len(specs)))
+    monkeypatch.setattr(
+        reference.experiments, "train_missing", lambda specs, *rest, wait: trained.append(len(specs)) or [1]
+    )
     monkeypatch.setattr(reference, "RESERVE", 0.0)
     lines = []
     reference.run(Store(tmp_path / "out"), Store(tmp_path / "known"), 35, "cuda", "smoke", lines.append)
@@ -132,15 +187,15 @@ def test_what_does_not_fit_is_told_and_the_rest_goes_on(small, monkeypatch, erro
     out, known = small
     train, failed = reference.experiments.train_missing, []
 
-    def once(specs, *rest):
+    def once(specs, *rest, **options):
         if not failed:
             failed.append(specs)
             raise error
-        return train(specs, *rest)
+        return train(specs, *rest, **options)
 
     monkeypatch.setattr(reference.experiments, "train_missing", once)
     lines = []
-    trained, left = reference.run(out, known, 600, "cpu", "smoke", lines.append)
+    trained, left = reference.run(out, known, 600, "cpu", "", lines.append)
     assert left == len(failed[0]) == 1
     assert trained > 0
     assert any(str(error) in line for line in lines)
@@ -160,7 +215,7 @@ def test_a_training_that_runs_over_is_stopped_and_goes_on_the_next_time(small, m
             monkeypatch.setattr(time, "monotonic", lambda: 1e12)
 
     monkeypatch.setattr(Trainer, "epoch", slow)
-    trained, _ = reference.run(out, known, 600, "cpu", "smoke", lines.append)
+    trained, _ = reference.run(out, known, 600, "cpu", "", lines.append)
     assert trained == 0
     assert any("stopped in epoch 1 of 2" in line for line in lines)
     assert len(list((out.root / ".unfinished").glob("*.pt"))) == 1
@@ -168,14 +223,14 @@ def test_a_training_that_runs_over_is_stopped_and_goes_on_the_next_time(small, m
     monkeypatch.setattr(reference, "PLAN", SMALL_PLAN[:1])
     monkeypatch.setattr(Trainer, "epoch", lambda self: (started.append(self.state.epoch), epoch(self)))
     started.clear()
-    reference.run(out, known, 600, "cpu", "smoke", lines.append)
+    reference.run(out, known, 600, "cpu", "", lines.append)
     assert started[0] == 1
     assert not list((out.root / ".unfinished").glob("*.pt"))
 
 
 def test_data_that_are_not_at_hand_are_skipped_once_with_the_remedy(small, monkeypatch):
     out, known = small
-    plan = (("accuracy", "breast_cancer", 5), *SMALL_PLAN)
+    plan = (Step("accuracy", "breast_cancer", 5, "smoke"), *SMALL_PLAN)
     monkeypatch.setattr(reference, "PLAN", plan)
     load = datasets.load
 
@@ -186,7 +241,7 @@ def test_data_that_are_not_at_hand_are_skipped_once_with_the_remedy(small, monke
 
     monkeypatch.setattr(datasets, "load", missing)
     lines = []
-    trained, left = reference.run(out, known, 600, "cpu", "smoke", lines.append)
+    trained, left = reference.run(out, known, 600, "cpu", "", lines.append)
     assert trained > 0
     assert left > 0
     assert [line for line in lines if "sofa" in line] == ["skipped: breast_cancer is not at hand: look behind the sofa"]
@@ -197,8 +252,7 @@ def test_the_work_of_a_linear_layer_is_counted():
     parameters = 10 * 16 + 16 + 16 + 16 + 16 + 1
     rows = len(datasets.load("diabetes").x)
     assert costs.training_work(spec) == 6 * parameters * rows * spec.settings.epochs
-    with pytest.raises(TypeError, match="XGBoost is no network"):
-        costs.training_work(specs_of("diabetes", "XGBoost", "smoke")[0])
+    assert costs.training_work(specs_of("diabetes", "XGBoost", "smoke")[0]) == 0
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 from filelock import Timeout
 
 import mixnam
-from mixnam import datasets, results
+from mixnam import datasets, explanations, results
+from mixnam.report import Parameters, notice
 from mixnam.results import Result, RunSpec, Store, UnreadableResult, read
 from mixnam.settings import REVISIONS, LinearSettings, MixNAMSettings, NAMSettings, number
 
@@ -58,7 +59,11 @@ def fresh(spec, score=0.5):
     return Result(
         spec,
         metrics={part: {"rmse": score, "r2": -0.1} for part in ("train", "validation", "test")},
-        measures={"additivity": {"marginal": 1.0, "per_feature": [1.0, None]}, "tightness": {"range": None}},
+        measures={
+            "revision": explanations.REVISION,
+            "additivity": {"marginal": 1.0, "per_feature": [1.0, None]},
+            "tightness": {"range": None},
+        },
         history={"best_epoch": 2, "epochs": 3, "stopped_early": False, "validation_scores": [[1, 0.9], [2, 0.8]]},
         cost={"fit_seconds": 0.1, "parameters": 7, "stack": 1},
         provenance={"preset": "smoke", "device": "a CPU", "versions": {"python": "3.11"}, "dirty": None},
@@ -255,6 +260,45 @@ def test_an_old_revisions_result_stays_and_is_known_as_superseded(tmp_path, monk
     assert {result.superseded for result in store} == {True, False}
 
 
+def test_measures_of_an_older_revision_are_kept_but_are_no_numbers_of_today(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.put(fresh(MIXNAM))
+    assert store.current(MIXNAM) == store.get(MIXNAM)
+    monkeypatch.setattr(explanations, "REVISION", explanations.REVISION + 1)
+    old = store.get(MIXNAM)
+    assert old.outdated
+    assert not old.superseded
+    assert store.current(MIXNAM) is None
+    assert old.value("metrics.test.rmse") == 0.5
+    assert old.value("cost.parameters") == 7
+    assert old.measures["additivity"]["marginal"] == 1.0
+    assert not old.holds("measures.additivity.marginal")
+    message = rf"{MIXNAM.key[:12]}.*revision 2, today's of revision 3.*python -m mixnam measure {MIXNAM.key[:12]}"
+    with pytest.raises(KeyError, match=message):
+        old.value("measures.tightness.range")
+    # what holds no such measures, as a model of another library, stays
+    library = dataclasses.replace(fresh(NAM), measures={"revision": 1, "importance": {"per_feature": [1.0]}})
+    assert not library.outdated
+    assert library.value("measures.revision") == 1
+
+
+def test_outdated_results_are_trained_again_where_they_are_wanted(tmp_path, monkeypatch):
+    from mixnam import experiments
+
+    first = experiments.run("complexity", "diabetes", "smoke", tmp_path, "cpu", progress=None)
+    assert not any(result.outdated for result in first.results)
+    monkeypatch.setattr(explanations, "REVISION", explanations.REVISION + 1)
+    read_only = experiments.run("complexity", "diabetes", "smoke", tmp_path, "cpu", train=False)
+    assert [r.outdated for r in read_only.results] == [True] * len(first.results)
+    assert "hold measures of an older revision" in notice(
+        read_only, Parameters("diabetes", "smoke", "cpu", tmp_path, False)
+    )
+    again = experiments.run("complexity", "diabetes", "smoke", tmp_path, "cpu", progress=None)
+    assert not any(result.outdated for result in again.results)
+    assert [r.key for r in again.results] == [r.key for r in first.results]
+    assert [r.metrics for r in again.results] == [r.metrics for r in first.results]
+
+
 # Written by the first version of the package: `fit` on diabetes, but with 100 sample rows to keep it small.
 # Results cost hours on a GPU: whatever changes here, such files must stay readable.
 OLD = Path(__file__).parent / "data"
@@ -286,7 +330,7 @@ def test_a_stored_result_of_schema_1_loads():
     }
     assert result.value("metrics.train.rmse") == 143.32498236332253
     assert result.value("metrics.validation.rmse") == 134.7599719831894
-    assert result.value("measures.additivity.marginal") == 0.5408129883946995
+    assert result.measures["additivity"]["marginal"] == 0.5408129883946995
     assert len(result.measures["additivity"]["per_feature"]) == 10
     assert result.history["best_epoch"] == 2
     assert result.history["validation_scores"] == [[1, 2.0412590503692627], [2, 1.7167129516601562]]

@@ -352,7 +352,7 @@ def test_data_at_hand_open_with_their_runs(project):
     parameters = project.parameters("diabetes")
     outcome = experiments.run("accuracy", "diabetes", "smoke", parameters.results, "cpu", False, progress=None)
     text = standings.opening(outcome, parameters)
-    assert "trains the rest" in text and "not at hand" not in text
+    assert "trains what is lacking" in text and "not at hand" not in text
     assert project.standing("diabetes").gaps_note() == "The paper prints nothing for these data."
 
 
