@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from mixnam import randomness
 from mixnam.networks.stacked import Draws
@@ -15,6 +16,7 @@ from mixnam.networks.stacked import Draws
 if TYPE_CHECKING:
     from mixnam.training import Trainer
 
+SURVIVES = "2.12"  # the release of torch from which on training goes on after a capture that failed
 WARM_UP = 3  # real steps of a batch size that are launched one kernel at a time before it is captured
 
 
@@ -85,6 +87,12 @@ class Captured:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
+            if TorchVersion(torch.__version__) < SURVIVES:
+                raise RuntimeError(
+                    f"the training step cannot be captured as a CUDA graph ({error}), and torch {torch.__version__} "
+                    "may not survive a capture that failed; install torch 2.12 or later, which goes on without graphs, "
+                    "or train with device 'cpu'"
+                ) from error
             warnings.warn(
                 f"the training step cannot be captured as a CUDA graph, kernels are launched: {error}", stacklevel=2
             )

@@ -119,4 +119,4 @@ class NB2M(Pairwise):
 
             return terms, [own[k] if k.startswith("basis.") else own[k][:, chosen(numbers)] for k in names]
 
-        return by_chunks(x, self.pairs, pairs, evaluated)
+        return by_chunks(x, self.ends(x.device), pairs, evaluated)

@@ -32,6 +32,13 @@ class Pairwise(Network):
         if features < 2:
             raise ValueError(f"{settings.model} needs at least two features to pair, got {features}")
         self.pairs = list(itertools.combinations(range(features), 2))
+        self._ends: dict[torch.device, Tensor] = {}
+
+    def ends(self, device: torch.device) -> Tensor:
+        """Return the pairs' features, (2, pairs), on a device; made once: graphs copy nothing from the host."""
+        if device not in self._ends:
+            self._ends[device] = torch.tensor(self.pairs, device=device).T
+        return self._ends[device]
 
     def held(self, name: str) -> float:
         """Return of how many of a parameter's passes a training step holds the activations at a time."""
@@ -105,7 +112,7 @@ class NA2M(Pairwise):
 
             return terms, [own[k][:, chosen(numbers)] for k in names]
 
-        return by_chunks(x, self.pairs, pairs, evaluated)
+        return by_chunks(x, self.ends(x.device), pairs, evaluated)
 
 
 Function = Callable[..., Tensor]
@@ -130,11 +137,13 @@ def chunks(numbers: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
 
 def by_chunks(
     x: Tensor,
-    pairs: Sequence[tuple[int, int]],
+    ends: Tensor,
     numbers: Sequence[int],
     evaluated: Callable[[int, Sequence[int]], tuple[Function, list[Tensor]]],
 ) -> Tensor:
     """Return the terms of the pairs of the given numbers, (M, P, B), of which `CHUNK` at a time need memory.
+
+    `ends` are the features of all pairs, (2, pairs).
 
     `evaluated` takes a chunk's number and those of its pairs, and returns a function and its weights: the function
     takes whether it is called for the first time, the pairs' values (M, P, B, 2) and the weights, and returns their
@@ -144,8 +153,7 @@ def by_chunks(
     parts: list[Tensor] = []
     for chunk, part in chunks(numbers):
         function, weights = evaluated(chunk, part)
-        i, j = ([pairs[number][side] for number in part] for side in (0, 1))
-        h = torch.stack((columns[:, i], columns[:, j]), dim=-1)  # (M, P, B, 2)
+        h = torch.stack([columns[:, end] for end in ends[:, chosen(part)]], dim=-1)  # (M, P, B, 2)
         if len(numbers) > CHUNK and torch.is_grad_enabled():
             parts.append(_Recomputed.apply(function, h, *weights))
         else:
