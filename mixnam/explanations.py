@@ -8,7 +8,7 @@ responses are computed once and recombined, so that this costs little (`Network.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,7 @@ CURVE = 100  # points of a stored curve
 SAMPLE_FIRST, SAMPLE = 1000, 100  # rows whose contributions are stored: seed or fold 0, and the others
 MAX_EXPERTS = 16  # expert curves are stored up to this many experts a feature
 CELLS = 50  # of a feature's stored histogram
+LEAST_ROWS = 10  # of a cell whose rows are told of where single rows may not be shown
 _ROUTED = 1 << 27  # routing scores of one feature that its tightness may take: fewer background rows beyond
 _CELLS = 1 << 20  # numbers handled at a time: they stay in the processor's caches
 _WORK = 1 << 30  # routing scores that additivity may take: fewer draws beyond
@@ -398,6 +399,27 @@ def low_share(x: Array, rows: dict[str, Array]) -> Array:
             near = np.histogram(x[inside & (place[:, i] < 1 / 3), i], CELLS, (low[i], high[i]))[0]
             shares[i] = np.where(count > 0, near / np.maximum(count, 1), np.nan)
     return shares
+
+
+def cell_quantiles(x: Array, contributions: Array, categories: Collection[int]) -> Array:
+    """Return the 5 %, 50 % and 95 % quantiles of contributions in each cell of a feature's histogram: (n, CELLS, 3).
+
+    The cells of a feature in `categories` are its first CELLS codes. NaN where a cell has fewer than LEAST_ROWS
+    rows: this stands where rows may not be shown.
+    """
+    low, high = histogram_range(x)
+    found = np.full((x.shape[1], CELLS, 3), np.nan)
+    for i in range(x.shape[1]):
+        if i in categories:
+            place = x[:, i]
+        else:
+            place = np.floor((x[:, i] - low[i]) / max(high[i] - low[i], 1e-300) * CELLS)
+            place[x[:, i] == high[i]] = CELLS - 1  # the last cell holds its upper end
+        for cell in range(CELLS):
+            inside = contributions[place == cell, i]
+            if len(inside) >= LEAST_ROWS:
+                found[i, cell] = np.quantile(inside, [0.05, 0.5, 0.95])
+    return found
 
 
 def importance(contributions: Array) -> dict[str, Any]:

@@ -220,7 +220,7 @@ def measure_again(result: Result, device: str = "auto") -> Result:
     network = make_network(result.spec.settings, member.x.shape[1])
     tensors = {k: torch.tensor(w, device=where)[None] for k, w in result.weights.items()}
     _, measures, arrays = _explain(member, network, tensors, where)
-    arrays["test_prediction"] = result.arrays["test_prediction"]
+    arrays |= {k: a for k, a in result.arrays.items() if k == "test_prediction"}
     return dataclasses.replace(result, measures=measures, fresh=(arrays, result.weights))
 
 
@@ -312,6 +312,8 @@ def _result(
     origin = provenance(device, preset) | {"data_sha256": dataset.checksum, "data_source": dataset.source}
     origin["versions"] |= model.versions if isinstance(model, Fitted) else {}
     weights = {k: t[0].cpu().numpy() for k, t in outcome.tensors.items()}
+    if not datasets.entry(spec.dataset).credentialed:
+        arrays["test_prediction"] = prediction[parts["test"]].astype(np.float32)
     return Result(
         spec,
         {name: _metrics(prediction[rows], dataset.y[rows], dataset) for name, rows in parts.items()},
@@ -319,7 +321,7 @@ def _result(
         history,
         cost,
         origin,
-        fresh=(arrays | {"test_prediction": prediction[parts["test"]].astype(np.float32)}, weights),
+        fresh=(arrays, weights),
     )
 
 
@@ -330,7 +332,10 @@ def _explain(
     dataset, prep = member.dataset, member.preprocessing
     scale, offset = prep.target_scale, prep.target_mean
     columns = range(dataset.x.shape[1])
-    grid = np.stack([curve_grid(dataset.x[:, i], len(dataset.categories.get(i, ()))) for i in columns])
+    x = dataset.x
+    if datasets.entry(dataset.name).credentialed:  # the least and the greatest value are single rows'
+        x = np.clip(x, *explanations.histogram_range(x))
+    grid = np.stack([curve_grid(x[:, i], len(dataset.categories.get(i, ()))) for i in columns])
     at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
     probe = None if dataset.probe is None else prep.inputs(dataset.probe)
     arrays: Arrays = {}
@@ -380,18 +385,17 @@ def _explain(
 
 
 def _shown(member: _Member, contributions: Array) -> Arrays:
-    """Return what a shape plot needs beside the curves: a sample of rows, mean contributions, densities."""
+    """Return what a shape plot needs beside the curves: mean contributions, densities, and a sample of rows.
+
+    Of credentialed data not the sample, but quantiles of the contributions.
+    """
     x = member.dataset.x
-    count = explanations.SAMPLE_FIRST if member.spec.first else explanations.SAMPLE
-    sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()
     edges = explanations.histogram_range(x)
     cells = explanations.CELLS
     density = [np.histogram(x[:, i], bins=cells, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])]
-    return {
-        "contribution_mean": contributions.mean(axis=0),
-        "density": np.stack(density),
-        "density_range": edges.T,
-        "sample_rows": sample,
-        "sample_x": x[sample],
-        "sample_contributions": contributions[sample],
-    }
+    shown = {"contribution_mean": contributions.mean(axis=0), "density": np.stack(density), "density_range": edges.T}
+    if datasets.entry(member.dataset.name).credentialed:
+        return shown | {"cell_quantiles": explanations.cell_quantiles(x, contributions, member.dataset.categories)}
+    count = explanations.SAMPLE_FIRST if member.spec.first else explanations.SAMPLE
+    sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()
+    return shown | {"sample_rows": sample, "sample_x": x[sample], "sample_contributions": contributions[sample]}

@@ -51,7 +51,8 @@ def _feature(results: Sequence[Result], feature: int, name: str) -> dict[str, An
     """Return one feature's part of the payload: curves and rows at each λ, less its mean contribution there."""
     arrays = results[0].arrays
     low, high = (float(v) for v in arrays["density_range"][feature])
-    grid, rows = arrays["grid"][feature], arrays["sample_x"][:, feature]
+    grid = arrays["grid"][feature]
+    rows = arrays["sample_x"][:, feature] if "sample_x" in arrays else np.zeros(0)  # of credentialed data none
     shown = ~np.isnan(grid) & (grid >= low) & (grid <= high)
     inside = np.flatnonzero((rows >= low) & (rows <= high))
     inside = inside[_thinned(len(inside))] if len(inside) else inside
@@ -60,7 +61,8 @@ def _feature(results: Sequence[Result], feature: int, name: str) -> dict[str, An
         a = result.arrays
         centre = a["contribution_mean"][feature]
         step = {k: a[f"grid_{k}"][feature][shown] - centre for k in CURVES if f"grid_{k}" in a}
-        steps.append(step | {"rows": a["sample_contributions"][inside, feature] - centre})
+        shift = a["sample_contributions"][inside, feature] if len(inside) else np.zeros(0)
+        steps.append(step | {"rows": shift - centre})
     everything = np.concatenate([v for step in steps for v in step.values()])
     bottom, top = float(everything.min()), float(everything.max())
     height = (top - bottom) or 1.0
@@ -96,7 +98,7 @@ def payload(
         raise ValueError(f"names must hold {len(arrays['grid'])} features, got {len(names)}")
     for penalty, result in zip(penalties, ordered, strict=True):
         for k in _SHARED:
-            if not np.array_equal(result.arrays[k], arrays[k], equal_nan=True):
+            if k in arrays and not np.array_equal(result.arrays[k], arrays[k], equal_nan=True):
                 raise ValueError(f"results must share one split: {k} at λ = {penalty:g} differs from {penalties[0]:g}")
     chosen = range(len(names)) if features is None else features
     return {

@@ -72,6 +72,13 @@ def _rows(ax: Axes, x: Array, y: Array) -> None:
     ax.scatter(x, y, s=7, color=ROWS, alpha=0.45, linewidth=0, label="rows", zorder=2)
 
 
+def _cells(ax: Axes, x: Array, quantiles: Array) -> None:
+    """Draw the middle 90 % of the rows' contributions and their median in each cell, where no rows may be shown."""
+    low, middle, high = quantiles.T
+    ax.vlines(x, low, high, color=ROWS, alpha=0.45, linewidth=2, label="5 % to 95 % of the rows", zorder=2)
+    ax.scatter(x, middle, s=7, color=ROWS, linewidth=0, label="median of the rows", zorder=2)
+
+
 def _category_plot(result: Result, feature: int, ax: Axes, names: Sequence[str], counts: NDArray[Any]) -> None:
     """Draw one categorical feature's contributions: bounds as strokes, the most frequent categories first."""
     arrays = result.arrays
@@ -84,11 +91,15 @@ def _category_plot(result: Result, feature: int, ax: Axes, names: Sequence[str],
     for place, code in enumerate(codes[chosen]):
         share = float(counts[code] / max(counts.max(), 1))
         ax.axvspan(place - 0.5, place + 0.5, color=DENSITY, alpha=0.75 * share, linewidth=0, zorder=0)
-    rows = arrays["sample_x"][:, feature].astype(int)
-    inside = np.isin(rows, codes[chosen])
-    jitter = (np.arange(len(rows)) * 0.618034 % 1 - 0.5) * 0.6  # spread evenly and always the same
-    x = np.array([places[int(code)] for code in rows[inside]]) + jitter[inside]
-    _rows(ax, x, arrays["sample_contributions"][inside, feature] - centre)
+    if "cell_quantiles" in arrays:
+        found = [code for code in codes[chosen] if code < len(arrays["cell_quantiles"][feature])]
+        _cells(ax, np.array([places[int(c)] for c in found]), arrays["cell_quantiles"][feature][found] - centre)
+    else:
+        rows = arrays["sample_x"][:, feature].astype(int)
+        inside = np.isin(rows, codes[chosen])
+        jitter = (np.arange(len(rows)) * 0.618034 % 1 - 0.5) * 0.6  # spread evenly and always the same
+        x = np.array([places[int(code)] for code in rows[inside]]) + jitter[inside]
+        _rows(ax, x, arrays["sample_contributions"][inside, feature] - centre)
     upper, lower, mean = (_curve(result, k, feature)[chosen] for k in ("upper", "lower", "mean"))
     if np.abs(upper - lower).max() > 1e-6:
         ax.hlines(upper, at - 0.4, at + 0.4, color=UPPER, linewidth=2, label="upper bound", zorder=3)
@@ -127,13 +138,16 @@ def shape_plot(result: Result, feature: int, ax: Axes, names: Sequence[str] = ()
     shown = ~np.isnan(grid) & (grid >= low) & (grid <= high)
     x = grid[shown]
     upper, lower, mean = (_curve(result, k, feature)[shown] for k in ("upper", "lower", "mean"))
-    rows = arrays["sample_x"][:, feature]
-    inside = (rows >= low) & (rows <= high)
     density = arrays["density"][feature] / max(arrays["density"][feature].max(), 1)
     edges = np.linspace(low, high, len(density) + 1)
     for share, left, right in zip(density, edges, edges[1:], strict=False):
         ax.axvspan(left, right, color=DENSITY, alpha=0.75 * float(share), linewidth=0, zorder=0)
-    _rows(ax, rows[inside], arrays["sample_contributions"][inside, feature] - centre)
+    if "cell_quantiles" in arrays:
+        _cells(ax, (edges[1:] + edges[:-1]) / 2, arrays["cell_quantiles"][feature] - centre)
+    else:
+        rows = arrays["sample_x"][:, feature]
+        inside = (rows >= low) & (rows <= high)
+        _rows(ax, rows[inside], arrays["sample_contributions"][inside, feature] - centre)
     if np.abs(upper - lower).max() > 1e-6:
         ax.plot(x, upper, color=UPPER, linewidth=1.6, label="upper bound", zorder=3)
         ax.plot(x, lower, color=LOWER, linewidth=1.6, label="lower bound", zorder=3)
