@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnam import claims, datasets, experiments, reference, samples, search
+from mixnam import claims, datasets, derived, experiments, reference, samples, search
+from mixnam.capture import CaptureFailed
 from mixnam.costs import duration, estimate
 from mixnam.fitting import fit, measure_again, same_data
 from mixnam.presets import PRESETS
@@ -72,7 +73,8 @@ def claim(arguments: argparse.Namespace) -> int:
     for chosen_claim in (known[name] for name in arguments.claims):
         if not chosen_claim.unavailable:
             specs = samples.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or claims.LEAST_RUNS)
-            lacking = [spec for spec in specs if store.current(spec) is None]
+            at_hand = store.current if derived.rests_on_measures(chosen_claim.measure) else store.get
+            lacking = [spec for spec in specs if at_hand(spec) is None]
             experiments.train_available(lacking, store, chosen_claim.id, arguments.device, arguments.preset)
         verdict = claims.on_results(chosen_claim, arguments.preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")
@@ -111,7 +113,7 @@ def differences(stored: Result, again: Result) -> tuple[bool, str]:
     )
     repeated = again.arrays | again.weights
     same = stored.metrics == again.metrics and all(
-        np.array_equal(a, repeated[k], equal_nan=True) for k, a in arrays.items()
+        k in repeated and np.array_equal(a, repeated[k], equal_nan=True) for k, a in arrays.items()
     )
     if same:
         return True, "the same bits"
@@ -206,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.preset = arguments.preset or ("" if plan else "quick")
     try:
         code: int = arguments.function(arguments)
-    except (ValueError, FloatingPointError, datasets.DataError, UnreadableResult) as error:
+    except (ValueError, FloatingPointError, datasets.DataError, UnreadableResult, CaptureFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code

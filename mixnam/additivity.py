@@ -1,9 +1,11 @@
 """Additivity: which share of a derivative's variance a feature's own value determines. Equation (11).
 
-It is the first-order Sobol' index of ∂ŷ/∂x_i. Each value drawn for x_i is put into a few rows drawn for it alone; the
-variance of its mean slopes, less the part that so few rows leave in it, is set over the whole variance (a one-way
-analysis of variance with random effects). Slopes are heavy-tailed: on a fixed grid of 100 values the share moved by
-0.05 when the grid did, so values are drawn until the share's standard error is small.
+It is the first-order Sobol' index of ∂ŷ/∂x_i. Each draw takes one row for the features' own values and a few rows for
+the others: feature i's value stands in these rows, for every i. The variance of the mean slopes, less the part that so
+few rows leave in it, is set over the whole variance (a one-way analysis of variance with random effects). As all
+features share a draw, its influence on their mean is what the standard error is made of. Slopes are heavy-tailed: on a
+fixed grid of 100 values the share moved by 0.05 when the grid did, so values are drawn until its standard error is
+small.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def estimate(slopes: Slopes, x: Tensor, name: str, most: int = MOST) -> Additivi
 
 
 def share_of_means(means: Tensor, variances: Tensor) -> Additivity:
-    """Return the share from each draw's mean and variance over its rows, both (n, N).
+    """Return the share from each draw's mean and unbiased variance over its rows, both (n, N).
 
     The standard error is that of the mean over features, from the influence that each draw has on it.
     """

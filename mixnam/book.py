@@ -288,7 +288,7 @@ def status_table(parameters: report.Parameters) -> pd.DataFrame:
     real = [name for name, entry in datasets.REGISTRY.items() if not entry.simulated]
     for page, (notebook, dataset) in experiment_pages(real).items():
         specs = experiments.specs_for(notebook, dataset, column.preset)
-        found = [r for spec in specs if (r := column.store.get(spec)) is not None]
+        found = [r for spec in specs if (r := column.store.current(spec)) is not None]
         seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
         row = {
             "page": page,

@@ -20,6 +20,10 @@ SURVIVES = "2.12"  # the release of torch from which on training goes on after a
 WARM_UP = 3  # real steps of a batch size that are launched one kernel at a time before it is captured
 
 
+class CaptureFailed(RuntimeError):
+    """A step could not be captured, and the installed torch may not go on after that."""
+
+
 class Captured:
     """The steps of the members in a trainer's stack, one graph for each batch size.
 
@@ -88,7 +92,7 @@ class Captured:
             raise
         except RuntimeError as error:
             if TorchVersion(torch.__version__) < SURVIVES:
-                raise RuntimeError(
+                raise CaptureFailed(
                     f"the training step cannot be captured as a CUDA graph ({error}), and torch {torch.__version__} "
                     "may not survive a capture that failed; install torch 2.12 or later, which goes on without graphs, "
                     "or train with device 'cpu'"

@@ -25,17 +25,25 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _alike(spec: RunSpec) -> tuple[Any, ...]:
+def alike(spec: RunSpec) -> tuple[Any, ...]:
+    """Return what specs that take about the same time have in common."""
     shaping = {k: v for k, v in vars(spec.settings).items() if not re.search("penalty|rate|decay|dropout", k)}
     return spec.dataset, spec.model, tuple(shaping.items())
 
 
+def usual_seconds(store: Store) -> dict[tuple[Any, ...], float]:
+    """Return how long the stored runs took, training and measures, by what `alike` runs have in common."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for result in store:
+        seconds = result.cost["fit_seconds"] + result.cost["explain_seconds"]
+        found.setdefault(alike(result.spec), []).append(seconds)
+    return {shape: float(np.median(seconds)) for shape, seconds in found.items()}
+
+
 def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
     """Return how long specs may take, going by stored results of the same shape in the reference."""
-    known: dict[Any, list[float]] = {}
-    for result in Store(root() / "book" / "results") if specs else ():
-        known.setdefault(_alike(result.spec), []).append(result.cost["fit_seconds"] + result.cost["explain_seconds"])
-    times = [float(np.median(known[_alike(s)])) for s in specs if _alike(s) in known]
+    known = usual_seconds(Store(root() / "book" / "results")) if specs else {}
+    times = [known[alike(s)] for s in specs if alike(s) in known]
     unknown = len(specs) - len(times)
     text = f"{len(specs)} to train, about {duration(sum(times) / jobs)} with {jobs} job{'s' if jobs > 1 else ''}"
     return text + (f", and {unknown} of unknown length" if unknown else "")

@@ -130,8 +130,11 @@ class Entry:
 
     @property
     def every_split(self) -> tuple[str, ...]:
-        """The splits that a run may have: its own, and where these are folds those of other partitions of the rows."""
-        return self.splits if self.splits == HOLDOUT else (*self.splits, *REPEATS)
+        """The splits that a run may have: its own, and where these are folds those of other partitions of the rows.
+
+        An own table may keep groups of rows together, which other partitions would tear apart: it has its own alone.
+        """
+        return (*self.splits, *REPEATS) if self.splits == FOLDS and (self.files or self.bundled) else self.splits
 
 
 HOLDOUT = ("holdout",)
@@ -326,6 +329,11 @@ def entry(name: str, where: Path | None = None) -> Entry:
 
         return tables.described(path)
     raise ValueError(f"dataset must be one of {', '.join(REGISTRY)}, or described by {path}, got {name!r}")
+
+
+def credentialed(name: str) -> bool:
+    """Return whether a data set may be used by those alone who have signed for it; an own table may be by its owner."""
+    return name in REGISTRY and REGISTRY[name].credentialed
 
 
 def at_hand(name: str, where: Path | None = None) -> bool:

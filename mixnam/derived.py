@@ -350,6 +350,16 @@ POOLED: dict[str, Callable[[Sequence[Result]], float]] = {
 CROSSED: dict[str, Callable[[Sequence[Result], Sequence[Result]], float]] = {"drift_over_seeds": drift_over_seeds}
 
 
+#: Derived, joint and pooled numbers that rest on stored measures; the others on scores, curves and rows.
+_OF_MEASURES = ("variability_share", "width_over_penalty", "additivity_and_error")
+
+
+def rests_on_measures(measure: str) -> bool:
+    """Return whether a claim's measure needs stored measures, which may be of an older revision."""
+    kind, _, name = measure.partition(".")
+    return kind == "measures" or name in _OF_MEASURES
+
+
 def find(result: Result, measure: str) -> float | None:
     """Return a number of one result by path or `derived.NAME`; NaN where it has no value.
 

@@ -185,7 +185,7 @@ def routing(preset: Preset) -> list[Case]:
 
 #: The switches of ours where the paper's text and the authors' code differ, and the penalty in the text's terms.
 SWITCHES: dict[str, dict[str, Any]] = {
-    "as in the authors' code": {},
+    "default": {},
     "one normalisation per layer and feature": {"shared_normalization": False},
     "standard initialisation": {"initialization": "standard"},
     "dropped experts not made up for": {"expert_dropout_mode": "drop"},
@@ -242,7 +242,7 @@ def run(
     progress: Callable[[str], None] | None = say,
     seeds: int | None = None,
 ) -> Outcome:
-    """Return an experiment's results, training what has none yet.
+    """Return an experiment's results, training what has none yet or only outdated measures.
 
     `seeds` runs so many seeds instead of the preset's. With `train=False` results are only read. Data that
     are not at hand leave `missing` filled and the reason in `skipped`; nothing is raised, so that the rest

@@ -1,7 +1,7 @@
 """What a trained model says about its features: shape functions, bounds, and the measures of Section 4.3.2.
 
-Everything is computed while the model is at hand and stored with the result. The measures put each value
-of a feature into many background rows, which makes it independent of the other features; feature-wise
+Everything is computed while the model is at hand and stored with the result. Most measures put values of a
+feature into rows that it does not come from, which makes it independent of the other features; feature-wise
 responses are computed once and recombined, so that this costs little (`Network.responses`).
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixnam import additivity, randomness
+from mixnam import additivity, datasets, randomness
 from mixnam.additivity import BACKGROUNDS, MOST, Additivity
 from mixnam.datasets import Array
 from mixnam.networks import Network
@@ -48,17 +48,29 @@ def quantile_grid(column: Tensor, points: int = GRID) -> Tensor:
     return column.sort().values[(levels * len(column)).long().to(column.device)]
 
 
-def curve_grid(column: Array, categories: int = 0, points: int = CURVE) -> Array:
+def least_rows(dataset: str) -> int:
+    """Return how many rows a stored count, quantile or value of a data set stands on at least."""
+    return LEAST_ROWS if datasets.credentialed(dataset) else 1
+
+
+def curve_grid(column: Array, categories: int = 0, points: int = CURVE, least: int = 1) -> Array:
     """Return where a feature's curves are stored: half at quantiles, half evenly spaced; padded with NaN.
 
     The even half spans the central 99 % of the rows, the extremes are included; a feature with few
-    distinct values is stored at those.
+    distinct values is stored at those. With `least`, values of fewer rows are left out, and quantiles lie between
+    the rows' values and in the central 99 %.
     """
     step = max(1, -(-categories // points))  # of too many categories every second, third, ...
-    distinct = np.arange(0, categories, step, dtype=float) if categories else np.unique(column)
+    if categories:
+        distinct = np.arange(0, categories, step, dtype=float)
+    else:
+        distinct, counts = np.unique(column, return_counts=True)
+        if len(distinct) <= points:
+            distinct = distinct[counts >= least]
     if len(distinct) > points:
         low, high = np.quantile(column, [0.005, 0.995])
-        quantiles = np.quantile(column, np.linspace(0, 1, points // 2), method="inverted_cdf")
+        ends, method = ((0, 1), "inverted_cdf") if least == 1 else ((0.005, 0.995), "linear")
+        quantiles = np.quantile(column, np.linspace(*ends, points // 2), method=method)  # type: ignore[call-overload]
         distinct = np.unique(np.concatenate([quantiles, np.linspace(low, high, points - points // 2)]))
     return np.pad(distinct[:points], (0, max(0, points - len(distinct))), constant_values=np.nan)
 
@@ -94,7 +106,7 @@ class Explainer:
     network outputs into the target's units; `name`, the run's key, seeds what is drawn for additivity.
     """
 
-    def __init__(self, network: Network, tensors: Tensors, x: Tensor, scale: float, name: str = "") -> None:
+    def __init__(self, network: Network, tensors: Tensors, x: Tensor, scale: float, name: str) -> None:
         self.network, self.tensors, self.x, self.scale, self.name = network, tensors, x, scale, name
         rows, self.features = x.shape
         chosen = randomness.permutation([randomness.key(0, "background")], rows, x.device)[0, :BACKGROUND]
@@ -215,12 +227,9 @@ class Explainer:
         for i in range(self.features):
             x = rows.clone()
             x[..., i] = values[:, i : i + 1]
-            parts = []
-            for part in x.flatten(0, 1).split(EVALUATED):
-                leaf = part.requires_grad_(True)
-                total = self.network.part(self.tensors, leaf[None], i).sum()
-                parts.append(torch.autograd.grad(total, leaf)[0][:, i])
-            found.append(torch.cat(parts).view(rows.shape[:2]))
+            leaf = x.flatten(0, 1).requires_grad_(True)
+            total = self.network.part(self.tensors, leaf[None], i).sum()
+            found.append(torch.autograd.grad(total, leaf)[0][:, i].view(rows.shape[:2]))
         return torch.stack(found)
 
     @torch.no_grad()
@@ -257,7 +266,9 @@ class Explainer:
         **Shape:** `own` (G, C) and `shares` (G, n, C) go with the values; `others` (B, n, C) and `scores` (B, n, C),
         without x_i's share, with the rows.
         """
-        if not self.network.dense:
+        least = math.log(torch.finfo(scores.dtype).tiny) / 2
+        centred = [s - s.amax(dim=-1, keepdim=True) for s in (shares, scores)]
+        if not self.network.dense or min(float(s.min()) for s in centred) < least:
             values = []
             for g in torch.arange(len(own), device=own.device).split(max(1, _CELLS // scores.numel())):
                 relevance = self.network.relevance(scores[None] + shares[g][:, None])
@@ -266,11 +277,7 @@ class Explainer:
                 values.append(parts.sum(dim=-1))
             return torch.cat(values).double()
         # the exponential of a sum is a product: all pairs at once are two matrix products a feature
-        least = math.log(torch.finfo(scores.dtype).tiny) / 2
-        at, rows = (
-            (s - s.amax(dim=-1, keepdim=True)).clamp(min=least).exp().transpose(0, 1).contiguous()
-            for s in (shares, scores)
-        )
+        at, rows = (s.exp().transpose(0, 1).contiguous() for s in centred)
         total = at @ (rows * others.transpose(0, 1)).mT  # (n, G, B)
         total[i] = (at[i] * own) @ rows[i].mT
         return (total / (at @ rows.mT)).sum(dim=0).double()
@@ -382,11 +389,11 @@ def histogram_range(x: Array) -> Array:
     return np.quantile(x, [0.005, 0.995], axis=0)
 
 
-def low_share(x: Array, rows: dict[str, Array]) -> Array:
+def low_share(x: Array, rows: dict[str, Array], least: int = 1) -> Array:
     """Return the share of rows in the lower third of their bounds, by cells of each feature: (n, CELLS).
 
-    `x` are raw features (rows, n), `rows` what `Explainer.rows` gave, as arrays; NaN where a cell has no rows
-    or the bounds no width.
+    `x` are raw features (rows, n), `rows` what `Explainer.rows` gave, as arrays; NaN where a cell has fewer than
+    `least` rows or the bounds no width.
     """
     low, high = histogram_range(x)
     width = rows["upper"] - rows["lower"]
@@ -397,7 +404,7 @@ def low_share(x: Array, rows: dict[str, Array]) -> Array:
         if inside.any() and high[i] > low[i]:
             count = np.histogram(x[inside, i], CELLS, (low[i], high[i]))[0]
             near = np.histogram(x[inside & (place[:, i] < 1 / 3), i], CELLS, (low[i], high[i]))[0]
-            shares[i] = np.where(count > 0, near / np.maximum(count, 1), np.nan)
+            shares[i] = np.where(count >= least, near / np.maximum(count, 1), np.nan)
     return shares
 
 

@@ -220,7 +220,8 @@ def measure_again(result: Result, device: str = "auto") -> Result:
     network = make_network(result.spec.settings, member.x.shape[1])
     tensors = {k: torch.tensor(w, device=where)[None] for k, w in result.weights.items()}
     _, measures, arrays = _explain(member, network, tensors, where)
-    arrays |= {k: a for k, a in result.arrays.items() if k == "test_prediction"}
+    if not datasets.credentialed(result.spec.dataset):
+        arrays["test_prediction"] = result.arrays["test_prediction"]
     return dataclasses.replace(result, measures=measures, fresh=(arrays, result.weights))
 
 
@@ -312,7 +313,7 @@ def _result(
     origin = provenance(device, preset) | {"data_sha256": dataset.checksum, "data_source": dataset.source}
     origin["versions"] |= model.versions if isinstance(model, Fitted) else {}
     weights = {k: t[0].cpu().numpy() for k, t in outcome.tensors.items()}
-    if not datasets.entry(spec.dataset).credentialed:
+    if not datasets.credentialed(spec.dataset):
         arrays["test_prediction"] = prediction[parts["test"]].astype(np.float32)
     return Result(
         spec,
@@ -332,10 +333,8 @@ def _explain(
     dataset, prep = member.dataset, member.preprocessing
     scale, offset = prep.target_scale, prep.target_mean
     columns = range(dataset.x.shape[1])
-    x = dataset.x
-    if datasets.entry(dataset.name).credentialed:  # the least and the greatest value are single rows'
-        x = np.clip(x, *explanations.histogram_range(x))
-    grid = np.stack([curve_grid(x[:, i], len(dataset.categories.get(i, ()))) for i in columns])
+    least = explanations.least_rows(dataset.name)
+    grid = np.stack([curve_grid(dataset.x[:, i], len(dataset.categories.get(i, ())), least=least) for i in columns])
     at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
     probe = None if dataset.probe is None else prep.inputs(dataset.probe)
     arrays: Arrays = {}
@@ -359,7 +358,7 @@ def _explain(
             arrays = {f"grid_{k}": v.cpu().numpy() * scale for k, v in curves.items()}
             arrays |= {"relevance": rows["relevance"], "active": rows["active"]}
             if rows["active"].shape[1] > 1:
-                arrays["low_share"] = explanations.low_share(dataset.x, rows)
+                arrays["low_share"] = explanations.low_share(dataset.x, rows, least)
             # every seed's expert curves only where they are few: they are the largest arrays
             if not 1 < curves["experts"].shape[-1] <= explanations.MAX_EXPERTS or not (
                 member.spec.first or len(columns) <= 2
@@ -371,7 +370,7 @@ def _explain(
                 arrays = pair_surfaces(model, tensors, dataset, prep, device)
                 arrays |= {k: arrays[k] * scale for k in ("pair_effect", "pair_interaction")}
         if probe is not None:
-            out = Explainer(model, tensors, torch.tensor(probe, device=device), scale).rows()
+            out = Explainer(model, tensors, torch.tensor(probe, device=device), scale, member.spec.key).rows()
             arrays["probe_prediction"] = out["prediction"].cpu().numpy() * scale + offset
             if model.featurewise and len(columns) <= 2:
                 arrays["probe_contributions"] = out["contributions"].cpu().numpy() * scale
@@ -392,9 +391,10 @@ def _shown(member: _Member, contributions: Array) -> Arrays:
     x = member.dataset.x
     edges = explanations.histogram_range(x)
     cells = explanations.CELLS
-    density = [np.histogram(x[:, i], bins=cells, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])]
-    shown = {"contribution_mean": contributions.mean(axis=0), "density": np.stack(density), "density_range": edges.T}
-    if datasets.entry(member.dataset.name).credentialed:
+    counts = np.stack([np.histogram(x[:, i], bins=cells, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])])
+    counts[counts < explanations.least_rows(member.dataset.name)] = 0
+    shown = {"contribution_mean": contributions.mean(axis=0), "density": counts, "density_range": edges.T}
+    if datasets.credentialed(member.dataset.name):
         return shown | {"cell_quantiles": explanations.cell_quantiles(x, contributions, member.dataset.categories)}
     count = explanations.SAMPLE_FIRST if member.spec.first else explanations.SAMPLE
     sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()

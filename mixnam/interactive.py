@@ -120,6 +120,7 @@ def penalty_slider(
     """
     content = payload(results, names, unit, features)
     count = f"{len(content['features'])} features, {len(content['penalties'])} values of λ"
+    dots = "Dots are rows, the" if any(feature["rows"] for feature in content["features"]) else "The"
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     data = data.replace("<", "\\u003c")  # nothing in it may end the script element
     name = f"penalty-slider-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
@@ -135,7 +136,7 @@ def penalty_slider(
         f'<input type="range" autocomplete="off" min="0" max="{len(content["penalties"]) - 1}" step="1" value="0">'
         f'<span class="slider-ticks" aria-hidden="true">{ticks}</span></label>\n</div>\n'
         f'<div class="slider-plot" role="img" hidden></div>\n'
-        f'<p class="slider-legend" hidden>Dots are rows, the shading is the density of the data; '
+        f'<p class="slider-legend" hidden>{dots} shading is the density of the data; '
         f"contributions are less their mean.</p>\n"
         f'<script type="application/json">{data}</script>\n</div>'
     )

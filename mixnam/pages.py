@@ -24,6 +24,8 @@ from mixnam.report import (
 )
 from mixnam.results import Result
 
+#: Stands where runs are at hand, but their measures may not be set beside today's.
+OLDER = "older measure"
 Printed = Callable[[Case, str], tuple[float, float] | None]
 
 
@@ -36,8 +38,15 @@ def _cell(results: Sequence[Result], measure: str, digits: int = 3) -> str:
     """Return a measure's mean ± sd over results, with their number where it is not that of the results."""
     numbers = _numbers(results, measure)
     if not numbers:
-        return "–" if results else "not run"
+        return _absent(results, measure, "–")
     return spread(numbers, digits, count=len(numbers) != len(results))
+
+
+def _absent(results: Sequence[Result], measure: str, otherwise: str = "not run") -> str:
+    """Return why results hold no number: there are none, or their measures are of an older revision."""
+    if not results:
+        return "not run"
+    return OLDER if derived.rests_on_measures(measure) and any(r.outdated for r in results) else otherwise
 
 
 def _own(column: Column) -> str:
@@ -82,7 +91,7 @@ SWEEP_MEASURES = {
     "tightness (conditional)": ("measures.tightness.conditional", "tightness, conditional"),
     "width": ("measures.bounds.width", "width of bounds"),
     "tightness (span)": ("measures.tightness.span", "span of contributions over span of bounds"),
-    "tightness (15 groups)": ("measures.tightness.conditional_15", "in 15 groups"),
+    "tightness (15 groups)": ("measures.tightness.conditional_15", "conditional, in 15 groups"),
 }
 #: Which of them a table of the λ page shows: Table 3's, the conditional reading's, and those chosen after the fact.
 READINGS = {
@@ -261,8 +270,8 @@ def tightness_note(parameters: Parameters) -> str:
     return (
         f"The paper's tightness rises with λ to 1.000. Here it is {listed}. Where experts are drawn together, the "
         "routed contributions of real rows cover less and less of the very narrow range between the bounds. "
-        'Equation 12 leaves open how "given xᵢ" is taken; with exact values of xᵢ, as in the first table, nothing '
-        "brings the ratio near 1 at λ = 100."
+        'Equation 12 leaves open how "given xᵢ" is taken; with exact values of xᵢ, as in the first table, no reading '
+        "that was fixed beforehand comes near 1 at λ = 100."
     )
 
 
@@ -332,7 +341,9 @@ def headline_table(parameters: Parameters) -> pd.DataFrame:
         printed = printed or published.sweep(quantity, overrides.get("variation_penalty", 0.1), model)
         row = {"California Housing": label, "paper": printed_text(printed)}
         for column in columns(parameters):
-            row[column.label] = spread(_numbers(stored(column, "housing", model, overrides), path))
+            results = stored(column, "housing", model, overrides)
+            numbers = _numbers(results, path)
+            row[column.label] = spread(numbers) if numbers else _absent(results, path)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -351,7 +362,10 @@ def cite(
     `preset` keeps columns of one setting, so that numbers can be compared; "not run" where there is none.
     """
     chosen = [c for c in own_first(parameters) if preset in ("", c.preset)]
-    found = [(_numbers(stored(c, dataset, model, overrides), path), c.preset) for c in chosen] or [([], preset)]
+    runs = [(stored(c, dataset, model, overrides), c.preset) for c in chosen] or [([], preset)]
+    found = [(_numbers(results, path), setting) for results, setting in runs]
     numbers, preset = max(found, key=lambda pair: min(len(pair[0]), claims.LEAST_RUNS))
+    if not numbers:
+        return _absent([result for results, _ in runs for result in results], path)
     setting = "" if datasets.entry(dataset).simulated else f", {preset}"
-    return spread(numbers, count=False) + (f" (n = {len(numbers)}{setting})" if numbers else "")
+    return spread(numbers, count=False) + f" (n = {len(numbers)}{setting})"

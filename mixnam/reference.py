@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from mixnam import datasets, experiments
-from mixnam.costs import duration, training_work
+from mixnam.costs import alike, duration, training_work, usual_seconds
 from mixnam.fitting import pick_device
 from mixnam.presets import load_preset
 from mixnam.results import RunSpec, Store
@@ -56,7 +56,7 @@ def _penalties(*values: float) -> tuple[dict[str, float], ...]:
     return tuple({"variation_penalty": value} for value in values)
 
 
-#: The order of value. What is there with outdated measures comes before it, but for the paper's setting.
+#: The order of value. What other presets have with outdated measures comes before it.
 PLAN: tuple[Step, ...] = (
     *(Step(name, "housing", 5, "quick") for name in ("lambda_sweep", "accuracy", "mixnam_e", "expert_scaling")),
     *(Step(name, "housing", 5, "quick") for name in ("mixnam_d", "routing", "ablations")),
@@ -168,10 +168,11 @@ def run(
     at = f" at the {preset} preset" if preset else ""
     say(f"{sum(len(item.specs) for item in items)} results lacking{at}, {duration(seconds)} given")
     work = spent = 0.0
+    usual = usual_seconds(known)
     absent: set[str] = set()
     for item in items:
         left = deadline - time.monotonic()
-        if left <= 0 or item.specs[0].dataset in absent:
+        if left <= 0 or {item.specs[0].dataset, item.specs[0].model} & absent:
             continue
         if all(out.current(spec) is not None for spec in item.specs):
             continue  # another process was faster
@@ -181,7 +182,9 @@ def run(
             absent.add(item.specs[0].dataset)
             say(f"skipped: {error}")
             continue
-        estimate = needed * spent / work if work else math.nan
+        # nothing stops a model of another library: it starts where the time it took before is left
+        before = usual.get(alike(item.specs[0]), math.nan)
+        estimate = before if not needed else needed * spent / work if work else math.nan
         specs = item.specs
         if estimate > left:
             specs = specs[: int(len(specs) * left / estimate)]
@@ -197,9 +200,13 @@ def run(
         except (OutOfTime, MemoryError, torch.OutOfMemoryError) as error:
             say(f"{item.label}: {error}")
             continue
+        except ImportError as error:
+            absent.add(item.specs[0].model)
+            say(f"skipped: {error}")
+            continue
         finally:
             for spec in specs:
-                if not keeps_weights(spec):
+                if not keeps_weights(spec) and out.current(spec) is not None:
                     (out.folder(spec) / f"{spec.key}.weights.safetensors").unlink(missing_ok=True)
         if done and needed:
             work, spent = work + needed, spent + time.monotonic() - started

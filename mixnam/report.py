@@ -178,20 +178,24 @@ def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
     """Return what a page says of its runs: how many there are, or why some are missing and the remedy."""
     if outcome.skipped:
         return f"**Not run here.** {outcome.skipped}"
-    old = sum(result.outdated for result in outcome.results)
-    if not outcome.missing and not old:
-        return f"All {len(outcome.specs)} runs of this page at the {outcome.preset} preset are at hand."
+    shown = {r.key: r for r in [*outcome.results, *page_results(outcome.experiment, parameters)]}.values()
+    old = sum(result.outdated for result in shown)
+    said, runs = [], f"of {len(outcome.specs)} runs at the {outcome.preset} preset"
+    if not outcome.missing and not any(result.outdated for result in outcome.results):
+        said.append(f"All {len(outcome.specs)} runs of this page at the {outcome.preset} preset are at hand.")
     dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
     command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
     command += f" --results {told(parameters.results)}"
-    said, runs = [], f"of {len(outcome.specs)} runs at the {outcome.preset} preset"
     if outcome.missing:
         said.append(f"**{len(outcome.missing)} {runs} are not there yet**; tables show those that are.")
     if old:
         said.append(
-            f"**{old} {runs} hold measures of an older revision**; tables show their scores, not their measures."
+            f"**{old} of the {len(shown)} results behind this page hold measures of an older revision**: tables show "
+            "their scores, not their measures."
         )
-    return " ".join([*said, f"`{command}` trains what is lacking."])
+    if outcome.missing or any(result.outdated for result in outcome.results):
+        said.append(f"`{command}` trains what is lacking.")
+    return " ".join(said)
 
 
 def told(path: Path) -> str:

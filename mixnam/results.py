@@ -163,9 +163,9 @@ class Result:
 
         Raises KeyError where there is none, or where it is a measure of an older revision.
         """
-        head, *parts = path.split(".")
-        found: Any = self.current_measures() if head == "measures" else {"metrics": self.metrics, "cost": self.cost}
-        for part in parts if head == "measures" else (head, *parts):
+        measures = self.current_measures() if path.startswith("measures.") else {}
+        found: Any = {"metrics": self.metrics, "measures": measures, "cost": self.cost}
+        for part in path.split("."):
             if not isinstance(found, dict) or part not in found:
                 raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no {path!r}: {part!r} is missing")
             found = found[part]

@@ -129,10 +129,10 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
         return found
     by_run = [{(r.spec.split, r.spec.seed): r for r in results} for results in runs]
     shared = [key for key in by_run[0] if all(key in other for other in by_run)]
-    every = tuple(found[key] for key in shared for found in by_run)
     seeds = [[found[key] for found in by_run] for key in shared]
     if kind == "pooled":
-        return [_pooled(name, [seed for seed in seeds if _has(name, seed)], every)]
+        seeds = [seed for seed in seeds if _has(name, seed)]
+        return [_pooled(name, seeds, tuple(result for seed in seeds for result in seed))]
     values: list[float] = []
     used: list[Result] = []
     for number, models in enumerate(seeds):

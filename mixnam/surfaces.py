@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mixnam.datasets import Array, Dataset
-from mixnam.explanations import histogram_range
+from mixnam.explanations import histogram_range, least_rows
 from mixnam.networks.pairs import Pairwise
 from mixnam.networks.stacked import Tensors
 from mixnam.preprocessing import Preprocessing
@@ -23,15 +23,16 @@ _ROWS = 2000  # over which that is seen
 _ROUNDS = 200  # of purification, at most
 
 
-def cells(column: Array) -> tuple[Array, NDArray[np.int64]]:
+def cells(column: Array, least: int = 1) -> tuple[Array, NDArray[np.int64]]:
     """Return a feature's values on a surface, at most `POINTS`, and each row's place among them.
 
-    A feature of few values has those; else the central 99 % of the rows is cut into cells of one width, whose
-    middles are the values, and rows outside belong to none (-1).
+    A feature of few values has those that `least` rows have; else the central 99 % of the rows is cut into cells of
+    one width, whose middles are the values. Rows outside belong to none (-1).
     """
-    distinct, place = np.unique(column, return_inverse=True)
+    distinct, place, counts = np.unique(column, return_inverse=True, return_counts=True)
     if len(distinct) <= POINTS:
-        return distinct, place
+        kept = counts >= least
+        return distinct[kept], np.where(kept, np.cumsum(kept) - 1, -1)[place]
     low, high = histogram_range(column[:, None])[:, 0]
     edges = np.linspace(low, high, POINTS + 1)
     place = np.minimum(np.searchsorted(edges, column, side="right") - 1, POINTS - 1)
@@ -67,7 +68,8 @@ def pair_surfaces(
     what is left of it without what either feature does alone, both on the network's scale, and `pair_rows`, the
     rows in each cell. K is at most `SURFACES`.
     """
-    places = [cells(column) for column in dataset.x.T]
+    least = least_rows(dataset.name)
+    places = [cells(column, least) for column in dataset.x.T]
     base = np.median(dataset.x, axis=0)
     for feature in dataset.categories:
         base[feature] = dataset.x[0, feature]  # a code, which a median need not be
@@ -88,9 +90,11 @@ def pair_surfaces(
         inside = (row >= 0) & (column >= 0)
         rows = np.zeros(surface.shape)
         np.add.at(rows, (row[inside], column[inside]), 1)
+        rows[rows < least] = 0
         alone = purify(surface, rows)
         strength = float((rows * alone**2).sum() / max(rows.sum(), 1))
-        found.append((strength, (i, j), (first, second), surface - np.average(surface, weights=rows), alone, rows))
+        centre = np.average(surface, weights=rows if rows.any() else None)
+        found.append((strength, (i, j), (first, second), surface - centre, alone, rows))
     found.sort(key=lambda entry: -entry[0])
     del found[SURFACES:]
     return {

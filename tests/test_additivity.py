@@ -156,6 +156,14 @@ def test_draws_go_by_the_name_and_end_where_the_error_is_small():
     assert estimate(slopes, x, "one", most=0).draws == 2 * ROUND
 
 
+def test_fewer_values_are_drawn_where_each_takes_more_work(build, monkeypatch):
+    monkeypatch.setattr(additivity, "ERROR", 0)
+    for case, limit, work in (("sparse", "_WORK", 36), ("MLP", "_SLOPES", 3)):
+        explainer, _ = explained(build, CASES.get(case, MLP), table())
+        monkeypatch.setattr(explanations, limit, 3 * ROUND * BACKGROUNDS * work)
+        assert explainer.additivity().draws == 3 * ROUND
+
+
 def test_slopes_are_those_of_no_grid(build):
     """All values of the data are drawn, not those at some quantiles."""
     x = table(40)

@@ -34,7 +34,7 @@ def test_every_model_trains_on_every_data_set(model, dataset, folder, monkeypatc
     assert np.isfinite(scores).all()
     data = datasets.load(dataset)
     assert result.cost["parameters"] > 0
-    if not datasets.entry(dataset).credentialed:
+    if not datasets.credentialed(dataset):
         assert 0 < len(result.arrays["test_prediction"]) < len(data.y) / 2
     featurewise = model in ("Linear", "Spline", "EBM", "NAM", "NBM", "NODE-GAM", "MixNAM", "MixNAM-D", "MixNAM-E")
     assert ("grid_mean" in result.arrays) == featurewise

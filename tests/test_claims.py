@@ -879,6 +879,46 @@ def test_the_numbers_in_statements_are_those_that_decide():
             assert text in one.statement, one.id
 
 
+@pytest.mark.parametrize("name", ["T3-add-limit", "T3-tradeoff", "T2-bounds-widen"])
+def test_a_sample_holds_results_of_todays_measures_alone(name):
+    one = next(c for c in claims.claims() if c.id == name)
+    store = Memory()
+    for subject in one.subjects:
+        _, model, overrides = samples.parts(one, subject)
+        penalty = overrides.get("variation_penalty", 0)
+        for seed in range(6):
+            found = result(
+                model=model,
+                seed=seed,
+                score=0.5 + penalty,
+                **overrides,
+                measures={"additivity.marginal": 0.995, "bounds.median_width_per_feature": [1.0, 2.0 - penalty]},
+            )
+            if seed == 2:
+                found.measures["revision"] = 1
+                found.measures.setdefault("additivity", {})
+            store.put(found)
+    for sample in samples.stored_samples(one, "paper", store):
+        assert sample.n == 5
+        assert not any(one.outdated for one in sample.results)
+        assert {one.spec.seed for one in sample.results} == {0, 1, 3, 4, 5}
+
+
+def test_which_measures_rest_on_what_a_revision_changes():
+    resting = {c.measure for c in claims.claims() if derived.rests_on_measures(c.measure)}
+    assert "measures.additivity.marginal" in resting and "pooled.additivity_and_error" in resting
+    old = result(score=0.5, measures={"additivity.marginal": 0.5, "variability.mean": 1.0})
+    old.measures["revision"] = 1
+    for measure in resting:
+        kind, _, name = measure.partition(".")
+        if kind in ("measures", "derived"):
+            assert derived.find(old, measure) is None
+        else:
+            with pytest.raises(KeyError, match="revision 1"):
+                getattr(derived, kind.upper())[name]([old, old])
+    assert derived.find(old, "metrics.test.rmse") == 0.5
+
+
 def test_every_measure_is_held_by_the_references_results():
     store, looked = Store(ROOT / "book" / "results"), set()
     for one in claims.claims():

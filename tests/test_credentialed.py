@@ -1,5 +1,6 @@
 """Of data that need credentials no result holds a row: on generated files in MIMIC's formats."""
 
+import dataclasses
 import json
 
 import generated
@@ -7,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mixnam import additivity, datasets, interactive, plots
+from mixnam import additivity, datasets, explanations, interactive, plots
 from mixnam.explanations import CELLS, LEAST_ROWS, cell_quantiles
 from mixnam.fitting import fit, measure_again
 from mixnam.results import RunSpec, Store
@@ -34,14 +35,6 @@ def name(request, tmp_path, monkeypatch):
     return request.param
 
 
-def numbers(content):
-    if isinstance(content, dict):
-        return [n for value in content.values() for n in numbers(value)]
-    if isinstance(content, list):
-        return [n for value in content for n in numbers(value)]
-    return [content] if isinstance(content, float) else []
-
-
 def lists(content):
     if isinstance(content, dict):
         content = list(content.values())
@@ -50,32 +43,58 @@ def lists(content):
     return [content, *(one for part in content for one in lists(part))]
 
 
+#: What a result on credentialed data may hold: values by feature, expert, grid point or cell, none by row.
+CURVES = {"grid", "grid_experts", "grid_lower", "grid_upper", "grid_mean", "relevance", "active"}
+CELLWISE = {"density", "density_range", "low_share", "cell_quantiles", "contribution_mean"}
+PAIRED = {"pairs", "pair_values", "pair_effect", "pair_interaction", "pair_rows"}
+
+
+def counts_of(column):
+    return dict(zip(*np.unique(column.astype(np.float32), return_counts=True), strict=True))
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_no_array_and_no_list_has_an_entry_a_row(name, model, tmp_path):
-    assert datasets.entry(name).credentialed
+def test_no_row_and_no_number_of_few_rows_is_stored(name, model, tmp_path):
+    assert datasets.credentialed(name)
     (fresh,) = fit([RunSpec(name, MODELS[model], "fold0", 0)], "cpu")
     result = Store(tmp_path / "results").put(fresh)
-    arrays = result.arrays | (result.weights if model not in ("EBM",) else {})
-    data = datasets.load(name)
-    parts = {ROWS, *(round(ROWS * share) for share in (0.2, 0.16, 0.64)), 122, 123, 97, 98, 391}
-    longest = max(len(data.features) ** 2, 100)  # weights of pairs, and points of a curve
-    for key, array in arrays.items():
-        assert not parts & set(array.shape), (key, array.shape)
-        assert not key.startswith(("sample", "test_")), key
-        assert max(array.shape, default=0) <= longest, (key, array.shape)
+    data, arrays = datasets.load(name), result.arrays
+    assert arrays.keys() <= CURVES | CELLWISE | PAIRED
+    points, cells, n = explanations.CURVE, CELLS, len(data.features)
+    for key in arrays.keys() & (CURVES | CELLWISE):
+        assert len(arrays[key]) == n, key
+        assert max(arrays[key].shape) <= max(points, cells, n), key
+    for key in ("density", "pair_rows"):
+        counts = arrays.get(key, np.zeros(1))
+        assert not ((counts > 0) & (counts < LEAST_ROWS)).any(), key
+    for i in range(n):
+        rows = counts_of(data.x[:, i])
+        told = arrays["grid"][i] if "grid" in arrays and i not in data.categories else []
+        for pair, values in zip(arrays.get("pairs", ()), arrays.get("pair_values", ()), strict=True):
+            told = [*told, *values[pair == i].ravel()]
+        if len(rows) <= 40:
+            assert all(rows.get(v, LEAST_ROWS) >= LEAST_ROWS for v in told), data.features[i]
+        else:  # cells' middles, and quantiles between the rows' values
+            assert not {np.float32(data.x[:, i].min()), np.float32(data.x[:, i].max())} & set(told)
     content = json.loads(result.path(".json").read_text())
-    assert max(map(len, lists(content))) <= max(100, len(data.features))
+    assert max(map(len, lists(content))) <= max(100, n)
 
 
-def test_no_extreme_value_of_a_row_is_stored(name, tmp_path):
+def test_shares_of_few_rows_are_not_stored(name):
     (result,) = fit([RunSpec(name, MODELS["MixNAM"], "fold0", 0)], "cpu")
     data = datasets.load(name)
-    held = np.concatenate([a.ravel() for a in result.arrays.values()])
-    for i in range(len(data.features)):
-        if i not in data.categories and len(np.unique(data.x[:, i])) > 100:
-            for extreme in (data.x[:, i].min(), data.x[:, i].max()):
-                assert np.float32(extreme) not in held, data.features[i]
-                assert extreme not in numbers(json.loads(json.dumps(result.to_json())))
+    low, high = result.arrays["density_range"].T
+    for i, shares in enumerate(result.arrays["low_share"]):
+        counts = np.histogram(data.x[:, i], CELLS, (low[i], high[i]))[0]
+        assert np.isnan(shares[counts < LEAST_ROWS]).all()
+        assert np.isfinite(shares).any() or (counts < LEAST_ROWS).all()
+
+
+def test_a_result_of_an_older_release_loses_its_rows_when_it_is_measured_again(name, tmp_path):
+    (fresh,) = fit([RunSpec(name, MODELS["MixNAM"], "fold0", 0)], "cpu")
+    rows = {"test_prediction": np.zeros(122, np.float32), "sample_x": np.zeros((100, 3), np.float32)}
+    old = Store(tmp_path).put(dataclasses.replace(fresh, fresh=(fresh.arrays | rows, fresh.weights)))
+    assert not rows.keys() & measure_again(old, "cpu").arrays.keys()
 
 
 def test_open_data_keep_their_rows():

@@ -54,7 +54,7 @@ def explained(build, settings, x, scale=1.0):
     def outputs(rows):
         return network(tensors, rows[None])
 
-    return Explainer(network, tensors, x, scale), outputs
+    return Explainer(network, tensors, x, scale, "a run"), outputs
 
 
 def bounds(outputs):
@@ -81,6 +81,19 @@ def test_variability_equals_brute_force(build, case):
         grid, background = explainer.grid[:, i], explainer.background
         expected = reference.variability(predict, background, grid, i) * 2.5**2
         assert found[i]["variability"] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("widened", [1, 30, 1000])
+def test_interventions_of_a_dense_router_are_those_of_any(build, widened):
+    """Also where routing scores range so widely that exponentials of their parts would vanish."""
+    x = table().float()
+    explainer, _ = explained(build, CASES["dense"], x)
+    explainer.tensors["router.weight"].mul_(widened)
+    assert explainer.network.dense
+    factorized = explainer.interventions()
+    explainer.network.dense = False
+    for found, expected in zip(factorized, explainer.interventions(), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("case", CASES)

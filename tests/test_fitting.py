@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import log_loss, mean_absolute_error, r2_score, roc_auc_score, root_mean_squared_error
 
-from mixnam import datasets
+from mixnam import additivity, datasets
 from mixnam.fitting import fit, pick_device
 from mixnam.networks import make_network
 from mixnam.preprocessing import Preprocessing, split_rows
@@ -94,6 +94,15 @@ def test_the_same_spec_gives_the_same_bits(result):
     torch.manual_seed(5)  # no global generator may matter
     (again,) = fitted(result.spec)
     same_bits(result, again)
+
+
+def test_each_run_draws_values_of_its_own_for_additivity(monkeypatch):
+    asked = []
+    estimate = additivity.estimate
+    monkeypatch.setattr(additivity, "estimate", lambda *given: asked.append(given[2]) or estimate(*given))
+    specs = [spec("MixNAM"), spec("MixNAM", seed=1)]
+    fitted(*specs)
+    assert asked == [one.key for one in specs]
 
 
 # Test scores of known specs at known revisions. A change of code that moves one of these gives other results

@@ -1,5 +1,6 @@
 """The reference run trains what is lacking in order of value, within its time, into files that merge by copying."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,40 @@ def test_what_has_outdated_measures_is_renewed_first_and_replaced_by_copying(sma
     assert reference.lacking([out, known]) == []
     shutil.copytree(out.root, known.root, dirs_exist_ok=True)
     assert not any(result.outdated for result in known if result.provenance["preset"] == "smoke")
+
+
+def test_outdated_results_are_renewed_quickest_first(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    seconds = {}
+    for seed, took in enumerate((5.0, 1.0, 3.0)):
+        (spec,) = specs_of("diabetes", "NAM", "smoke", {"hidden": (4 + seed,)}, seeds=1)
+        (result,) = train_missing([spec], store, "cpu", "smoke", None).values()
+        seconds[spec.key] = took
+        store.put(dataclasses.replace(result, cost=result.cost | {"fit_seconds": took}, fresh=(result.arrays, {})))
+    monkeypatch.setattr(explanations, "REVISION", explanations.REVISION + 1)
+    items = [i for i in reference.lacking([store]) if i.label.startswith("renewal")]
+    assert [seconds[spec.key] for item in items for spec in item.specs] == [1.0, 3.0, 5.0]
+
+
+def test_models_of_other_libraries_start_only_where_their_time_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference, "PLAN", (Step("accuracy", "diabetes", 1, "smoke", models=("Spline", "Linear")),))
+    specs = [spec for item in reference.lacking([Store(tmp_path)], libraries=True) for spec in item.specs]
+    slow = {costs.alike(spec): 1000.0 for spec in specs if spec.model == "Spline"}
+    monkeypatch.setattr(reference, "usual_seconds", lambda store: slow)
+    out = Store(tmp_path / "out")
+    reference.run(out, Store(tmp_path / "known"), 600, "cpu", "", lambda line: None)
+    assert {result.spec.model for result in out} == {"Linear"}
+
+
+def test_a_library_that_is_not_installed_is_told_once_and_the_rest_goes_on(tmp_path, monkeypatch):
+    plan = [Step("accuracy", "diabetes", 2, "smoke", models=(model,)) for model in ("XGBoost", "NAM")]
+    monkeypatch.setattr(reference, "PLAN", plan)
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    lines = []
+    out = Store(tmp_path / "out")
+    reference.run(out, Store(tmp_path / "known"), 600, "cpu", "", lines.append)
+    assert {result.spec.model for result in out} == {"NAM"}
+    assert len([line for line in lines if line.startswith("skipped: ") and "xgboost" in line]) == 1
 
 
 def test_what_another_process_trains_is_left_to_it(small):

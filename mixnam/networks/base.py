@@ -57,8 +57,10 @@ class Network:
     """
 
     featurewise = True
-    #: whether the relevance is a softmax, which scores move smoothly: of all experts (`dense`), or of those active
-    smooth = dense = False
+    #: whether the relevance is a softmax, which scores move smoothly
+    smooth = False
+    #: whether that softmax is over all experts, not over the active ones alone
+    dense = False
     #: numbers that a training step holds for each row and that the shapes of weights do not tell, about
     row_cells = 0
 
