@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from mixnam import datasets, experiments
+from mixnam.claims import LEAST_RUNS
 from mixnam.costs import alike, duration, training_work, usual_seconds
 from mixnam.fitting import pick_device
 from mixnam.presets import load_preset
@@ -118,8 +119,8 @@ def keeps_weights(spec: RunSpec) -> bool:
 def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) -> list[Item]:
     """Return what no store has with today's measures, in the plan's order; at one preset alone where it is named.
 
-    First comes what is there with outdated measures, quickest first, but for the paper's setting, whose order is the
-    plan's. Models of other libraries are left out unless `libraries` says otherwise: no GPU helps them.
+    First comes what is there with outdated measures, the seeds that a verdict needs before the others and the quickest
+    first, but for the paper's setting, whose order is the plan's. Models of other libraries are left out unless `libraries` says otherwise: no GPU helps them.
     """
     planned: set[str] = set()
 
@@ -136,7 +137,7 @@ def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) 
     found = []
     if not preset:
         old = [result for store in stores for result in store if result.outdated and not result.superseded]
-        old.sort(key=lambda result: result.cost["fit_seconds"])
+        old.sort(key=lambda result: (result.spec.seed >= LEAST_RUNS, result.cost["fit_seconds"]))
         for name in dict.fromkeys(result.provenance["preset"] for result in old):
             if name != "paper":
                 found += items("renewal", name, (r.spec for r in old if r.provenance["preset"] == name))
