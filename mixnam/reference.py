@@ -119,8 +119,9 @@ def keeps_weights(spec: RunSpec) -> bool:
 def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) -> list[Item]:
     """Return what no store has with today's measures, in the plan's order; at one preset alone where it is named.
 
-    First comes what is there with outdated measures, the seeds that a verdict needs before the others and the quickest
-    first, but for the paper's setting, whose order is the plan's. Models of other libraries are left out unless `libraries` says otherwise: no GPU helps them.
+    First comes what is there with outdated measures, the seeds that a verdict needs before the others and the
+    quickest first, but for the paper's setting, whose order is the plan's. Models of other libraries are left out
+    unless `libraries` says otherwise: no GPU helps them.
     """
     planned: set[str] = set()
 

@@ -78,6 +78,7 @@ class Settings:
     model: ClassVar[str]
     parts: ClassVar[tuple[str, ...]]
 
+    _: dataclasses.KW_ONLY
     #: training rows, drawn with the run's seed, that the quantile transform is fitted on (authors: 10,000); 0: all
     quantile_rows: int = number(0, 0)
 

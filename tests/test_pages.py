@@ -137,7 +137,11 @@ def test_the_sweep_table_stands_beside_table_3(project):
     assert list(conditional.columns[3:]) == ["additivity, conditional", "tightness, conditional"]
     afterwards = pages.sweep_table(project.parameters(), "afterwards").set_index("source")
     assert not {"MLP", "NAM"} & set(afterwards[""])
-    assert list(afterwards.columns[2:]) == ["tightness", "span of contributions over span of bounds", "in 15 groups"]
+    assert list(afterwards.columns[2:]) == [
+        "tightness",
+        "span of contributions over span of bounds",
+        "conditional, in 15 groups",
+    ]
     printed = afterwards[afterwards[""] == "λ = 10"].loc["paper"]
     assert printed.tolist()[2:] == ["0.999 ± 0.000", "–", "–"]  # print is set beside the primary reading alone
     assert "paper" not in set(pages.sweep_table(project.parameters("diabetes"))["source"])
