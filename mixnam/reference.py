@@ -116,11 +116,19 @@ def keeps_weights(spec: RunSpec) -> bool:
     return any(spec.settings == preset.settings(spec.dataset, spec.model, penalty) for preset in presets)
 
 
+def _work(spec: RunSpec) -> float:
+    """Return the work of a training: stored times are those of several versions and machines."""
+    try:
+        return training_work(spec)
+    except datasets.DataError:
+        return math.inf
+
+
 def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) -> list[Item]:
     """Return what no store has with today's measures, in the plan's order; at one preset alone where it is named.
 
-    First comes what is there with outdated measures, the seeds that a verdict needs before the others and the
-    quickest first, but for the paper's setting, whose order is the plan's. Models of other libraries are left out
+    First comes what is there with outdated measures, the seeds that a verdict needs before the others and those
+    of least work first, but for the paper's setting, whose order is the plan's. Models of other libraries are left out
     unless `libraries` says otherwise: no GPU helps them.
     """
     planned: set[str] = set()
@@ -138,7 +146,7 @@ def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) 
     found = []
     if not preset:
         old = [result for store in stores for result in store if result.outdated and not result.superseded]
-        old.sort(key=lambda result: (result.spec.seed >= LEAST_RUNS, result.cost["fit_seconds"]))
+        old.sort(key=lambda result: (result.spec.seed >= LEAST_RUNS, _work(result.spec)))
         for name in dict.fromkeys(result.provenance["preset"] for result in old):
             if name != "paper":
                 found += items("renewal", name, (r.spec for r in old if r.provenance["preset"] == name))
