@@ -57,12 +57,12 @@ def _penalties(*values: float) -> tuple[dict[str, float], ...]:
     return tuple({"variation_penalty": value} for value in values)
 
 
-#: The order of value. What other presets have with outdated measures comes before it.
+#: The order of value: what claims and pages rest on at the quick setting, then the paper's.
 PLAN: tuple[Step, ...] = (
-    *(Step(name, "housing", 5, "quick") for name in ("lambda_sweep", "accuracy", "mixnam_e", "expert_scaling")),
-    *(Step(name, "housing", 5, "quick") for name in ("mixnam_d", "routing", "ablations")),
-    *(Step(name, "", 5) for name in ("simulation", "sparsity", "variability")),
-    Step("accuracy", "income", 5, "quick"),
+    *(Step(name, "housing", 5, "quick") for name in ("lambda_sweep", "mixnam_d", "routing", "ablations", "mixnam_e")),
+    *(Step(name, "", 5, "quick") for name in ("simulation", "sparsity", "variability")),
+    *(Step("accuracy", name, 5, "quick") for name in ("housing", "income", "support2", "bike")),
+    Step("expert_scaling", "housing", 5, "quick"),
     Step("lambda_sweep", "housing", 5, models=("MixNAM",), overrides=_penalties(0.0, 0.1, 1.0, 10.0, 100.0)),
     Step("lambda_sweep", "housing", 5, models=("MixNAM", "MLP", "NAM")),
     # is the printed λ that of the biased variance? 7.5 and 75 there are 10 and 100 of the unbiased one
@@ -80,7 +80,7 @@ PLAN: tuple[Step, ...] = (
     Step("accuracy", "income", 5),
     *(Step(name, "housing", 10) for name in ("ablations", "routing", "mixnam_d")),
     *(Step("accuracy", name, seeds) for name, seeds in (("year", 10), ("credit", 5), ("mimic2", 5), ("mimic3", 5))),
-    *(Step("accuracy", name, 5, preset) for preset in ("quick", "paper") for name in ("support2", "bike")),
+    *(Step("accuracy", name, 5) for name in ("support2", "bike")),
 )
 #: Seconds kept for measures and files at the end.
 RESERVE = 10.0
@@ -127,9 +127,9 @@ def _work(spec: RunSpec) -> float:
 def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) -> list[Item]:
     """Return what no store has with today's measures, in the plan's order; at one preset alone where it is named.
 
-    First comes what is there with outdated measures, the seeds that a verdict needs before the others and those
-    of least work first, but for the paper's setting, whose order is the plan's. Models of other libraries are left out
-    unless `libraries` says otherwise: no GPU helps them.
+    What else is there with outdated measures comes before the paper's setting: the seeds that a verdict needs before
+    the others, those of least work first. Models of other libraries are left out unless `libraries` says otherwise:
+    no GPU helps them.
     """
     planned: set[str] = set()
 
@@ -143,17 +143,23 @@ def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) 
         groups = stacks(wanted, side_by_side=True)
         return [Item(f"{label}: {group[0].model}", preset, tuple(group)) for group in groups]
 
-    found = []
-    if not preset:
+    def renewals() -> list[Item]:
         old = [result for store in stores for result in store if result.outdated and not result.superseded]
         old.sort(key=lambda result: (result.spec.seed >= LEAST_RUNS, _work(result.spec)))
-        for name in dict.fromkeys(result.provenance["preset"] for result in old):
-            if name != "paper":
-                found += items("renewal", name, (r.spec for r in old if r.provenance["preset"] == name))
-    for step in PLAN:
-        label = f"{step.experiment} on {step.dataset}" if step.dataset else step.experiment
-        found += items(label, preset or step.preset, step.specs(preset))
-    return found
+        others = dict.fromkeys(name for result in old if (name := result.provenance["preset"]) != "paper")
+        return [i for n in others for i in items("renewal", n, (r.spec for r in old if r.provenance["preset"] == n))]
+
+    def steps(chosen: Iterable[Step]) -> list[Item]:
+        found = []
+        for step in chosen:
+            label = f"{step.experiment} on {step.dataset}" if step.dataset else step.experiment
+            found += items(label, preset or step.preset, step.specs(preset))
+        return found
+
+    if preset:
+        return steps(PLAN)
+    ours = [step for step in PLAN if step.preset != "paper"]
+    return steps(ours) + renewals() + steps(step for step in PLAN if step.preset == "paper")
 
 
 def run(
