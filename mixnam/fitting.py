@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r2_score, roc_auc_score
 
 import mixnam
-from mixnam import datasets, explanations, randomness
+from mixnam import cells, datasets, explanations, randomness
 from mixnam.baselines import Fitted, Rows, fit_library, fit_linear
 from mixnam.datasets import Array, Dataset
-from mixnam.explanations import Explainer, curve_grid
+from mixnam.explanations import Explainer
 from mixnam.networks import Network, make_network
 from mixnam.networks.pairs import Pairwise
 from mixnam.networks.stacked import Tensors
@@ -333,8 +333,10 @@ def _explain(
     dataset, prep = member.dataset, member.preprocessing
     scale, offset = prep.target_scale, prep.target_mean
     columns = range(dataset.x.shape[1])
-    least = explanations.least_rows(dataset.name)
-    grid = np.stack([curve_grid(dataset.x[:, i], len(dataset.categories.get(i, ())), least=least) for i in columns])
+    least = cells.least_rows(dataset.name)
+    grid = np.stack(
+        [cells.curve_grid(dataset.x[:, i], len(dataset.categories.get(i, ())), least=least) for i in columns]
+    )
     at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
     probe = None if dataset.probe is None else prep.inputs(dataset.probe)
     arrays: Arrays = {}
@@ -358,7 +360,7 @@ def _explain(
             arrays = {f"grid_{k}": v.cpu().numpy() * scale for k, v in curves.items()}
             arrays |= {"relevance": rows["relevance"], "active": rows["active"]}
             if rows["active"].shape[1] > 1:
-                arrays["low_share"] = explanations.low_share(dataset.x, rows, least)
+                arrays["low_share"] = cells.low_share(dataset.x, rows, least)
             # every seed's expert curves only where they are few: they are the largest arrays
             if not 1 < curves["experts"].shape[-1] <= explanations.MAX_EXPERTS or not (
                 member.spec.first or len(columns) <= 2
@@ -389,13 +391,12 @@ def _shown(member: _Member, contributions: Array) -> Arrays:
     Of credentialed data not the sample, but quantiles of the contributions.
     """
     x = member.dataset.x
-    edges = explanations.histogram_range(x)
-    cells = explanations.CELLS
-    counts = np.stack([np.histogram(x[:, i], bins=cells, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])])
-    counts[counts < explanations.least_rows(member.dataset.name)] = 0
+    edges = cells.histogram_range(x)
+    counts = np.stack([np.histogram(x[:, i], bins=cells.CELLS, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])])
+    counts[counts < cells.least_rows(member.dataset.name)] = 0
     shown = {"contribution_mean": contributions.mean(axis=0), "density": counts, "density_range": edges.T}
     if datasets.credentialed(member.dataset.name):
-        return shown | {"cell_quantiles": explanations.cell_quantiles(x, contributions, member.dataset.categories)}
+        return shown | {"cell_quantiles": cells.cell_quantiles(x, contributions, member.dataset.categories)}
     count = explanations.SAMPLE_FIRST if member.spec.first else explanations.SAMPLE
     sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()
     return shown | {"sample_rows": sample, "sample_x": x[sample], "sample_contributions": contributions[sample]}

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mixnam.cells import histogram_range, least_rows
 from mixnam.datasets import Array, Dataset
-from mixnam.explanations import histogram_range, least_rows
 from mixnam.networks.pairs import Pairwise
 from mixnam.networks.stacked import Tensors
 from mixnam.preprocessing import Preprocessing

@@ -8,8 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mixnam import additivity, datasets, explanations, interactive, plots
-from mixnam.explanations import CELLS, LEAST_ROWS, cell_quantiles
+from mixnam import additivity, datasets, interactive, plots
+from mixnam.cells import CELLS, CURVE, LEAST_ROWS, cell_quantiles
 from mixnam.fitting import fit, measure_again
 from mixnam.results import RunSpec, Store
 from mixnam.settings import EBMSettings, LinearSettings, MixNAMSettings, MLPSettings, NA2MSettings, NAMSettings
@@ -60,7 +60,7 @@ def test_no_row_and_no_number_of_few_rows_is_stored(name, model, tmp_path):
     result = Store(tmp_path / "results").put(fresh)
     data, arrays = datasets.load(name), result.arrays
     assert arrays.keys() <= CURVES | CELLWISE | PAIRED
-    points, cells, n = explanations.CURVE, CELLS, len(data.features)
+    points, cells, n = CURVE, CELLS, len(data.features)
     for key in arrays.keys() & (CURVES | CELLWISE):
         assert len(arrays[key]) == n, key
         assert max(arrays[key].shape) <= max(points, cells, n), key

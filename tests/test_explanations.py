@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mixnam import explanations
-from mixnam.explanations import Explainer, curve_grid, explain_prediction, quantile_grid, summarize, variance_share
+from mixnam.cells import curve_grid
+from mixnam.explanations import Explainer, explain_prediction, quantile_grid, summarize, variance_share
 from mixnam.settings import (
     LinearSettings,
     MixNAMDSettings,
