@@ -62,6 +62,7 @@ PLAN: tuple[Step, ...] = (
     *(Step(name, "housing", 5, "quick") for name in ("lambda_sweep", "mixnam_d", "routing", "ablations", "mixnam_e")),
     *(Step(name, "", 5, "quick") for name in ("simulation", "sparsity", "variability")),
     *(Step("accuracy", name, 5, "quick") for name in ("housing", "income", "support2", "bike")),
+    Step("lambda_sweep", "housing", 5, "quick", models=("MixNAM",), overrides=_penalties(0.001)),
     Step("expert_scaling", "housing", 5, "quick"),
     Step("lambda_sweep", "housing", 5, models=("MixNAM",), overrides=_penalties(0.0, 0.1, 1.0, 10.0, 100.0)),
     Step("lambda_sweep", "housing", 5, models=("MixNAM", "MLP", "NAM")),

@@ -120,6 +120,19 @@ def test_the_note_on_tightness_cites_what_is_stored(project):
     assert elsewhere == "The paper prints tightness for California Housing alone."
 
 
+def test_a_table_tells_older_measures_from_none(project):
+    measures = {"additivity.marginal": 0.7, "tightness.range": None}
+    fill(project.store, scores=0.45, seeds=2, model="NAM", measures=measures)
+    for old in list(project.store):
+        stale = old.measures | {"revision": 1}
+        project.store.put(dataclasses.replace(old, measures=stale, fresh=(old.arrays, {})))
+    table = pages.sweep_table(project.parameters())
+    nam = table[(table[""] == "NAM") & (table["source"] == "paper's setting")].iloc[0]
+    assert nam[["test RMSE", "additivity", "tightness"]].tolist() == ["0.450 ± 0.000", pages.OLDER, "–"]
+    assert pages.cite(project.parameters(), "measures.additivity.marginal", "NAM") == pages.OLDER
+    assert pages.cite(project.parameters(), "measures.additivity.marginal", "MLP") == "not run"
+
+
 def test_the_sweep_table_stands_beside_table_3(project):
     fill(project.store, scores=0.45, seeds=1, variation_penalty=10.0, measures={"additivity.marginal": 0.7})
     table = pages.sweep_table(project.parameters())
