@@ -84,7 +84,7 @@ class Preprocessing:
         scale = _NOISE / np.maximum(encoded.std(axis=0), _NOISE)
         drawn = min(quantile_rows or len(train), len(train))
         self.transformer = QuantileTransformer(
-            n_quantiles=min(_QUANTILES, drawn), output_distribution="normal", subsample=drawn, random_state=seed
+            n_quantiles=min(_QUANTILES, drawn), output_distribution="normal", subsample=drawn, random_state=seed % 2**32
         ).fit(encoded + scale * noise.reshape(encoded.shape))
         regression = dataset.task == "regression"
         self.target_mean = self.prior if regression else 0.0

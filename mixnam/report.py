@@ -181,7 +181,8 @@ def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
     shown = {r.key: r for r in [*outcome.results, *page_results(outcome.experiment, parameters)]}.values()
     old = sum(result.outdated for result in shown)
     said, runs = [], f"of {len(outcome.specs)} runs at the {outcome.preset} preset"
-    if not outcome.missing and not any(result.outdated for result in outcome.results):
+    lacking = bool(outcome.missing) or any(result.outdated for result in outcome.results)
+    if not lacking:
         said.append(f"All {len(outcome.specs)} runs of this page at the {outcome.preset} preset are at hand.")
     dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
     command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
@@ -193,7 +194,7 @@ def notice(outcome: experiments.Outcome, parameters: Parameters) -> str:
             f"**{old} of the {len(shown)} results behind this page hold measures of an older revision**: tables show "
             "their scores, not their measures."
         )
-    if outcome.missing or any(result.outdated for result in outcome.results):
+    if lacking:
         said.append(f"`{command}` trains what is lacking.")
     return " ".join(said)
 
