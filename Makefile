@@ -15,11 +15,11 @@ SAY := --preset $(PRESET) --datasets $(DATASETS) --run $(RUN)
 .PHONY: report test test-all book reference bench lint environment
 
 report: $(READY)
-	@python -m mixnam.book estimate $(SAY) --jobs $(JOBS)
+	@python -m mixnam.report.book estimate $(SAY) --jobs $(JOBS)
 	@snakemake --unlock --quiet all --config preset=$(PRESET) >/dev/null 2>&1 || true
 	@snakemake --forceall --rerun-incomplete --cores $(JOBS) --quiet all --config \
 		preset=$(PRESET) datasets=$(DATASETS) device=$(DEVICE) run=$(RUN)
-	@python -m mixnam.book place $(SAY)
+	@python -m mixnam.report.book place $(SAY)
 
 test: lint
 	pytest -q -m "not slow"
@@ -33,12 +33,13 @@ lint: $(READY)
 	ruff check mixnam tests benchmarks
 	ruff format --check mixnam tests benchmarks
 	mypy
+	lint-imports --no-logo
 
 book: $(READY)
 	jupyter-book build book
 
 reference: $(READY)
-	python -m mixnam.book reference
+	python -m mixnam.report.book reference
 
 bench: $(READY)
 	python -m benchmarks $(if $(PARTS),--parts $(PARTS)) $(if $(PEER),--peer $(PEER))

@@ -1,7 +1,7 @@
 # Notebooks run in parallel, one thread each; `make report` calls this. On a cluster:
 #   snakemake --executor slurm --jobs 20 --config preset=paper device=cuda
-from mixnam.book import BACK, FRONT, experiment_pages
-from mixnam.datasets import REGISTRY
+from mixnam.report.book import BACK, FRONT, experiment_pages
+from mixnam.data.catalogue import REGISTRY
 
 PRESET = config.get("preset", "quick")
 DATASETS = config.get("datasets", "housing")
@@ -26,7 +26,7 @@ rule report:
     output:
         f"{RUN}/book/_build/html/index.html",
     shell:
-        f"python -m mixnam.book report {SAY}"
+        f"python -m mixnam.report.book report {SAY}"
 
 
 # the landing page, the scorecard and the status page show what the other pages found
@@ -38,7 +38,7 @@ rule summary:
     threads: 1
     retries: 1
     shell:
-        f"python -m mixnam.book page {{wildcards.page}} {SAY}"
+        f"python -m mixnam.report.book page {{wildcards.page}} {SAY}"
 
 
 # the pages with most to train start first, or one core trains alone at the end
@@ -59,4 +59,4 @@ for page, (notebook, dataset) in experiment_pages(DATASETS.split(",")).items():
             gpu=int(DEVICE == "cuda"),
         priority: 1 + (LONGEST.index(notebook) + 1 if notebook in LONGEST and dataset not in BUNDLED else 0)
         shell:
-            f"python -m mixnam.book page {{params.page}} {SAY}"
+            f"python -m mixnam.report.book page {{params.page}} {SAY}"

@@ -18,8 +18,8 @@ from benchmarks import cores, curves, device, machine, quality, record, steps
 from benchmarks.authors import model_file
 from benchmarks.options import Options, Part
 from benchmarks.tables import TABLES
-from mixnam.datasets import DataError
-from mixnam.fitting import provenance
+from mixnam.data.table import DataError
+from mixnam.runs.machine import provenance
 
 PARTS = {"machine": machine, "steps": steps, "cores": cores, "curves": curves, "device": device, "quality": quality}
 #: all but `quality`, which takes half an hour, and what this machine lacks

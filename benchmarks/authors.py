@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mixnam.losses import Task
-from mixnam.settings import MixNAMSettings
+from mixnam.models.settings import MixNAMSettings
+from mixnam.training.losses import Task
 
 
 def model_file(peer: Path) -> Path:

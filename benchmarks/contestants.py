@@ -14,8 +14,8 @@ from torch import Tensor
 from benchmarks.authors import load_model
 from benchmarks.job import Job
 from benchmarks.peers import Conv1d, Elementwise, Loop, Peer, stepper
-from mixnam.networks import make_network
-from mixnam.training import Fold, Trainer
+from mixnam.models import make_network
+from mixnam.training.trainer import Fold, Trainer
 
 Step = Callable[[], object]
 MATRIX = 2048  # rows and columns of the product that says what the machine can do

@@ -13,10 +13,10 @@ from benchmarks.job import Job
 from benchmarks.options import Options, Part
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.work import step_flop
-from mixnam.capture import WARM_UP
-from mixnam.networks import make_network
-from mixnam.stacking import member_bytes
-from mixnam.training import Fold, Trainer
+from mixnam.models import make_network
+from mixnam.training.graphs import WARM_UP
+from mixnam.training.stacks import member_bytes
+from mixnam.training.trainer import Fold, Trainer
 
 MATRIX, COPIED = 8192, 1 << 28  # rows of a square matrix product, floats of a copy
 BATCHES = 8  # steps of an epoch

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixnam import datasets
-from mixnam.baselines import Rows
-from mixnam.datasets import Array
-from mixnam.preprocessing import Preprocessing, split_rows
-from mixnam.training import Fold
+from mixnam.data import catalogue
+from mixnam.data.splits import split_rows
+from mixnam.data.table import Array
+from mixnam.data.transforms import Preprocessing
+from mixnam.models.libraries import Rows
+from mixnam.training.trainer import Fold
 
 DATASET, SPLIT, SEED = "housing", "holdout", 0
 
@@ -38,7 +39,7 @@ class Data:
 
 def load() -> Data:
     """Load and transform Housing; DataMissing, with the remedy, where it is not at hand."""
-    dataset = datasets.load(DATASET)
+    dataset = catalogue.load(DATASET)
     split = split_rows(dataset, SPLIT, SEED)
     preprocessing = Preprocessing(dataset, split.train, SEED)
     x, y = preprocessing.inputs(dataset.x), preprocessing.scale_target(dataset.y)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixnam.losses import Task
-from mixnam.settings import MixNAMSettings
+from mixnam.models.settings import MixNAMSettings
+from mixnam.training.losses import Task
 
 BATCHES = 4  # in a table, where it is not said how many rows it has
 

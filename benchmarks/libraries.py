@@ -11,9 +11,9 @@ from contextlib import contextmanager
 
 import torch
 
-from mixnam.baselines import Rows, boosted_trees, boosting_machine
-from mixnam.datasets import Array
-from mixnam.settings import EBMSettings, LibrarySettings, XGBoostSettings
+from mixnam.data.table import Array
+from mixnam.models.libraries import Rows, boosted_trees, boosting_machine
+from mixnam.models.settings import EBMSettings, LibrarySettings, XGBoostSettings
 
 Predict = Callable[[Array], Array]
 

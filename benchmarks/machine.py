@@ -15,8 +15,8 @@ from benchmarks.job import Job
 from benchmarks.options import Options, Part
 from benchmarks.process import workers
 from benchmarks.timing import interleaved, median
-from mixnam.fitting import processor
-from mixnam.settings import MixNAMSettings
+from mixnam.models.settings import MixNAMSettings
+from mixnam.runs.machine import processor
 
 COPIED = 1 << 26  # floats: 256 MB
 

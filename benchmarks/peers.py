@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixnam.losses import Task
-from mixnam.settings import MixNAMSettings
+from mixnam.models.settings import MixNAMSettings
+from mixnam.training.losses import Task
 
 Leaves = dict[str, Tensor]
 

@@ -58,7 +58,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mixnam.fitting import processor
+from mixnam.runs.machine import processor
 
 SCHEMA = 1
 FOLDER = Path(__file__).resolve().parents[1] / "book" / "benchmarks"

@@ -8,11 +8,13 @@ from functools import cache
 import numpy as np
 
 from benchmarks.job import BATCHES, Job
-from mixnam import datasets
-from mixnam.losses import Task
-from mixnam.preprocessing import Preprocessing, split_rows
-from mixnam.presets import load_preset
-from mixnam.settings import MixNAMSettings
+from mixnam.data import catalogue
+from mixnam.data.splits import split_rows
+from mixnam.data.table import DataMissing
+from mixnam.data.transforms import Preprocessing
+from mixnam.models.settings import MixNAMSettings
+from mixnam.paper.presets import load_preset
+from mixnam.training.losses import Task
 
 #: Distinct values of Income's encoded columns among the training rows of fold 0, for where its file is not at hand.
 INCOME_DISTINCT = (72, 8, 15575, 16, 16, 7, 14, 6, 5, 2, 115, 86, 92, 36)
@@ -59,8 +61,8 @@ HOUSING = SHAPES[1]
 def income_distinct() -> tuple[str, tuple[int, ...]]:
     """Return how many values each of Income's columns has, and where that was counted."""
     try:
-        dataset = datasets.load("income", download=False)
-    except datasets.DataMissing:
+        dataset = catalogue.load("income", download=False)
+    except DataMissing:
         return "as counted before; the file is not at hand", INCOME_DISTINCT
     split = split_rows(dataset, "fold0", 0)
     x = Preprocessing(dataset, split.train, 0).inputs(dataset.x[split.train])

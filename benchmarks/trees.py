@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from benchmarks import nodegam
 from benchmarks.tables import duration, layout
 from benchmarks.timing import median
-from mixnam.networks import make_network
-from mixnam.optimizers import QHAdam
-from mixnam.settings import TreeSettings, make_settings
-from mixnam.training import Fold
-from mixnam.tree_training import TreeTrainer
+from mixnam.models import make_network
+from mixnam.models.settings import TreeSettings, make_settings
+from mixnam.training.optimizers import QHAdam
+from mixnam.training.trainer import Fold
+from mixnam.training.tree_trainer import TreeTrainer
 
 FEATURES, TURNS = 8, 7
 #: Name, model, settings; a step before the end of annealing, or after it.

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from benchmarks.housing import Data
-from mixnam.networks import make_network
-from mixnam.settings import NetworkSettings
-from mixnam.training import Trainer, predict
+from mixnam.models import make_network
+from mixnam.models.settings import NetworkSettings
+from mixnam.training.trainer import Trainer, predict
 
 
 class Watched(Trainer):

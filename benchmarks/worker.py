@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from benchmarks.contestants import CONTESTANTS, Step
 from benchmarks.job import Job
-from mixnam.fitting import peak_mb, reset_peak
+from mixnam.runs.machine import peak_mb, reset_peak
 
 CPU = torch.device("cpu")
 

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnam import claims, datasets, derived, experiments, reference, samples, search
-from mixnam.capture import CaptureFailed
-from mixnam.costs import duration, estimate
-from mixnam.fitting import fit, measure_again, same_data
-from mixnam.presets import PRESETS
-from mixnam.results import Result, Store, UnreadableResult
+from mixnam.data import catalogue
+from mixnam.data.table import DataError
+from mixnam.paper import derived, evidence, experiments, plan, running, search, verdicts
+from mixnam.paper.claim import claims
+from mixnam.paper.costs import duration, estimate
+from mixnam.paper.presets import PRESETS
+from mixnam.paper.running import say, train_available
+from mixnam.runs.fitting import fit, measure_again, same_data
+from mixnam.runs.results import Result, UnreadableResult
+from mixnam.runs.store import Store
+from mixnam.training.graphs import CaptureFailed
 
 #: how far a repeated run on other hardware or versions may move a test score, as a share of it
 TOLERANCE = 0.02
@@ -41,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in _experiments(arguments.experiment):
         for dataset in arguments.dataset.split(","):
             where, device, seeds = arguments.results, arguments.device, arguments.seeds
-            outcome = experiments.run(name, dataset, arguments.preset, where, device, seeds=seeds)
+            outcome = running.run(name, dataset, arguments.preset, where, device, seeds=seeds)
             missing += len(outcome.missing)
             state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
             print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results, {state}")
@@ -54,9 +59,9 @@ def run_reference(arguments: argparse.Namespace) -> int:
         raise ValueError("`run reference` needs --budget, such as 25m, and --out, a directory for its results")
     if arguments.dataset != "housing" or arguments.seeds is not None:
         raise ValueError("`run reference` takes no --dataset and no --seeds: its plan says which")
-    out, known, seconds = Store(arguments.out), Store(arguments.results), reference.budget(arguments.budget)
+    out, known, seconds = Store(arguments.out), Store(arguments.results), plan.budget(arguments.budget)
     print(f"{sum(1 for _ in known)} results are known in {known.root}")
-    trained, left = reference.run(out, known, seconds, arguments.device, arguments.preset)
+    trained, left = plan.run(out, known, seconds, arguments.device, arguments.preset)
     print(f"{trained} results trained into {out.root}, {left} still lacking")
     if trained:
         print(f"to merge them: cp -r {out.root}/* {arguments.results}/")
@@ -65,20 +70,20 @@ def run_reference(arguments: argparse.Namespace) -> int:
 
 def claim(arguments: argparse.Namespace) -> int:
     """Train what claims lack and judge them."""
-    known = {c.id: c for c in claims.claims()}
+    known = {c.id: c for c in claims()}
     unknown = [name for name in arguments.claims if name not in known]
     if unknown:
         raise ValueError(f"no claim {unknown[0]!r}; known are {', '.join(known)}")
     store = Store(arguments.results)
     for chosen_claim in (known[name] for name in arguments.claims):
         if not chosen_claim.unavailable:
-            specs = samples.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or claims.LEAST_RUNS)
+            specs = evidence.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or verdicts.LEAST_RUNS)
             at_hand = store.current if derived.rests_on_measures(chosen_claim.measure) else store.get
             lacking = [spec for spec in specs if at_hand(spec) is None]
-            experiments.train_available(lacking, store, chosen_claim.id, arguments.device, arguments.preset)
-        verdict = claims.on_results(chosen_claim, arguments.preset, store)
+            train_available(lacking, store, chosen_claim.id, arguments.device, arguments.preset)
+        verdict = verdicts.on_results(chosen_claim, arguments.preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")
-        print(f"  on the paper's own numbers: {claims.on_paper(chosen_claim).verdict}")
+        print(f"  on the paper's own numbers: {verdicts.on_paper(chosen_claim).verdict}")
         print(
             f"  on {store.root} ({arguments.preset}): {verdict.verdict}" + (f": {verdict.text}" if verdict.text else "")
         )
@@ -117,7 +122,7 @@ def differences(stored: Result, again: Result) -> tuple[bool, str]:
     )
     if same:
         return True, "the same bits"
-    metric = datasets.entry(stored.spec.dataset).metric
+    metric = catalogue.entry(stored.spec.dataset).metric
     before, after = (r.metrics["test"][metric] for r in (stored, again))
     where = [(r.provenance["device"], r.provenance["threads"], r.provenance["versions"]) for r in (stored, again)]
     if where[0] == where[1] and again.provenance["device_type"] == "cpu":
@@ -159,11 +164,11 @@ def verify(arguments: argparse.Namespace) -> int:
             continue
         try:
             same_data(stored)
-        except datasets.DataError as error:
+        except DataError as error:
             print(f"{error}; not comparable")
             held = False
             continue
-        (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], experiments.say)
+        (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], say)
         same, text = differences(stored, again)
         held &= same
         print(f"{stored.key[:12]} {stored.spec}: {text}")
@@ -188,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("claim", help=(claim.__doc__ or "").splitlines()[0])
     command.add_argument("claims", nargs="+", help="claims by their names on the scorecard, such as T1-housing")
     command.add_argument("--preset", default="quick", choices=PRESETS)
-    command.add_argument("--seeds", type=_count, help=f"how many seeds (default: {claims.LEAST_RUNS})")
+    command.add_argument("--seeds", type=_count, help=f"how many seeds (default: {verdicts.LEAST_RUNS})")
     command.set_defaults(function=claim)
     for name, function in (("verify", verify), ("measure", measure)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
@@ -204,11 +209,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     arguments = parser.parse_args(argv)
     if hasattr(arguments, "preset"):
-        plan = vars(arguments).get("experiment") == "reference"  # whose steps have presets of their own
-        arguments.preset = arguments.preset or ("" if plan else "quick")
+        planned = vars(arguments).get("experiment") == "reference"  # whose steps have presets of their own
+        arguments.preset = arguments.preset or ("" if planned else "quick")
     try:
         code: int = arguments.function(arguments)
-    except (ValueError, FloatingPointError, datasets.DataError, UnreadableResult, CaptureFailed) as error:
+    except (ValueError, FloatingPointError, DataError, UnreadableResult, CaptureFailed) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code

@@ -8,7 +8,9 @@ import hypothesis
 import pytest
 import torch
 
-from mixnam.networks import make_network
+from mixnam.explain import measures
+from mixnam.models import make_network
+from mixnam.runs import fitting, results
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=40)
 hypothesis.settings.load_profile("repeatable")
@@ -53,3 +55,15 @@ def opened(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
 
     return opened
+
+
+@pytest.fixture
+def newer_measures(monkeypatch):
+    """Return a function that raises the revision of measures by one, as a change of their code would."""
+
+    def newer():
+        following = measures.REVISION + 1
+        for module in (measures, results, fitting):
+            monkeypatch.setattr(module, "REVISION", following)
+
+    return newer

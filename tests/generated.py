@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mixnam import datasets, loaders
+from mixnam.data import catalogue, publishers
 
 FOLDERS = {"mimic2": "mimic2", "mimic3": "mimic3", "income": "adult", "credit": "credit"}
 
@@ -66,8 +66,8 @@ def write_mimic2(folder, rows=300, seed=0, name="mimic2/mimic2.data"):
 
 def write_mimic3(folder, rows=300, seed=0, name="mimic3/adult_icu.gz"):
     """NODE-GAM's form: a gzipped table whose header has more columns than are used, in another order."""
-    x, score = numbers(rows, len(loaders._MIMIC3_FEATURES), seed)
-    header = ["", "subject_id", "mort_icu", *loaders._MIMIC3_FEATURES[::-1], "mort_oneyr"]
+    x, score = numbers(rows, len(publishers._MIMIC3_FEATURES), seed)
+    header = ["", "subject_id", "mort_icu", *publishers._MIMIC3_FEATURES[::-1], "mort_oneyr"]
     body = (
         f"{k},{1000 + k},{y}," + ",".join(f"{v:.4f}" for v in row[::-1]) + f",{y}"
         for k, (row, y) in enumerate(zip(x, labels(score, 0.1), strict=True))
@@ -83,7 +83,7 @@ def write_income(folder, rows=300, seed=0, name="adult.data"):
     kinds = ("Private", "State-gov", "?")
     body = [
         ", ".join(
-            kinds[int(abs(v) * 2) % 3] if i in loaders._INCOME_CATEGORICAL else f"{abs(v) * 40:.0f}"
+            kinds[int(abs(v) * 2) % 3] if i in publishers._INCOME_CATEGORICAL else f"{abs(v) * 40:.0f}"
             for i, v in enumerate(row)
         )
         + (", >50K" if y else ", <=50K")
@@ -136,7 +136,7 @@ def write_support2(folder, rows=300, seed=0, name="support2.csv"):
                 fields.append(kinds[int(abs(row[i]) * 3) % len(kinds)])
             elif column in ("death", "hospdead"):
                 fields.append(str(y[k]))
-            elif column in loaders.NORMAL and row[i] > 1:
+            elif column in publishers.NORMAL and row[i] > 1:
                 fields.append("")
             else:
                 fields.append(f"{50 + 10 * row[i]:10.5f}")
@@ -193,10 +193,10 @@ def accept(monkeypatch, folder):
     """Have the loaders look in `folder` and take what lies there, whatever its size and checksum."""
     monkeypatch.setenv("MIXNAM_DATA", str(folder))
     for name in WRITERS:
-        monkeypatch.setitem(loaders.EXPECTED, name, {})
-        monkeypatch.setitem(datasets.REGISTRY, name, dataclasses.replace(datasets.REGISTRY[name], checksum=""))
-    datasets._load.cache_clear()
-    datasets._checksum.cache_clear()
+        monkeypatch.setitem(publishers.EXPECTED, name, {})
+        monkeypatch.setitem(catalogue.REGISTRY, name, dataclasses.replace(catalogue.REGISTRY[name], checksum=""))
+    catalogue._load.cache_clear()
+    catalogue._checksum.cache_clear()
 
 
 def use(monkeypatch, folder, rows=300, names=tuple(WRITERS)):

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from mixnam import datasets, explanations
-from mixnam.experiments import specs_of
-from mixnam.report import Parameters
-from mixnam.results import Result, Store
-from mixnam.standings import Standing
+from mixnam.data import catalogue
+from mixnam.explain import measures as explanations
+from mixnam.paper.experiments import specs_of
+from mixnam.report.accuracy import Standing
+from mixnam.report.parameters import Parameters
+from mixnam.runs.results import Result
+from mixnam.runs.store import Store
 
 ORIGIN = {
     "preset": "made up",
@@ -30,7 +32,7 @@ def result(
     Measures are given by path: `measures={"additivity.marginal": 0.4}`.
     """
     spec = specs_of(dataset, model, preset, settings, seeds=max(seed + 1, 5))[seed]
-    metric = datasets.entry(dataset).metric
+    metric = catalogue.entry(dataset).metric
     metrics = {} if score is None else {"test": {metric: float(score)}}
     nested = {"revision": explanations.REVISION} if measures else {}
     for path, number in (measures or {}).items():

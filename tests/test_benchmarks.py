@@ -32,12 +32,12 @@ from benchmarks.process import Worker
 from benchmarks.tables import TABLES
 from benchmarks.timing import takes_part, turn_steps
 from benchmarks.work import multiply_adds, step_flop
-from mixnam.baselines import Rows, fit_library
-from mixnam.losses import loss
-from mixnam.networks import make_network
-from mixnam.networks.stacked import Draws
-from mixnam.settings import EBMSettings, MixNAMSettings, NAMSettings, XGBoostSettings
-from mixnam.training import Fold, predict
+from mixnam.models import make_network
+from mixnam.models.layers import Draws
+from mixnam.models.libraries import Rows, fit_library
+from mixnam.models.settings import EBMSettings, MixNAMSettings, NAMSettings, XGBoostSettings
+from mixnam.training.losses import loss
+from mixnam.training.trainer import Fold, predict
 
 TINY = {"layers": 3, "width": 6, "experts": 3, "active_experts": 3, "batch_size": 8, "output_penalty": 0.3}
 STILL = TINY | {"dropout": 0.0, "expert_dropout": 0.0}

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mixnam import randomness
-from mixnam.networks.stacked import Draws
+from mixnam.models.layers import Draws
 
 CPU = torch.device("cpu")
 MANY = 1 << 18

@@ -1,0 +1,103 @@
+"""A table with its target, checked once: what everything else is handed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DataError(Exception):
+    """Data that cannot be used; the message says what is wrong and what to do."""
+
+
+class DataMissing(DataError):
+    """A data set that is not at hand and could not be downloaded."""
+
+
+Array = NDArray[np.float64]
+
+
+Task = Literal["regression", "classification"]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A table with its target.
+
+    **Shape:** `x` is (rows, n) float64, categorical columns as codes 0, 1, ... into `categories[column]`;
+    `y` is (rows,), in `unit`, or 0/1. `folds`, where they are fixed, gives each row's test fold. `parts`, where
+    a holdout is fixed, gives each row's part: 1 training, 2 validation, 3 test, or 0 for one of the first two,
+    drawn with the run's seed. `probe`, (P, n), holds further rows at which every model's prediction is stored
+    (simulations: where the truth is known).
+
+    Raises DataError for missing values, shapes that disagree, a part without rows, or a single class.
+    """
+
+    name: str
+    title: str
+    task: Task
+    metric: Literal["rmse", "mse", "auc"]
+    x: Array
+    y: Array
+    features: tuple[str, ...]
+    target: str
+    unit: str = ""
+    categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    folds: NDArray[np.int64] | None = None
+    probe: Array | None = None
+    source: str = ""
+    parts: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.features) != self.x.shape[1]:
+            raise DataError(
+                f"{self.name}: x is {self.x.shape}, y {self.y.shape}, with {len(self.features)} feature names; "
+                "they must agree in rows and columns"
+            )
+        for i, name in enumerate(self.features):
+            bad = int((~np.isfinite(self.x[:, i])).sum())
+            if bad:
+                raise DataError(
+                    f"{self.name}: feature {name!r} holds {bad} missing or infinite values; fill or drop them"
+                )
+        for i, labels in self.categories.items():
+            codes = self.x[:, i]
+            if ((codes < 0) | (codes >= len(labels)) | (codes != np.floor(codes))).any():
+                raise DataError(
+                    f"{self.name}: feature {self.features[i]!r} must hold codes 0 to {len(labels) - 1}, "
+                    f"found {codes.min():g} to {codes.max():g}"
+                )
+        for what, of_rows in (("folds", self.folds), ("parts", self.parts)):
+            if of_rows is not None and of_rows.shape != self.y.shape:
+                raise DataError(f"{self.name}: {what} are {of_rows.shape}, y {self.y.shape}; they must agree in rows")
+        if self.parts is not None:
+            parts = set(map(int, np.unique(self.parts)))
+            if not parts <= {0, 1, 2, 3} or 3 not in parts or not (0 in parts or {1, 2} <= parts):
+                raise DataError(
+                    f"{self.name}: parts must hold 3 (test) and 0 (drawn), or 1, 2 and 3 (training, validation, test), "
+                    f"found {', '.join(map(str, sorted(parts)[:5]))}"
+                )
+        bad = int((~np.isfinite(self.y)).sum())
+        if bad:
+            raise DataError(
+                f"{self.name}: target {self.target!r} holds {bad} missing or infinite values; drop those rows"
+            )
+        if self.task == "classification" and set(np.unique(self.y)) != {0.0, 1.0}:
+            found = ", ".join(f"{v:g}" for v in np.unique(self.y)[:5])
+            raise DataError(f"{self.name}: target {self.target!r} must hold both classes 0 and 1, found {found}")
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the parsed arrays: identifies the data in a result's key, whatever file it came from."""
+        digest = hashlib.sha256(f"{self.task} {self.x.shape} {sorted(self.categories)}".encode())
+        for array in (self.x, self.y) if self.folds is None else (self.x, self.y, self.folds):
+            digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
+        if self.parts is not None:  # only then, so that other data keep their checksums
+            digest.update(b"parts" + self.parts.astype("<i8").tobytes())
+        return digest.hexdigest()

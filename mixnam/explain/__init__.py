@@ -1,0 +1,1 @@
+"""What a trained model says: shape functions, bounds and measures."""

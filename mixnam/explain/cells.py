@@ -1,0 +1,89 @@
+"""Points and cells of each feature at which curves, histograms and shares of rows are stored.
+
+All on raw features, before any transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from mixnam.data import catalogue
+from mixnam.data.table import Array
+
+CURVE = 100  # points of a stored curve
+CELLS = 50  # of a feature's stored histogram
+LEAST_ROWS = 10  # of a cell whose rows are told of where single rows may not be shown
+
+
+def least_rows(dataset: str) -> int:
+    """Return how many rows a stored count, quantile or value of a data set stands on at least."""
+    return LEAST_ROWS if catalogue.credentialed(dataset) else 1
+
+
+def curve_grid(column: Array, categories: int = 0, points: int = CURVE, least: int = 1) -> Array:
+    """Return where a feature's curves are stored: half at quantiles, half evenly spaced; padded with NaN.
+
+    The even half spans the central 99 % of the rows, the extremes are included; a feature with few
+    distinct values is stored at those. With `least`, values of fewer rows are left out, and quantiles lie between
+    the rows' values and in the central 99 %.
+    """
+    step = max(1, -(-categories // points))  # of too many categories every second, third, ...
+    if categories:
+        distinct = np.arange(0, categories, step, dtype=float)
+    else:
+        distinct, counts = np.unique(column, return_counts=True)
+        if len(distinct) <= points:
+            distinct = distinct[counts >= least]
+    if len(distinct) > points:
+        low, high = np.quantile(column, [0.005, 0.995])
+        ends, method = ((0, 1), "inverted_cdf") if least == 1 else ((0.005, 0.995), "linear")
+        quantiles = np.quantile(column, np.linspace(*ends, points // 2), method=method)  # type: ignore[call-overload]
+        distinct = np.unique(np.concatenate([quantiles, np.linspace(low, high, points - points // 2)]))
+    return np.pad(distinct[:points], (0, max(0, points - len(distinct))), constant_values=np.nan)
+
+
+def histogram_range(x: Array) -> Array:
+    """Return where features' histograms begin and end, the central 99 % of the rows: (rows, n) → (2, n)."""
+    return np.quantile(x, [0.005, 0.995], axis=0)
+
+
+def low_share(x: Array, rows: dict[str, Array], least: int = 1) -> Array:
+    """Return the share of rows in the lower third of their bounds, by cells of each feature: (n, CELLS).
+
+    `x` are raw features (rows, n), `rows` what `Explainer.rows` gave, as arrays; NaN where a cell has fewer than
+    `least` rows or the bounds no width.
+    """
+    low, high = histogram_range(x)
+    width = rows["upper"] - rows["lower"]
+    place = np.where(width > 1e-9, (rows["contributions"] - rows["lower"]) / np.where(width > 1e-9, width, 1.0), np.nan)
+    shares = np.full((x.shape[1], CELLS), np.nan)
+    for i in range(x.shape[1]):
+        inside = (x[:, i] >= low[i]) & (x[:, i] <= high[i]) & np.isfinite(place[:, i])
+        if inside.any() and high[i] > low[i]:
+            count = np.histogram(x[inside, i], CELLS, (low[i], high[i]))[0]
+            near = np.histogram(x[inside & (place[:, i] < 1 / 3), i], CELLS, (low[i], high[i]))[0]
+            shares[i] = np.where(count >= least, near / np.maximum(count, 1), np.nan)
+    return shares
+
+
+def cell_quantiles(x: Array, contributions: Array, categories: Collection[int]) -> Array:
+    """Return the 5 %, 50 % and 95 % quantiles of contributions in each cell of a feature's histogram: (n, CELLS, 3).
+
+    The cells of a feature in `categories` are its first CELLS codes. NaN where a cell has fewer than LEAST_ROWS
+    rows: this stands where rows may not be shown.
+    """
+    low, high = histogram_range(x)
+    found = np.full((x.shape[1], CELLS, 3), np.nan)
+    for i in range(x.shape[1]):
+        if i in categories:
+            place = x[:, i]
+        else:
+            place = np.floor((x[:, i] - low[i]) / max(high[i] - low[i], 1e-300) * CELLS)
+            place[x[:, i] == high[i]] = CELLS - 1  # the last cell holds its upper end
+        for cell in range(CELLS):
+            inside = contributions[place == cell, i]
+            if len(inside) >= LEAST_ROWS:
+                found[i, cell] = np.quantile(inside, [0.05, 0.5, 0.95])
+    return found

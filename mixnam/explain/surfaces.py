@@ -1,0 +1,119 @@
+"""What pairwise models say of two features at once: effects on a grid, and the interaction alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mixnam.data.table import Array, Dataset
+from mixnam.data.transforms import Preprocessing
+from mixnam.explain.cells import histogram_range, least_rows
+from mixnam.models.layers import Tensors
+from mixnam.models.pairs import Pairwise
+
+#: Values of a feature on a surface, at most.
+POINTS = 40
+#: Surfaces stored of the first seed or fold.
+SURFACES = 6
+_CONSIDERED = 50  # pairs whose surfaces are computed: of more, those whose terms vary most
+_ROWS = 2000  # over which that is seen
+_ROUNDS = 200  # of purification, at most
+
+
+def cells(column: Array, least: int = 1) -> tuple[Array, NDArray[np.int64]]:
+    """Return a feature's values on a surface, at most `POINTS`, and each row's place among them.
+
+    A feature of few values has those that `least` rows have; else the central 99 % of the rows is cut into cells of
+    one width, whose middles are the values. Rows outside belong to none (-1).
+    """
+    distinct, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+    if len(distinct) <= POINTS:
+        kept = counts >= least
+        return distinct[kept], np.where(kept, np.cumsum(kept) - 1, -1)[place]
+    low, high = histogram_range(column[:, None])[:, 0]
+    edges = np.linspace(low, high, POINTS + 1)
+    place = np.minimum(np.searchsorted(edges, column, side="right") - 1, POINTS - 1)
+    return (edges[1:] + edges[:-1]) / 2, np.where((column >= low) & (column <= high), place, -1)
+
+
+def purify(surface: Array, weight: Array) -> Array:
+    """Return the interaction of a surface alone: it has weighted mean 0 in each row and column.
+
+    "Purification" (Lengerich et al. 2020); cells without weight become 0.
+    """
+    found = np.where(weight > 0, surface, 0.0)
+    for _ in range(_ROUNDS):
+        moved = 0.0
+        for axis in (0, 1):
+            total = weight.sum(axis=axis, keepdims=True)
+            mean = (found * weight).sum(axis=axis, keepdims=True) / np.where(total > 0, total, 1)
+            found = np.where(weight > 0, found - mean, 0.0)
+            moved = max(moved, float(np.abs(mean).max()))
+        if moved <= 1e-9 * (1 + np.abs(surface).max()):
+            break
+    return found
+
+
+@torch.no_grad()
+def pair_surfaces(
+    network: Pairwise, tensors: Tensors, dataset: Dataset, preprocessing: Preprocessing, device: torch.device
+) -> dict[str, Array]:
+    """Return the surfaces of the pairs that interact most, by the interaction's standard deviation over rows.
+
+    **Shape:** `pairs` (K, 2), the features' numbers; `pair_values` (K, 2, POINTS), their values, padded with NaN;
+    over both, (K, POINTS, POINTS): `pair_effect`, f_i + f_j + f_ij less its mean over rows, `pair_interaction`,
+    what is left of it without what either feature does alone, both on the network's scale, and `pair_rows`, the
+    rows in each cell. K is at most `SURFACES`.
+    """
+    least = least_rows(dataset.name)
+    places = [cells(column, least) for column in dataset.x.T]
+    base = np.median(dataset.x, axis=0)
+    for feature in dataset.categories:
+        base[feature] = dataset.x[0, feature]  # a code, which a median need not be
+
+    def inputs(x: Array) -> torch.Tensor:
+        return torch.tensor(preprocessing.inputs(x), device=device)[None]
+
+    found = []
+    for number in _considered(network, tensors, inputs(dataset.x[:_ROWS])):
+        i, j = network.pairs[number]
+        (first, row), (second, column) = places[i], places[j]
+        x = np.tile(base, (len(first) * len(second), 1))
+        x[:, i], x[:, j] = np.repeat(first, len(second)), np.tile(second, len(first))
+        grid = inputs(x)
+        effect = network.singles(tensors, grid, None, [i, j])[0].sum(dim=0)
+        effect = effect + network.doubles(tensors, grid, None, [number])[0, 0]
+        surface = effect.cpu().double().numpy().reshape(len(first), len(second))
+        inside = (row >= 0) & (column >= 0)
+        rows = np.zeros(surface.shape)
+        np.add.at(rows, (row[inside], column[inside]), 1)
+        rows[rows < least] = 0
+        alone = purify(surface, rows)
+        strength = float((rows * alone**2).sum() / max(rows.sum(), 1))
+        centre = np.average(surface, weights=rows if rows.any() else None)
+        found.append((strength, (i, j), (first, second), surface - centre, alone, rows))
+    found.sort(key=lambda entry: -entry[0])
+    del found[SURFACES:]
+    return {
+        "pairs": np.array([pair for _, pair, *_ in found]),
+        "pair_values": np.stack([[_padded(v, 1) for v in values] for _, _, values, *_ in found]),
+        "pair_effect": np.stack([_padded(surface, 2) for _, _, _, surface, _, _ in found]),
+        "pair_interaction": np.stack([_padded(alone, 2) for *_, alone, _ in found]),
+        "pair_rows": np.stack([_padded(rows, 2, 0.0) for *_, rows in found]),
+    }
+
+
+def _considered(network: Pairwise, tensors: Tensors, x: torch.Tensor) -> Sequence[int]:
+    """Return the numbers of the pairs whose terms vary most over the rows x, (1, B, n)."""
+    numbers = range(len(network.pairs))
+    if len(numbers) <= _CONSIDERED:
+        return numbers
+    spread = network.doubles(tensors, x, None, numbers)[0].std(dim=1)
+    return spread.argsort(descending=True)[:_CONSIDERED].tolist()
+
+
+def _padded(values: Array, axes: int, filling: float = np.nan) -> Array:
+    return np.pad(values, [(0, POINTS - size) for size in values.shape[:axes]], constant_values=filling)

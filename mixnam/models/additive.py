@@ -1,0 +1,76 @@
+"""Strictly additive models: NAM as implemented for the benchmarks of NBM, and the linear model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mixnam.models.base import Network, Outputs
+from mixnam.models.layers import Draws, Tensors, apply_layers, constant, declare_layers
+from mixnam.models.settings import LinearSettings, NAMSettings
+
+
+class Additive(Network):
+    """A sum of one function a feature (Equation (1)).
+
+    In `Outputs` a feature's single prediction stands as its only expert, with relevance 1 and bounds of
+    width 0.
+    """
+
+    def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
+        """Return the shape functions' values f_i(x_i): (M, B, n) → (M, n, B, 1)."""
+        raise NotImplementedError
+
+    def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
+        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        experts = self.shapes(tensors, x, draws).transpose(1, 2)
+        return self.combine(tensors, experts, experts)
+
+    def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each feature's shape function value; no score depends on anything."""
+        shapes = self.shapes(tensors, x, None)
+        return shapes, torch.zeros(1, 1, 1, 1, dtype=x.dtype, device=x.device).expand(*shapes.shape[:3], self.features)
+
+    def score_bias(self, tensors: Tensors) -> Tensor:
+        """Return zeros: there is no router."""
+        return tensors["bias"].new_zeros(1, 1).expand(len(tensors["bias"]), self.features)
+
+    def relevance(self, scores: Tensor) -> Tensor:
+        """Return ones: a single expert carries all the weight."""
+        return torch.ones_like(scores)
+
+    def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
+        """Sum the shape functions, given as (M, B, n, 1); `scores` play no part."""
+        f = experts.squeeze(-1)
+        prediction = tensors["bias"][:, None] + f.sum(dim=-1)  # Equation (1)
+        return Outputs(prediction, f, experts, torch.ones_like(experts))
+
+
+class Linear(Additive):
+    """A weighted sum of the inputs; its weights come from scikit-learn."""
+
+    def __init__(self, settings: LinearSettings, features: int) -> None:
+        super().__init__(settings, features)
+        self.parameters = {"weight": constant(features, value=0.0), "bias": constant(value=0.0)}
+
+    def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
+        """Return w_i x_i: (M, B, n) → (M, n, B, 1)."""
+        return (x * tensors["weight"][:, None, :]).transpose(1, 2)[..., None]
+
+
+class NAM(Additive):
+    """One small network a feature, summed (Agarwal et al. 2021; Equation (1)).
+
+    Every unit has its own batch normalisation.
+    """
+
+    settings: NAMSettings
+
+    def __init__(self, settings: NAMSettings, features: int) -> None:
+        super().__init__(settings, features)
+        self.parameters, self.buffers = declare_layers(features, (1, *settings.hidden, 1))
+        self.parameters["bias"] = constant(value=0.0)
+
+    def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
+        """Return the shape functions' values f_i(x_i): (M, B, n) → (M, n, B, 1)."""
+        return apply_layers(tensors, x.transpose(1, 2)[..., None], len(self.settings.hidden), draws)

@@ -1,0 +1,122 @@
+"""What every feature-wise network offers: parameters by name, outputs by name, and its two halves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixnam.models.layers import Draws, Parameter, Tensors
+
+#: Rows of a table that are evaluated at a time.
+EVALUATED = 4096
+
+
+@dataclass
+class Outputs:
+    """What a network says about a batch.
+
+    **Shape:** `prediction` (M, B), on the network's scale (standardised target, or logit);
+    `contributions` (M, B, n), the features' outputs o_i; `experts` (M, B, n, C), the expert
+    predictions o_ik; `relevance` (M, B, n, C); `lower` and `upper` (M, B, n), the bounds of Equation (9):
+    the means of the `averaged` smallest and largest expert predictions (1 but for MixNAM-E). A network that
+    is no sum over features has no contributions and no experts: empty tensors; in training its contributions
+    are the terms (M, B, terms) that the output penalty is taken of, where it has one.
+    """
+
+    prediction: Tensor
+    contributions: Tensor
+    experts: Tensor
+    relevance: Tensor
+    averaged: int = 1
+
+    @property
+    def lower(self) -> Tensor:
+        """The least value each contribution can take: (M, B, n)."""
+        if self.averaged == 1:
+            return self.experts.amin(dim=-1)
+        return self.experts.topk(self.averaged, dim=-1, largest=False).values.mean(dim=-1)
+
+    @property
+    def upper(self) -> Tensor:
+        """The greatest value each contribution can take: (M, B, n)."""
+        if self.averaged == 1:
+            return self.experts.amax(dim=-1)
+        return self.experts.topk(self.averaged, dim=-1).values.mean(dim=-1)
+
+
+class Network:
+    """A prediction that is a sum over features, each a mixture of expert predictions.
+
+    Attributes: `parameters` and `buffers`, the shapes and initial values of one member's tensors;
+    `features` (n); `settings`; `featurewise`, whether the prediction is a sum over features (else there
+    are no responses, and only the prediction can be explained).
+    """
+
+    featurewise = True
+    #: whether the relevance is a softmax, which scores move smoothly
+    smooth = False
+    #: whether that softmax is over all experts, not over the active ones alone
+    dense = False
+    #: numbers that a training step holds for each row and that the shapes of weights do not tell, about
+    row_cells = 0
+
+    parameters: dict[str, Parameter]
+    buffers: dict[str, Parameter]
+
+    def __init__(self, settings: Any, features: int) -> None:
+        self.settings = settings
+        self.features = features
+        self.parameters, self.buffers = {}, {}
+
+    def initialize(self, seeds: Sequence[int], device: torch.device) -> tuple[Tensors, Tensors]:
+        """Draw the parameters and buffers of one member a seed, each (M, ...)."""
+        parameters = {name: p.initialize(name, seeds, device) for name, p in self.parameters.items()}
+        return parameters, {name: b.initialize(name, seeds, device) for name, b in self.buffers.items()}
+
+    def parameter_count(self) -> int:
+        """Return the number of trained values of one member."""
+        return sum(p.size for p in self.parameters.values())
+
+    def passes(self, name: str) -> float:
+        """Return how often a row passes through a parameter: once, unless features share it."""
+        return 1.0
+
+    def held(self, name: str) -> float:
+        """Return of how many of these passes a training step holds the activations at a time."""
+        return self.passes(name)
+
+    def part(self, tensors: Tensors, x: Tensor, feature: int) -> Tensor:
+        """Return a part of the prediction that holds all that a feature changes in it: (M, B, n) → (M, B).
+
+        In evaluation mode; for an explanation of what is no sum over features. Here the whole prediction.
+        """
+        return self(tensors, x).prediction
+
+    def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what each feature's own value determines, in evaluation mode.
+
+        **Shape:** x is (M, B, n); the result is the expert predictions (M, n, B, C) and each feature's
+        share in the routing scores of all features (M, n, B, n·C). Shares and `score_bias` add up to the
+        scores that `combine` takes.
+        """
+        raise NotImplementedError
+
+    def score_bias(self, tensors: Tensors) -> Tensor:
+        """Return the constant part μ of the routing scores: (M, n·C)."""
+        raise NotImplementedError
+
+    def relevance(self, scores: Tensor) -> Tensor:
+        """Turn routing scores into weights on the simplex: (..., C) → (..., C)."""
+        raise NotImplementedError
+
+    def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
+        """Combine expert predictions (M, B, n, C) and routing scores (M, B, n·C), in evaluation mode."""
+        raise NotImplementedError
+
+    def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
+        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        raise NotImplementedError

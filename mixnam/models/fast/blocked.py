@@ -1,0 +1,349 @@
+"""MixNAM's encoders, experts and routing scores on one processor core: forward and backward by hand.
+
+The general formulation spends its time on memory traffic. Here the (rows, d) activations of a batch are
+handled in blocks that stay in the second-level cache, from the first layer to the last and back, in
+buffers that are allocated once. Three identities make the work between the matrix products small:
+
+- Layer normalisation subtracts a row's mean. Taken off weights and bias once a step, the mean of what they
+  yield is 0, and only the mean square is left to divide by.
+- Where a stored activation is 0 (negative, or dropped) so is its gradient: no mask is kept, and dropout's
+  scale 1/(1-p) goes into the next layer's weights.
+- f_i sees one number: what repeats in a column is encoded once and gathered (`columns.Columns`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeGuard
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixnam import randomness
+from mixnam.models.base import EVALUATED, Network, Outputs
+from mixnam.models.fast.columns import Columns, Piece
+from mixnam.models.layers import Draws, Tensors
+from mixnam.models.mixture import MixNAM
+
+BLOCK = 1 << 16  # activations of one block: with their gradients they fit the second-level cache
+HEAD = 1 << 18  # experts and scores that are computed at a time
+_EPSILON = 1e-5  # torch's for layer normalisation
+
+
+class _Group:
+    """Views for the products of `k` neighbouring features with equally many rows in one block."""
+
+    def __init__(self, engine: Blocked, block: _Block, pieces: list[Piece]) -> None:
+        k, first = len(pieces), pieces[0]
+        self.k, self.size, self.features = k, first.stop - first.start, slice(first.feature, first.feature + k)
+        self.batch_rows = slice(first.offset, first.offset + self.size)
+        self.all = slice(first.start, pieces[-1].stop)
+        inside = slice(first.start - block.start, pieces[-1].stop - block.start)
+
+        def cut(t: Tensor, rows: slice = inside) -> Tensor:
+            return t[rows].view(k, self.size, -1)
+
+        self.x = cut(engine.values, self.all)
+        self.normal, self.code = [cut(t) for t in block.normal], [cut(t) for t in block.code]
+        self.g, self.t = cut(block.g), cut(block.t)
+        self.weight = [w[self.features] for w, _ in engine.encoder]
+        self.bias = [b[self.features, None] for _, b in engine.encoder]
+        self.weight_t = [w.transpose(1, 2) for w in self.weight]
+        self.source_t = [t.transpose(1, 2) for t in (self.x, *self.code)]  # of each layer, then the head's
+        if engine.keep:
+            self.ones = engine.ones[: self.size].view(1, 1, -1).expand(k, -1, -1)
+            self.d_weight = [w[self.features] for w, _ in engine.d_encoder]
+            self.d_bias = [b[self.features, None] for _, b in engine.d_encoder]
+        columns = engine.head.shape[1]
+        step = max(1, HEAD // (self.size * columns))
+        self.heads = [_Head(engine, self, i, min(i + step, k)) for i in range(0, k, step)]
+
+
+class _Head:
+    """Views for what some features of a group say: their own experts, and their part in the scores."""
+
+    def __init__(self, engine: Blocked, group: _Group, first: int, last: int) -> None:
+        start = group.features.start
+        self.features, self.batch_rows = slice(start + first, start + last), group.batch_rows
+        self.code, self.code_t, self.g = group.code[-1][first:last], group.source_t[-1][first:last], group.g[first:last]
+        self.weight, self.bias = engine.head_weight[self.features], engine.head_bias[self.features, None]
+        self.weight_t = self.weight.transpose(1, 2)
+        begin, rows = group.all.start + first * group.size, (last - first) * group.size
+        out = engine.head[begin : begin + rows] if engine.columns.gathers else engine.head[:rows]
+        self.out = out.view(last - first, group.size, -1)
+        if engine.keep:
+            self.d_weight = engine.d_head_weight[self.features]
+
+
+class _Block:
+    """Views of neighbouring rows: whole for what is done element by element, groups for products."""
+
+    def __init__(self, engine: Blocked, pieces: list[Piece]) -> None:
+        self.start, self.stop = pieces[0].start, pieces[-1].stop
+        size = self.stop - self.start
+        rows = slice(self.start, self.stop) if engine.keep else slice(0, size)
+        self.normal = [t[rows] for t in engine.normal]
+        self.code = [t[rows] for t in engine.code]
+        self.inverse = [t[rows] for t in engine.inverse]
+        self.inverse_column = [t[:, None] for t in self.inverse]
+        self.g, self.t = (t[:size] for t in engine.scratch)
+        self.mean, self.ones = engine.mean[:size], engine.ones[:size]
+        self.mean_column = self.mean[:, None]
+        same = len({p.stop - p.start for p in pieces}) == 1
+        self.groups = [_Group(engine, self, part) for part in ([pieces] if same else [[p] for p in pieces])]
+
+
+def split(pieces: tuple[Piece, ...], limit: int) -> list[list[Piece]]:
+    """Cut pieces into blocks of at most `limit` neighbouring rows; short neighbours share a block."""
+    blocks: list[list[Piece]] = []
+    for piece in pieces:
+        rows = piece.stop - piece.start
+        size = -(-rows // max(1, -(-rows // limit)))
+        for at in range(piece.start, piece.stop, max(size, 1)):
+            part = Piece(at, min(at + size, piece.stop), piece.feature, piece.offset + at - piece.start)
+            last = blocks[-1] if blocks else None
+            if last and last[-1].stop == at and part.stop - last[0].start <= limit:
+                last.append(part)
+            else:
+                blocks.append([part])
+    return blocks
+
+
+class Blocked:
+    """One member of a network on a CPU, for batches of at most `batch` different rows of a table x, (N, n).
+
+    With `keep` the backward pass can be taken, from what the forward pass stored; with `gather` repeated
+    values are encoded once, where that pays (only where no code is dropped: each row has its own mask).
+    `forward` and `backward` work on flat parameters (1, P); what stands between them, from experts and scores
+    to the loss, is small and left to the caller.
+    """
+
+    @staticmethod
+    def covers(network: Network, members: int, device: torch.device) -> TypeGuard[MixNAM]:
+        """Say whether a network is handled this way: one member on a CPU, one layer norm for all."""
+        if not isinstance(network, MixNAM) or members != 1 or device.type != "cpu":
+            return False
+        return network.settings.normalization == "layer_norm" and network.settings.shared_normalization
+
+    def __init__(self, network: MixNAM, x: Tensor, batch: int, keep: bool, gather: bool) -> None:
+        self.network, self.keep, self.batch = network, keep, batch
+        self.columns = Columns(x, batch, gather)
+        rows, dtype = self.columns.most, x.dtype
+        settings, n, d = network.settings, network.features, network.settings.width
+        self.layers = settings.layers
+
+        def empty(*shape: int) -> Tensor:
+            return torch.empty(shape, dtype=dtype)
+
+        self.spans: dict[str, tuple[int, tuple[int, ...]]] = {}
+        size = 0
+        for name, parameter in network.parameters.items():
+            self.spans[name] = size, parameter.shape
+            size += parameter.size
+        # the encoder's weights and biases come first, as rows of d values: they are centred together
+        encoder_rows = self.spans["norm.gain"][0] // d
+        self.centred, self.row_mean = empty(encoder_rows, d), empty(encoder_rows, 1)
+        self.row_scale = torch.ones(encoder_rows, 1, dtype=dtype)
+        self.scale = 1.0
+        self.encoder = self._encoder(self.centred.view(-1))
+        # one matrix a feature: experts, then its own router (MixNAM-D) or its part in the scores of all
+        router = network.parameters["router.weight"].shape
+        self.heads = {
+            "experts": slice(0, settings.experts),
+            "router": slice(settings.experts, settings.experts + router[-1]),
+        }
+        self.routed = len(router) == 2
+        columns = self.heads["router"].stop
+        self.limit = max(1, min(BLOCK // d, rows))
+        self.head_weight, self.head_bias = empty(n, d, columns), torch.zeros(n, columns, dtype=dtype)
+        self.values = empty(rows)
+        self.head = empty(rows if self.columns.gathers else min(self.limit, max(HEAD // columns, batch)), columns)
+        stored = rows if keep else self.limit
+        # without `keep`, all layers and blocks share one
+        shared = [empty(stored, d), empty(stored, d), empty(stored)]
+        of = [[empty(stored, d), empty(stored, d), empty(stored)] if keep else shared for _ in range(self.layers)]
+        self.normal, self.code, self.inverse = ([layer[j] for layer in of] for j in range(3))
+        self.scratch = [empty(self.limit, d) for _ in range(2)]
+        self.mean, self.ones = empty(self.limit), torch.ones(self.limit, dtype=dtype)
+        self.average = torch.full((d,), 1 / d, dtype=dtype)
+        if keep:
+            self.gradient = empty(1, size)
+            self.d_named = {name: self._named(self.gradient[0], name) for name in self.spans}
+            self.d_encoder = self._encoder(self.gradient[0])
+            self.d_encoder_rows = self.gradient[0, : encoder_rows * d].view(encoder_rows, d)
+            self.d_head_weight = torch.empty_like(self.head_weight)
+        self.plans: dict[tuple[Piece, ...], list[_Block]] = {}
+
+    def _named(self, flat: Tensor, name: str) -> Tensor:
+        start, shape = self.spans[name]
+        return flat[start : start + self.network.parameters[name].size].view(shape)
+
+    def _encoder(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+        names = [f"encoder.{i}" for i in range(self.layers)]
+        return [(self._named(flat, f"{name}.weight"), self._named(flat, f"{name}.bias")) for name in names]
+
+    def outputs(self, flat: Tensor) -> Iterator[Outputs]:
+        """Yield what the network says about the table in evaluation mode, `batch` rows at a time."""
+        for chosen in torch.arange(len(self.columns.x)).split(self.batch):
+            with torch.no_grad():
+                outputs = self.network.finish({"bias": flat[:, -1]}, *self.forward(flat, chosen), None)
+            yield outputs
+
+    @torch.no_grad()
+    def predict(self, flat: Tensor) -> Tensor:
+        """Return the predictions for the whole table in evaluation mode: (1, N)."""
+        return torch.cat([out.prediction for out in self.outputs(flat)], dim=1)
+
+    def _prepare(self, flat: Tensor, draws: Draws | None) -> None:
+        """Centre the encoder's weights, and scale each weight behind a dropout."""
+        scale = 1.0
+        if draws is not None and "dropout" in draws.rates:
+            scale = 1 / (1 - float(draws.rates["dropout"]))
+        if scale != self.scale:
+            self.scale = scale
+            spread = torch.ones_like(self.centred)
+            for weight, _ in self._encoder(spread.view(-1))[1:]:
+                weight.fill_(scale)
+            self.row_scale = spread[:, :1].contiguous()
+        rows = flat[: self.centred.numel()].view_as(self.centred)
+        torch.mean(rows, 1, keepdim=True, out=self.row_mean)
+        torch.sub(rows, self.row_mean, out=self.centred)
+        for name, columns in self.heads.items():
+            weight = self._named(flat, f"{name}.weight").view(*self.head_weight.shape[:2], -1)
+            torch.mul(weight, scale, out=self.head_weight[..., columns])
+            if name == "experts" or not self.routed:
+                self.head_bias[:, columns] = self._named(flat, f"{name}.bias")
+        if scale != 1:
+            self.centred.mul_(self.row_scale)
+
+    def _plan(self, pieces: tuple[Piece, ...]) -> list[_Block]:
+        if pieces not in self.plans:
+            self.plans[pieces] = [_Block(self, part) for part in split(pieces, self.limit)]
+        return self.plans[pieces]
+
+    def _encode(self, block: _Block, gain: Tensor, shift: Tensor, masks: list[tuple[int, float]]) -> None:
+        for layer in range(self.layers):
+            normal, code = block.normal[layer], block.code[layer]
+            for group in block.groups:
+                if layer:
+                    source, out = group.code[layer - 1], group.normal[layer]
+                    torch.baddbmm(group.bias[layer], source, group.weight[layer], out=out)
+                else:
+                    torch.addcmul(group.bias[0], group.x, group.weight[0], out=group.normal[0])
+            torch.mul(normal, normal, out=block.t)
+            inverse = torch.mv(block.t, self.average, out=block.inverse[layer])
+            inverse.add_(_EPSILON).rsqrt_()
+            normal.mul_(block.inverse_column[layer])
+            torch.addcmul(shift, normal, gain, out=code).relu_()
+            if masks:
+                code.mul_(randomness.keep_part(*masks[layer], block.start * len(gain), block.t))
+
+    @torch.no_grad()
+    def forward(self, flat: Tensor, chosen: Tensor, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
+        """Return experts (1, B, n, C) and scores (1, B, n·C) or (1, B, C) of rows `chosen`, (B,).
+
+        With `draws` in training mode, else in evaluation mode.
+        """
+        flat = flat[0]
+        rows = self.rows = self.columns.rows(chosen)
+        self._prepare(flat, draws)
+        self.values[: len(rows.values)] = rows.values
+        gain, shift = self._named(flat, "norm.gain"), self._named(flat, "norm.shift")
+        masks = []
+        if draws is not None and "dropout" in draws.rates:
+            rate = float(draws.rates["dropout"])
+            masks = [(int(draws.keys(f"dropout/{i}")[0]), rate) for i in range(self.layers)]
+        n, experts = self.network.features, self.heads["experts"].stop
+        size = len(self.head_bias[0]) - experts
+        own = flat.new_empty(rows.batch, n, experts if self.routed else experts + size)
+        scores = flat.new_zeros(rows.batch, size) if self.routed else None
+        for block in self._plan(rows.pieces):
+            self._encode(block, gain, shift, masks)
+            for head in (head for group in block.groups for head in group.heads):
+                torch.baddbmm(head.bias, head.code, head.weight, out=head.out)
+                if rows.index is None:
+                    own[head.batch_rows, head.features] = head.out[..., : own.shape[2]].transpose(0, 1)
+                    if scores is not None:
+                        part = head.out[..., experts:]
+                        scores[head.batch_rows] += part[0] if len(part) == 1 else part.sum(dim=0)
+        if rows.index is not None:
+            own = self.head[:, : own.shape[2]][rows.index]
+            if self.routed:
+                scores = F.embedding_bag(rows.index, self.head, mode="sum")[:, experts:]
+        if scores is None:
+            return own[None, ..., :experts], own[None, ..., experts:].flatten(2)
+        return own[None], (scores + self._named(flat, "router.bias"))[None]
+
+    @torch.no_grad()
+    def backward(self, flat: Tensor, d_experts: Tensor, d_scores: Tensor, d_bias: Tensor) -> Tensor:
+        """Return the gradient (1, P) from those of what the last `forward` returned, and of the bias, (1,).
+
+        It is valid until the next call.
+        """
+        flat, rows, d_experts, d_scores = flat[0], self.rows, d_experts[0], d_scores[0]
+        self.gradient.zero_()
+        self.gradient[:, -1] = d_bias
+        self.d_head_weight.zero_()
+        named = self.d_named
+        named["experts.bias"].copy_(d_experts.sum(dim=0))
+        d_router = (
+            d_scores[:, None].expand(-1, self.network.features, -1) if self.routed else d_scores.view_as(d_experts)
+        )
+        named["router.bias"].copy_(d_scores.sum(dim=0) if self.routed else d_router.sum(dim=0))
+        if rows.index is not None:
+            self.head.zero_()
+            for i, column in enumerate(rows.index.T):
+                self.head.index_add_(0, column, torch.cat([d_experts[:, i], d_router[:, i]], dim=1))
+        gain = self._named(flat, "norm.gain")
+        share = gain / len(gain)
+        for block in self._plan(rows.pieces):
+            for head in (head for group in block.groups for head in group.heads):
+                if rows.index is None:
+                    for part, columns in zip((d_experts, d_router), self.heads.values(), strict=True):
+                        head.out[..., columns] = part[head.batch_rows, head.features].transpose(0, 1)
+                torch.bmm(head.out, head.weight_t, out=head.g)
+                head.d_weight.baddbmm_(head.code_t, head.out)
+            self._decode(block, gain, share, named["norm.gain"], named["norm.shift"])
+        self.d_encoder_rows.sub_(self.d_encoder_rows.mean(dim=1, keepdim=True))
+        if self.scale != 1:
+            self.d_encoder_rows.mul_(self.row_scale)
+            self.d_head_weight.mul_(self.scale)
+        for name, columns in self.heads.items():
+            weight = named[f"{name}.weight"]
+            weight.view(*self.head_weight.shape[:2], -1).copy_(self.d_head_weight[..., columns])
+        return self.gradient
+
+    def _decode(self, block: _Block, gain: Tensor, share: Tensor, d_gain: Tensor, d_shift: Tensor) -> None:
+        """Go back through a block's layers, from the gradient of its codes in `block.g`."""
+        g, t = block.g, block.t
+        g3, t3 = [group.g for group in block.groups], [group.t for group in block.groups]
+        for layer in reversed(range(self.layers)):
+            normal = block.normal[layer]
+            torch.ops.aten.threshold_backward.grad_input(g, block.code[layer], 0, grad_input=g)
+            torch.mul(g, normal, out=t)
+            d_shift.addmv_(g.T, block.ones)
+            d_gain.addmv_(t.T, block.ones)
+            torch.mv(t, share, out=block.mean)
+            g.mul_(gain).addcmul_(normal, block.mean_column, value=-1).mul_(block.inverse_column[layer])
+            for i, group in enumerate(block.groups):
+                group.d_bias[layer].baddbmm_(group.ones, g3[i])
+                group.d_weight[layer].baddbmm_(group.source_t[layer], g3[i])
+                if layer:
+                    torch.bmm(g3[i], group.weight_t[layer], out=t3[i])
+            g, t, g3, t3 = t, g, t3, g3
+
+
+def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = EVALUATED) -> Iterator[Outputs]:
+    """Yield a network's outputs for x, (M, N, n), in evaluation mode and without gradients, `rows` rows at a time.
+
+    Where this implementation covers the network, each distinct value of a column is encoded once.
+    """
+    if Blocked.covers(network, len(x), x.device):
+        flat = torch.cat([tensors[name].reshape(1, -1) for name in network.parameters], dim=1)
+        yield from Blocked(network, x[0], rows, keep=False, gather=True).outputs(flat)
+    else:
+        for part in x.split(rows, dim=1):
+            with torch.no_grad():
+                outputs = network(tensors, part)
+            yield outputs

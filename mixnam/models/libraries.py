@@ -1,0 +1,211 @@
+"""Rivals that come from other libraries, brought into the common form."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LinearRegression, LogisticRegression, LogisticRegressionCV, RidgeCV
+from sklearn.preprocessing import SplineTransformer
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from mixnam.data.table import Array, Task
+from mixnam.models.layers import Tensors
+from mixnam.models.settings import EB2MSettings, EBMSettings, LibrarySettings, SplineSettings, XGBoostSettings
+
+#: Penalties among which Spline's is chosen by cross-validation.
+PENALTIES = np.logspace(-3, 3, 13)
+
+#: Defaults of interpret 0.2.7 (signature of ExplainableBoostingRegressor at that tag; the classifier's are the
+#: same) in today's arguments. Below the line, what came after it is turned off; the values that do so are those
+#: which today's release itself sets for its differentially private models.
+EBM_027: dict[str, Any] = {
+    "max_bins": 256,
+    "max_interaction_bins": 32,
+    "outer_bags": 8,
+    "inner_bags": 0,
+    "learning_rate": 0.01,
+    "validation_size": 0.15,
+    "early_stopping_rounds": 50,
+    "early_stopping_tolerance": 1e-4,
+    "max_rounds": 5000,
+    "min_samples_leaf": 2,
+    "max_leaves": 3,
+    # ----
+    "smoothing_rounds": 0,
+    "interaction_smoothing_rounds": 0,
+    "greedy_ratio": 0.0,
+    "cyclic_progress": True,
+    "min_hessian": 0.0,
+    "reg_alpha": 0.0,
+    "reg_lambda": 0.0,
+    "max_delta_step": 0.0,
+    "gain_scale": 1.0,
+    "min_cat_samples": 0,
+    "cat_smooth": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model that another library fitted.
+
+    Attributes: `predict`, from network inputs (rows, n) to predictions (rows,), on the scale of the
+    standardised target, or as log-odds; `contributions`, from inputs (rows, n) to each feature's part of
+    the prediction (rows, n), or None where the model is no sum over features; `rounds`, boosting rounds kept,
+    1 elsewhere; `parameters`, how many numbers it learnt; `versions`, of libraries that only this model needs.
+    """
+
+    predict: Callable[[Array], Array]
+    contributions: Callable[[Array], Array] | None
+    rounds: int
+    parameters: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a library fits on: inputs (rows, n) and targets (rows,), standardised or 0/1, of two parts."""
+
+    x: Array
+    y: Array
+    x_validation: Array
+    y_validation: Array
+
+
+def fit_library(settings: LibrarySettings, rows: Rows, task: Task, seed: int) -> Fitted:
+    """Fit the library model that `settings` describe, on one thread; ValueError for one that is unknown.
+
+    Raises ModuleNotFoundError, with the remedy, where the library is not installed.
+    """
+    with threadpool_limits(1):  # the order of numpy's sums, so the bits, would depend on the number of threads
+        if isinstance(settings, SplineSettings):
+            return _fit_spline(settings, rows, task)
+        if isinstance(settings, XGBoostSettings):
+            return _fit_xgboost(settings, rows, task, seed)
+        if isinstance(settings, EBMSettings):
+            return _fit_ebm(settings, rows, task, seed)
+    raise ValueError(f"no library model {settings.model!r}; there are Spline, XGBoost, EBM and EB2M")
+
+
+def fit_linear(x: Array, y: Array, task: Task) -> Tensors:
+    """Fit least squares, or logistic regression with scikit-learn's default penalty.
+
+    **Shape:** x is (rows, n), y (rows,); the result holds `weight` (1, n) and `bias` (1,).
+    """
+    model = (LinearRegression() if task == "regression" else LogisticRegression(max_iter=10_000)).fit(x, y)
+    weight = torch.tensor(model.coef_, dtype=torch.float32).reshape(1, -1)
+    return {"weight": weight, "bias": torch.tensor(model.intercept_, dtype=torch.float32).reshape(1)}
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; remedy: pip install 'mixnam[baselines]'", name=name) from error
+
+
+def _basis(column: Array, knots: int) -> SplineTransformer | None:
+    """Return the B-splines of one column (rows,), or None for a constant one.
+
+    Knots at quantiles coincide where a value is frequent, as in encoded categories: each is kept once, and
+    fewer than four knots take a lower degree (two values: a straight line). The extremes are always knots.
+    """
+    places = np.unique(np.quantile(column, np.linspace(0, 1, knots), method="nearest"))
+    if len(places) == 1:
+        return None
+    spline = SplineTransformer(degree=min(3, len(places) - 1), knots=places[:, None], extrapolation="constant")
+    return spline.fit(column[:, None])
+
+
+def _fit_spline(settings: SplineSettings, rows: Rows, task: Task) -> Fitted:
+    """Fit a sum of splines with a ridge penalty, chosen among `PENALTIES` by cross-validation on training rows.
+
+    The parts are as fitted, not centred: B-splines sum to one, so a constant may sit in any feature.
+    """
+    bases = [_basis(column, settings.knots) for column in rows.x.T]
+    widths = [0 if basis is None else basis.n_features_out_ for basis in bases]
+
+    def expand(x: Array) -> list[Array]:
+        parts = zip(bases, widths, x.T, strict=True)
+        return [np.zeros((len(x), w)) if b is None else b.transform(column[:, None]) for b, w, column in parts]
+
+    if task == "regression":
+        model: Any = RidgeCV(PENALTIES)
+    else:
+        # far fewer columns than rows: Newton's method takes a tenth of the default solver's time
+        options: dict[str, Any] = {"solver": "newton-cholesky", "max_iter": 1000}
+        model = LogisticRegressionCV(Cs=1 / PENALTIES, cv=5, scoring="neg_log_loss", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # names of attributes not used here
+        model.fit(np.hstack(expand(rows.x)), rows.y)
+    weights = np.split(np.ravel(model.coef_), np.cumsum(widths)[:-1])
+    intercept = float(np.ravel(model.intercept_)[0])
+
+    def contributions(x: Array) -> Array:
+        return np.stack([part @ weight for part, weight in zip(expand(x), weights, strict=True)], axis=1)
+
+    return Fitted(lambda x: contributions(x).sum(axis=1) + intercept, contributions, 1, sum(widths) + 1)
+
+
+def boosted_trees(settings: XGBoostSettings, rows: Rows, task: Task, seed: int, threads: int = 1) -> tuple[Any, int]:
+    """Return xgboost's model, fitted, and how many of its trees count.
+
+    Validation rows are used only with early stopping (by squared error or log loss).
+    """
+    xgboost = _library("xgboost")
+    options = settings.all()
+    del options["quantile_rows"]  # of the transform, not of the trees
+    options["n_estimators"] = options.pop("trees")
+    stopping = options["early_stopping_rounds"] = settings.early_stopping_rounds or None
+    kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
+    model = kind(**options, tree_method="hist", device="cpu", n_jobs=threads, random_state=seed)
+    seen = [(rows.x_validation, rows.y_validation)] if stopping else None
+    model.fit(rows.x, rows.y, eval_set=seen, verbose=False)
+    return model, model.best_iteration + 1 if stopping else settings.trees
+
+
+def _fit_xgboost(settings: XGBoostSettings, rows: Rows, task: Task, seed: int) -> Fitted:
+    """Fit boosted trees; `parameters` counts a number for each leaf (its value) and each split (its threshold)."""
+    model, rounds = boosted_trees(settings, rows, task, seed)
+    nodes = sum(tree.count("\n") for tree in model.get_booster()[:rounds].get_dump())
+
+    def predict(x: Array) -> Array:
+        return model.predict(x, output_margin=True, iteration_range=(0, rounds)).astype(float)
+
+    return Fitted(predict, None, rounds, nodes, {"xgboost": _library("xgboost").__version__})
+
+
+def boosting_machine(settings: EBMSettings, rows: Rows, task: Task, seed: int, threads: int = 1) -> Any:
+    """Return interpret's model, fitted; it splits its own validation part off the training rows."""
+    glassbox = _library("interpret.glassbox")
+    options = dict(EBM_027) if settings.release == "0.2.7" else {}
+    options |= {k: v for k in ("outer_bags", "max_rounds") if (v := getattr(settings, k))}
+    options["interactions"] = settings.interactions if isinstance(settings, EB2MSettings) else 0
+    # inputs are numbers; left to itself, the library takes a column of two values for categories
+    options["feature_types"] = ["continuous"] * rows.x.shape[1]
+    regression = task == "regression"
+    kind = glassbox.ExplainableBoostingRegressor if regression else glassbox.ExplainableBoostingClassifier
+    model = kind(**options, n_jobs=threads, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # advice on its arguments
+        model.fit(rows.x, rows.y if regression else rows.y.astype(int))
+    return model
+
+
+def _fit_ebm(settings: EBMSettings, rows: Rows, task: Task, seed: int) -> Fitted:
+    """Fit an explainable boosting machine.
+
+    `rounds` are the steps kept, a term each, of all bags; `parameters` the scores of all bins, and the intercept.
+    """
+    model = boosting_machine(settings, rows, task, seed)
+    count = 1 + sum(scores.size for scores in model.term_scores_)
+    predict = model.predict if task == "regression" else model.decision_function
+    contributions = None if isinstance(settings, EB2MSettings) else model.eval_terms
+    versions = {"interpret": _library("interpret").__version__}
+    return Fitted(predict, contributions, int(model.best_iteration_.sum()), count, versions)

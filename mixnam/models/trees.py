@@ -1,0 +1,346 @@
+"""Layers of oblivious trees: NODE (Popov et al. 2020), and its additive forms (Chang et al. 2022).
+
+Each split compares a weighted sum of the features and of all earlier trees' outputs with a threshold, softly. What is
+weighed is NODE's to choose anew in each split, and all trees' to see; in the additive forms a tree comes to choose
+one feature, or two, and sees earlier trees only as far as they chose the same.
+
+Inside, rows lie along the last axis: inputs are (M, n, B), a layer's outputs (M, T, K, B), of T trees with K outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixnam import randomness
+from mixnam.models.additive import Additive
+from mixnam.models.base import Network, Outputs
+from mixnam.models.fast.entmax import entmax15
+from mixnam.models.fast.oblivious import Respond, respond
+from mixnam.models.layers import Draws, Parameter, Tensors, constant, normal, positive, subset, uniform
+from mixnam.models.settings import NODEGAMSettings, NODESettings, TreeSettings
+
+_EXCLUDED = -20.0  # the logit of a feature that a tree may not choose
+_EPSILON = 1e-6  # added to the largest distance from a threshold, and to weights of which the logarithm is taken
+
+
+@dataclass
+class Mix:
+    """What the splits of a layer compare: weighted sums.
+
+    **Shape:** `own` (M, n, S, T), the weights of the features, for S splits that differ; `earlier`, those of each
+    earlier layer's outputs, (M, T·K, S', T), or (M, T, S', T) where a tree's outputs weigh the same; S' is S, or 1
+    where splits do not differ in them. `choice` (M, n, S, T) is what an additive tree has chosen of the features.
+    """
+
+    own: Tensor
+    earlier: list[Tensor]
+    choice: Tensor
+
+    def values(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        """Return what the splits compare: (M, n, B) and each earlier layer's (M, T, K, B) → (M, S, T, B)."""
+        values = _weigh(self.own, x)
+        for weights, out in zip(self.earlier, outputs, strict=True):
+            alike = weights.shape[1] < out.shape[1] * out.shape[2]
+            values = values + _weigh(weights, out.sum(dim=2) if alike else out.flatten(1, 2))
+        return values
+
+
+def _weigh(weights: Tensor, x: Tensor) -> Tensor:
+    """Return weighted sums: (M, F, S, T), (M, F, B) → (M, S, T, B)."""
+    return torch.bmm(weights.flatten(2).transpose(1, 2), x).unflatten(1, weights.shape[2:])
+
+
+class Trees(Network):
+    """What NODE and its additive forms share; `kinds` says of how many weighted sums a tree's splits make use.
+
+    Parameters of layer l, of T trees of depth D with K outputs, each: `logits.l` (F, kinds, T) of what is chosen,
+    `threshold.l` and `log_temperature.l` (D, T), `response.l` (T, K, 2^D); `last` (layers, T, K) weighs the trees
+    where `last_linear` says so. Buffers: `columns.l` (F, T), 1 where a tree may choose, if it may not everywhere.
+    """
+
+    settings: TreeSettings
+    featurewise = False
+    kinds: int
+
+    def __init__(self, settings: TreeSettings, features: int) -> None:
+        super().__init__(settings, features)
+        self.depth = settings.depth
+        self.outputs = 1 + settings.extra_outputs
+        self.kept: tuple[list[Tensor], list[int], list[Mix]] | None = None
+
+    def declare(self) -> None:
+        """Declare the parameters, those of the choices first."""
+        settings, trees = self.settings, self.settings.trees
+        choices: dict[str, Parameter] = {}
+        others: dict[str, Parameter] = {}
+        for layer in range(settings.layers):
+            inputs = self.inputs(layer)
+            count = self.columns(inputs)
+            if count < inputs:
+                self.buffers[f"columns.{layer}"] = subset(inputs, trees, count=count)
+            if count > 1 or count == inputs:
+                choices[f"logits.{layer}"] = positive(inputs, self.kinds, trees, bound=1.0)
+            others[f"threshold.{layer}"] = constant(self.depth, trees, value=0.0)
+            others[f"log_temperature.{layer}"] = constant(self.depth, trees, value=0.0)
+            others[f"response.{layer}"] = normal(trees, self.outputs, 1 << self.depth, deviation=1.0)
+        if settings.last_linear:
+            size = settings.layers * trees * self.outputs
+            bound = math.sqrt(6 / (size + 1))  # Glorot and Bengio's
+            others["last"] = uniform(settings.layers, trees, self.outputs, bound=bound)
+        self.choices = sum(p.size for p in choices.values())
+        self.row_cells = settings.layers * trees * (4 * self.kinds + 6 * self.outputs)
+        self.parameters = choices | others | {"bias": constant(value=0.0)}
+
+    def inputs(self, layer: int) -> int:
+        """Return of how many inputs the trees of a layer choose."""
+        raise NotImplementedError
+
+    def columns(self, inputs: int) -> int:
+        """Return of how many of them a single tree chooses."""
+        return min(inputs, max(1, math.ceil(inputs * self.settings.colsample_bytree)))
+
+    def fixed(self, step: int) -> int:
+        """Return how many parameters, the first ones, are no longer trained in a step."""
+        return 0
+
+    def passes(self, name: str) -> float:
+        """Return how often a row passes through a parameter; with thresholds stand the products with earlier trees."""
+        kind, _, layer = name.partition(".")
+        if kind != "threshold":
+            return 1.0
+        return 8 + (0 if self.kinds == self.depth else int(layer) * self.settings.trees / self.depth)
+
+    def logits(self, tensors: Tensors, layer: int) -> Tensor | None:
+        """Return the logits of the choices (M, F, kinds, T), or None where each tree has a single feature."""
+        logits, columns = tensors.get(f"logits.{layer}"), tensors.get(f"columns.{layer}")
+        if logits is None or columns is None:
+            return logits
+        return torch.where(columns[:, :, None] > 0, logits, _EXCLUDED)
+
+    def mix(self, tensors: Tensors, draws: Draws | None) -> list[Mix]:
+        """Return each layer's weights."""
+        raise NotImplementedError
+
+    def mixed(self, tensors: Tensors) -> list[Mix]:
+        """Return each layer's weights in evaluation mode, kept for the next call with the same tensors."""
+        of = [t for name, t in tensors.items() if name.partition(".")[0] in ("logits", "columns", "key", "query")]
+        versions = [t._version for t in of]
+        if self.kept is not None:
+            last, written, found = self.kept
+            if written == versions and all(a is b for a, b in zip(of, last, strict=True)):
+                return found
+        found = self.mix(tensors, None)
+        keep = len(tensors["bias"]) == 1 and not any(t.requires_grad for t in of)
+        self.kept = (of, versions, found) if keep else None
+        return found
+
+    def layer(self, tensors: Tensors, layer: int, values: Tensor, draws: Draws | None) -> Tensor:
+        """Return a layer's outputs, (M, T, K, B), for what its splits compare."""
+        scale = torch.exp(-tensors[f"log_temperature.{layer}"])
+        shift = -tensors[f"threshold.{layer}"] * scale
+        if draws is None:
+            return respond(values, scale, shift, tensors[f"response.{layer}"])
+        out: Tensor = Respond.apply(values, scale, shift, tensors[f"response.{layer}"])
+        return draws.dropout(out, f"dropout/{layer}", "dropout")
+
+    def grow(self, tensors: Tensors, x: Tensor, mixes: list[Mix], draws: Draws | None) -> list[Tensor]:
+        """Return each layer's outputs, (M, T, K, B) each, for x as (M, n, B)."""
+        outputs: list[Tensor] = []
+        for layer, mix in enumerate(mixes):
+            outputs.append(self.layer(tensors, layer, mix.values(x, outputs), draws))
+        return outputs
+
+    def weighed(self, tensors: Tensors, outputs: list[Tensor], draws: Draws | None) -> list[Tensor]:
+        """Return each tree's share in the prediction, by layers: (M, T, B) each."""
+        if not self.settings.last_linear:
+            return [out[:, :, 0] / (self.settings.layers * self.settings.trees) for out in outputs]
+        last = tensors["last"]
+        if draws is not None:
+            last = draws.dropout(last, "last_dropout", "last_dropout")
+        return [(last[:, layer, :, None] @ out).squeeze(2) for layer, out in enumerate(outputs)]
+
+    def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
+        """Return the predictions for x, (M, B, n); with `draws` in training mode, else in evaluation mode.
+
+        In training, `contributions` are the trees' outputs that the penalty is taken of: all that are weighed.
+        """
+        mixes = self.mixed(tensors) if draws is None else self.mix(tensors, draws)
+        outputs = self.grow(tensors, x.transpose(1, 2), mixes, draws)
+        shares = self.weighed(tensors, outputs, draws)
+        prediction = tensors["bias"][:, None] + sum(share.sum(dim=1) for share in shares)
+        none = prediction.new_empty(*prediction.shape, 0)
+        if draws is None:
+            return Outputs(prediction, none, none[..., None], none[..., None])
+        counted = [out.flatten(1, 2) if self.settings.last_linear else out[:, :, 0] for out in outputs]
+        together = counted[0] if len(counted) == 1 else torch.cat(counted, dim=1)
+        return Outputs(prediction, together.transpose(1, 2), none[..., None], none[..., None])
+
+    @torch.no_grad()
+    def settle(self, tensors: Tensors, x: Tensor, seeds: Sequence[int], rates: Tensors) -> None:
+        """Write thresholds and temperatures that suit the data x, (M, B, n), into the tensors, layer by layer.
+
+        A threshold is a random percentile of what its split compares, and the temperature such that no row is
+        farther from it than the gate's slope reaches. Earlier layers run as in training, before the first step.
+        """
+        draws = Draws(seeds, -1, rates)
+        mixes, outputs = self.mix(tensors, draws), list[Tensor]()
+        inputs = x.transpose(1, 2)
+        for layer, mix in enumerate(mixes):
+            values = mix.values(inputs, outputs).cpu().numpy()  # numpy sorts an order of magnitude faster
+            ordered = np.sort(values, axis=-1)
+            keys = [randomness.key(seed, f"initial/threshold.{layer}") for seed in seeds]
+            places = randomness.uniform(keys, self.depth * values.shape[2]).view(len(x), self.depth, -1).numpy()
+            places *= values.shape[3] - 1
+            below = places.astype(int)
+            kind = np.arange(self.depth)[:, None] % values.shape[1]
+            member, tree = np.arange(len(x))[:, None, None], np.arange(values.shape[2])
+            low, high = (ordered[member, kind, tree, np.minimum(at, values.shape[3] - 1)] for at in (below, below + 1))
+            threshold = low + (high - low) * (places - below)
+            first, last = ordered[member, kind, tree, 0], ordered[member, kind, tree, -1]
+            reach = np.maximum(last - threshold, threshold - first) + _EPSILON
+            tensors[f"threshold.{layer}"].copy_(torch.as_tensor(threshold))
+            tensors[f"log_temperature.{layer}"].copy_(torch.as_tensor(np.log(reach)))
+            outputs.append(self.layer(tensors, layer, mix.values(inputs, outputs), draws))
+
+
+class NODE(Trees):
+    """Neural oblivious decision ensembles: each split weighs all features and all earlier trees' outputs.
+
+    **Examples**
+
+    >>> network = NODE(NODESettings(trees=4, depth=3), features=5)
+    >>> parameters, buffers = network.initialize([0], torch.device("cpu"))
+    >>> network(parameters | buffers, torch.randn(1, 6, 5)).prediction.shape
+    torch.Size([1, 6])
+    """
+
+    def __init__(self, settings: NODESettings, features: int) -> None:
+        super().__init__(settings, features)
+        self.kinds = self.depth
+        self.declare()
+
+    def inputs(self, layer: int) -> int:
+        """Return the number of features and of earlier outputs."""
+        return self.features + layer * self.settings.trees * self.outputs
+
+    def mix(self, tensors: Tensors, draws: Draws | None) -> list[Mix]:
+        """Return each layer's weights, which are sparse and sum to 1."""
+        found, size = [], self.settings.trees * self.outputs
+        for layer in range(self.settings.layers):
+            logits = self.logits(tensors, layer)
+            weights = tensors[f"columns.{layer}"][:, :, None] if logits is None else entmax15(logits)
+            own, *earlier = weights.split([self.features, *[size] * layer], dim=1)
+            found.append(Mix(own, earlier, own))
+        return found
+
+
+class _Additive(Trees):
+    """Trees that come to choose `kinds` features: softly at first, more and more strictly, then for good."""
+
+    settings: NODEGAMSettings
+
+    def __init__(self, settings: NODEGAMSettings, features: int) -> None:
+        super().__init__(settings, features)
+        self.depth = max(self.depth, self.kinds)
+        self.declare()
+        if settings.attention:
+            size, trees = settings.attention, settings.trees
+            for layer in range(1, settings.layers):
+                self.parameters[f"key.{layer}"] = positive(layer * trees * self.outputs, size, bound=1.0)
+                self.parameters[f"query.{layer}"] = positive(size, trees, bound=1.0)
+
+    def inputs(self, layer: int) -> int:
+        """Return the number of features: earlier outputs are not chosen but follow from the choice."""
+        return self.features
+
+    def columns(self, inputs: int) -> int:
+        """Return of how many features a tree chooses, at least as many as it may come to choose."""
+        return min(inputs, max(self.kinds, super().columns(inputs)))
+
+    def temperature(self, step: int) -> float:
+        """Return the temperature of the choice in a step; 0 where it is strict. Before the first step it is 1."""
+        steps = self.settings.anneal_steps
+        if step >= steps:
+            return 0.0
+        return float(self.settings.min_temperature ** (max(step, 0) / max(steps, 1)))
+
+    def fixed(self, step: int) -> int:
+        """Return how many parameters are no longer trained: the choices, once they are strict."""
+        return self.choices if self.temperature(step) == 0 else 0
+
+    def choose(self, logits: Tensor, temperature: float) -> Tensor:
+        """Return the weights of features, (M, n, kinds, T)."""
+        if temperature:
+            return entmax15(logits / temperature)
+        chosen = logits.argmax(dim=1, keepdim=True)
+        return torch.zeros_like(logits, requires_grad=False).scatter_(1, chosen, 1.0)
+
+    def mix(self, tensors: Tensors, draws: Draws | None) -> list[Mix]:
+        """Return each layer's weights: of the features as chosen, of earlier trees by what they chose alike."""
+        temperature = 0.0 if draws is None else self.temperature(draws.step)
+        found: list[Mix] = []
+        for layer in range(self.settings.layers):
+            logits = self.logits(tensors, layer)
+            choice = tensors[f"columns.{layer}"][:, :, None] if logits is None else self.choose(logits, temperature)
+            earlier = [agreement(mix.choice, choice) for mix in found]
+            if layer == 0:
+                found.append(Mix(choice, [], choice))
+            elif self.settings.attention:
+                earlier = self.attend(earlier, tensors[f"key.{layer}"] @ tensors[f"query.{layer}"])
+                found.append(Mix(choice, [weights[:, :, None] for weights in earlier], choice))
+            else:
+                total = torch.stack([weights.sum(dim=1) for weights in earlier]).sum(dim=0)
+                share = 1 / (1 + self.outputs * total)[:, None, None]  # so that all weights of a split sum to 1
+                found.append(Mix(choice * share, [weights[:, :, None] * share for weights in earlier], choice))
+        return found
+
+    def attend(self, earlier: list[Tensor], scores: Tensor) -> list[Tensor]:
+        """Weigh earlier outputs among themselves too: agreements (M, T, T) a layer, scores (M, all outputs, T)."""
+        weights = torch.cat(earlier, dim=1).repeat_interleave(self.outputs, dim=1)
+        weights = weights * entmax15((weights + _EPSILON).log() + scores)
+        return list(weights.chunk(len(earlier), dim=1))
+
+
+def agreement(earlier: Tensor, choice: Tensor) -> Tensor:
+    """Return how far trees chose the same: (M, n, kinds, P), (M, n, kinds, T) → (M, P, T), 0 to 1.
+
+    Of one feature the inner product of the choices; of two, in either order, the products of both.
+    """
+    first = [earlier[:, :, kind].transpose(1, 2) for kind in range(earlier.shape[2])]
+    second = [choice[:, :, kind] for kind in range(choice.shape[2])]
+    if len(first) == 1:
+        return first[0] @ second[0]
+    same = (first[0] @ second[0]) * (first[1] @ second[1])
+    return (same + (first[1] @ second[0]) * (first[0] @ second[1])).clamp(max=1.0)
+
+
+class NODEGAM(_Additive, Additive):
+    """NODE-GAM: in the end each tree depends on one feature, and the prediction is a sum over features."""
+
+    featurewise = True
+    kinds = 1
+
+    def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
+        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        return Additive.__call__(self, tensors, x) if draws is None else super().__call__(tensors, x, draws)
+
+    def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
+        """Return the sums of the trees that chose each feature, in evaluation mode: (M, B, n) → (M, n, B, 1)."""
+        mixes = self.mixed(tensors)
+        shares = self.weighed(tensors, self.grow(tensors, x.transpose(1, 2), mixes, None), None)
+        return sum(
+            (mix.choice[:, :, 0] @ share for mix, share in zip(mixes, shares, strict=True)),
+            start=x.new_zeros(()),
+        )[..., None]
+
+
+class NODEGA2M(_Additive):
+    """NODE-GA2M: in the end each tree depends on two features at most."""
+
+    kinds = 2

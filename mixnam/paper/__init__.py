@@ -1,0 +1,1 @@
+"""What the paper did and said: presets, printed numbers, experiments, claims and their verdicts."""

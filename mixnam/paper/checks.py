@@ -1,0 +1,167 @@
+"""Claims that need no training: counts, settings and identities, each checked on the paper and on this code.
+
+A check takes `ours` (False: the paper's own numbers) and returns whether it holds, None where the paper
+prints nothing to check, with a line of explanation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from mixnam.data import catalogue
+from mixnam.data.table import DataError
+from mixnam.models import MixNAM, make_network
+from mixnam.models.mixture import extra_parameters
+from mixnam.models.settings import MixNAMDSettings, MixNAMSettings
+from mixnam.paper import published
+
+Outcome = tuple[bool | None, str]
+
+
+def _rounded(text: str) -> tuple[float, float]:
+    """Return a printed count and half a unit of its last digit, in single values or bytes."""
+    unit = {"k": 1e3, "M": 1e6}[text[-1]]
+    digits = len(text[:-1].partition(".")[2])
+    return float(text[:-1]) * unit, 0.5 * 10**-digits * unit
+
+
+def complexity_counts(features: int, ours: bool) -> dict[str, tuple[int, int]]:
+    """Return extra parameters and bytes of MixNAM and MixNAM-D: by formula, or counted in a network of ours."""
+    found = {}
+    for name, settings in (("mixnam", MixNAMSettings()), ("mixnam_d", MixNAMDSettings())):
+        count = extra_parameters(features, settings.experts, settings.width, name == "mixnam_d")
+        if ours:
+            parts = make_network(settings, features).parameters
+            count = sum(p.size for k, p in parts.items() if k.startswith(("experts.", "router.")))
+        found[name] = (count, 4 * count)
+    return found
+
+
+def complexity(ours: bool) -> Outcome:
+    """Table 9: extra parameters and memory of six data sets. Memory counts 1,024 bytes to the k."""
+    held, wrong = 0, []
+    for row in published.table("table9_complexity").to_dict("records"):
+        for name, (count, size) in complexity_counts(row["features"], ours).items():
+            memory, reach = _rounded(row[f"{name}_extra_memory"])
+            binary = 1024 / 1e3 if row[f"{name}_extra_memory"].endswith("k") else 1024**2 / 1e6
+            parameters, near = _rounded(row[f"{name}_extra_parameters"])
+            for label, value, printed, margin in (
+                ("parameters", count, parameters, near),
+                ("memory", size / binary, memory, reach),
+            ):
+                if abs(value - printed) <= margin * 1.001:
+                    held += 1
+                else:
+                    wrong.append(f"{row['dataset']} {name} {label}: {value:g}, printed {printed:g}")
+    return not wrong, f"{held} of {held + len(wrong)} entries" + "".join(f"; {w}" for w in wrong)
+
+
+#: Appendix C: where each setting of Table 5 was searched.
+RANGES: dict[str, tuple[float, ...] | tuple[str, ...]] = {
+    "layers": (3, 4),
+    "hidden_dimension": (64, 128),
+    "total_experts": (4,),
+    "activated_experts": (4,),
+    "batch_size": (512, 1024, 2048),
+    "max_iteration": (75, 150, 500, 1000),
+    "dropout": tuple(k / 10 for k in range(10)),
+    "dropout_expert": tuple(k / 10 for k in range(1, 10)),
+    "variation_penalty": (0.1,),
+    "normalization": ("batch_norm", "layer_norm"),
+}
+INTERVALS = {"learning_rate": (1e-6, 1e-1), "weight_decay": (1e-8, 1e-1), "output_penalty": (1e-8, 1e-1)}
+
+
+def search_ranges(ours: bool) -> Outcome:
+    """Tables 5 and Appendix C: every chosen setting lies in the range that it was searched in."""
+    if ours:
+        return None, "the settings are the paper's"
+    table = published.table("table5_hyperparameters").set_index("hyperparameter")
+    outside = []
+    for name, row in table.iterrows():
+        for dataset, text in row.items():
+            if name in INTERVALS:
+                low, high = INTERVALS[str(name)]
+                inside = low <= float(text) <= high
+            else:
+                allowed = RANGES[str(name)]
+                inside = text in allowed if isinstance(allowed[0], str) else float(text) in allowed
+            if not inside:
+                outside.append(f"{dataset}: {name} = {text}")
+    return not outside, f"outside: {', '.join(outside)}" if outside else f"all {table.size} settings inside"
+
+
+def sizes(ours: bool) -> Outcome:
+    """Table 4: rows, features and categorical features of each data set."""
+    if not ours:
+        return None, ""
+    held: bool | None = None
+    lines = []
+    for row in published.table("table4_datasets").to_dict("records"):
+        name = row["dataset"]
+        try:
+            data = catalogue.load(name, download=False) if name in catalogue.REGISTRY else None
+        except DataError:
+            data = None
+        if data is None:
+            lines.append(f"{name}: not at hand")
+            continue
+        same = (*data.x.shape, len(data.categories)) == (row["instances"], row["features"], row["categorical_features"])
+        held = same and held is not False
+        lines.append(f"{name}: {len(data.x):,} × {data.x.shape[1]}, {len(data.categories)} categorical")
+    return held, "; ".join(lines)
+
+
+def top_four(ours: bool) -> Outcome:
+    """Table 1: MixNAM is among the four best of fourteen models, equal means sharing a rank."""
+    if ours:
+        return None, "needs all fourteen models and six data sets"
+    table = published.table("table1_accuracy")
+    table = table[table["source"] == "Table 1"]
+    ranks = {}
+    for dataset, rows in table.groupby("dataset"):
+        better = rows["mean"] * (1 if rows["metric"].iloc[0] == "auc" else -1)
+        own = better[rows["model"] == "MixNAM"].iloc[0]
+        ranks[str(dataset)] = 1 + int((better > own).sum())
+    return max(ranks.values()) <= 4, ", ".join(f"{name}: {rank}" for name, rank in ranks.items())
+
+
+def log_odds(ours: bool) -> Outcome:
+    """Appendix F: the log odds of two active experts are a sum of one function a feature.
+
+    Mixed second differences over random pairs of features, in float64, at most 1e-9 of the scale: the two
+    of C = K = 2, and of C = 6, K = 3 where the active experts stay the same.
+    """
+    if not ours:
+        return None, ""
+    generator = torch.Generator().manual_seed(0)
+    worst, cases = 0.0, 0
+    for experts, active in ((2, 2), (6, 3)):
+        network = MixNAM(MixNAMSettings(width=16, layers=2, experts=experts, active_experts=active), 5)
+        tensors = {k: t.double() for k, t in network.initialize([0], torch.device("cpu"))[0].items()}
+        base, moved = (torch.randn(200, 5, dtype=torch.float64, generator=generator) for _ in range(2))
+        for i, j in ((0, 1), (2, 4), (3, 0)):
+            corners = []
+            for first, second in ((0, 0), (1, 0), (0, 1), (1, 1)):
+                x = base.clone()
+                x[:, i] = moved[:, i] if first else base[:, i]
+                x[:, j] = moved[:, j] if second else base[:, j]
+                corners.append(network(tensors, x[None]).relevance[0])  # (B, n, C)
+            same = torch.stack([(c > 0) == (corners[0] > 0) for c in corners]).all(dim=0).all(dim=-1)
+            logs = [torch.where(c > 0, c.clamp_min(1e-300).log(), torch.nan) for c in corners]
+            top = corners[0].argmax(dim=-1, keepdim=True)
+            ratios = [log - log.gather(-1, top) for log in logs]
+            mixed = ratios[3] - ratios[1] - ratios[2] + ratios[0]
+            kept = mixed[same][~mixed[same].isnan()]
+            worst = max(worst, float(kept.abs().max()) / (1 + float(ratios[0].nan_to_num(0.0).abs().max())))
+            cases += len(kept)
+    zero = worst <= 1e-9  # what rounding leaves differs between processors, so it is not printed
+    size = "below 1e-9" if zero else f"up to {worst:.1e}"
+    return zero, f"mixed second differences {size} of the scale, {cases:,} cases"
+
+
+CHECKS: dict[str, Callable[[bool], Outcome]] = {
+    f.__name__: f for f in (complexity, search_ranges, sizes, top_four, log_odds)
+}

@@ -1,0 +1,394 @@
+"""Numbers that claims rest on, computed from stored results: of one result, or of several models' results.
+
+A claim's measure is a path into a result (`metrics.test.rmse`), or `derived.NAME` for a function of one
+result, `joint.NAME` for a function of the results that its subjects have for one seed, `pooled.NAME` for one of its
+subjects' means, or `crossed.NAME` for one of the results of two seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.signal import find_peaks
+
+from mixnam.data import catalogue, laws
+from mixnam.data.table import Array
+from mixnam.paper import published
+from mixnam.runs.results import Result
+
+LONGITUDE = 7  # Housing's column
+PEAKS = (-122.5, -118.5)  # where Section 4.2 sees house prices rise
+VALLEY = (-120.0, -119.0)  # where it sees wide bounds
+
+
+def _curves(result: Result, feature: int) -> tuple[Array, dict[str, Array]]:
+    """Return a feature's grid and its curves there, centred by the mean contribution."""
+    arrays = result.arrays
+    grid = arrays["grid"][feature].astype(float)
+    shown = ~np.isnan(grid)
+    names = [n for n in ("lower", "upper", "mean") if f"grid_{n}" in arrays]
+    centre = float(arrays["contribution_mean"][feature])
+    return grid[shown], {n: arrays[f"grid_{n}"][feature][shown].astype(float) - centre for n in names}
+
+
+def _density(result: Result, feature: int, at: Array) -> Array:
+    """Return how many rows lie in the histogram cell of each value; 0 outside."""
+    counts = result.arrays["density"][feature].astype(float)
+    low, high = result.arrays["density_range"][feature]
+    cell = np.floor((at - low) / (high - low) * len(counts))
+    inside = (at >= low) & (at <= high)  # the last cell holds its upper end
+    return np.where(inside, counts[np.clip(cell, 0, len(counts) - 1).astype(int)], 0.0)
+
+
+def _correlation(a: Array, b: Array) -> float:
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
+
+
+def peak_distance(result: Result) -> float:
+    """Return how far (degrees) the two most prominent peaks over longitude lie from the stated ones, the larger.
+
+    Over the central 99 % of the rows; of a mixture the line midway between its bounds.
+    """
+    x, curves = _curves(result, LONGITUDE)
+    low, high = result.arrays["density_range"][LONGITUDE]
+    even = np.linspace(low, high, 400)
+    line = (curves["lower"] + curves["upper"]) / 2 if "upper" in curves else curves["mean"]
+    shape = np.interp(even, x, line)
+    found, facts = find_peaks(shape, prominence=0)
+    if len(found) < 2:
+        return math.inf
+    places = even[found[np.argsort(-facts["prominences"])[:2]]]
+    return float(max(np.abs(places - place).min() for place in PEAKS))
+
+
+def _valley(result: Result) -> tuple[Array, Array, NDArray[np.bool]]:
+    """Return the cells of longitude's histogram: their middles, rows in each, and which lie in the valley."""
+    low, high = result.arrays["density_range"][LONGITUDE]
+    rows = result.arrays["density"][LONGITUDE].astype(float)
+    middles = low + (np.arange(len(rows)) + 0.5) * (high - low) / len(rows)
+    return middles, rows, (middles >= VALLEY[0]) & (middles <= VALLEY[1])
+
+
+def _weighted(values: Array, weights: Array) -> float:
+    return float(np.average(values, weights=weights)) if weights.sum() > 0 else math.nan
+
+
+def valley_width(result: Result) -> float:
+    """Return the mean width of longitude's bounds between -120 and -119 over that elsewhere, by rows."""
+    x, curves = _curves(result, LONGITUDE)
+    middles, rows, inside = _valley(result)
+    width = np.interp(middles, x, curves["upper"] - curves["lower"])
+    here, elsewhere = (_weighted(width[part], rows[part]) for part in (inside, ~inside))
+    return here / elsewhere if elsewhere > 0 else math.nan
+
+
+def valley_low(result: Result) -> float:
+    """Return the share of rows between longitude -120 and -119 in the lower third of their bounds."""
+    _, rows, inside = _valley(result)
+    share = result.arrays["low_share"][LONGITUDE].astype(float)
+    kept = inside & np.isfinite(share)
+    return _weighted(share[kept], rows[kept])
+
+
+def width_and_density(result: Result) -> float:
+    """Return Spearman's correlation of bound width and data density over each feature's grid, averaged."""
+    found = []
+    for feature in range(len(result.arrays["grid"])):
+        x, curves = _curves(result, feature)
+        if len(x) > 10:
+            found.append(stats.spearmanr(curves["upper"] - curves["lower"], _density(result, feature, x)).statistic)
+    return float(np.nanmean(found))
+
+
+def variability_share(result: Result) -> float:
+    """Return the variability of Equation (19), averaged over features, over the target's variance."""
+    return result.value("measures.variability.mean") / float(
+        catalogue.load(result.spec.dataset, download=False).y.var()
+    )
+
+
+def _probe(result: Result) -> tuple[Array, Array, Array]:
+    """Return a simulation's probe rows, the truth there and the prediction."""
+    x = catalogue.load(result.spec.dataset, download=False).probe
+    if x is None:
+        raise KeyError(f"{result.spec.dataset} has no probe rows; only simulations have")
+    return x, laws.truth(result.spec.dataset, x), result.arrays["probe_prediction"].astype(float)
+
+
+def excess_mse(result: Result) -> float:
+    """Return the mean squared distance from the noise-free law: test error beyond the noise."""
+    _, truth, prediction = _probe(result)
+    return float(np.mean((prediction - truth) ** 2))
+
+
+def rare_excess_mse(result: Result) -> float:
+    """Return `excess_mse` over the rows of the rare mode, x2 = 1."""
+    x, truth, prediction = _probe(result)
+    return float(np.mean((prediction - truth)[x[:, 1] > 0] ** 2))
+
+
+def explained_share(result: Result) -> float:
+    """Return the share of the law's variance that the prediction explains; below 0 where a constant is better."""
+    _, truth, prediction = _probe(result)
+    return float(1 - np.mean((prediction - truth) ** 2) / truth.var())
+
+
+def _sine(result: Result) -> tuple[Array, dict[str, Array], Array]:
+    x, curves = _curves(result, 0)
+    return x, curves, np.sin(4 * math.pi * x)
+
+
+def curve_error(result: Result) -> float:
+    """Return the RMSE of x1's centred mean contribution against sin(4πx1)."""
+    _, curves, sine = _sine(result)
+    return float(np.sqrt(np.mean((curves["mean"] - curves["mean"].mean() - sine + sine.mean()) ** 2)))
+
+
+def shape_size(result: Result) -> float:
+    """Return the standard deviation of x1's shape function over that of the sine."""
+    _, curves, sine = _sine(result)
+    return float(curves["mean"].std() / sine.std())
+
+
+def majority(result: Result) -> float:
+    """Return the correlation of x1's shape function with -sin(4πx1), the frequent mode of Figure 6."""
+    _, curves, sine = _sine(result)
+    return -_correlation(curves["mean"], sine)
+
+
+def bound_error(result: Result) -> float:
+    """Return the RMSE of x1's centred bounds against ±|sin(4πx1)|."""
+    _, curves, sine = _sine(result)
+    error = [curves["upper"] - np.abs(sine), curves["lower"] + np.abs(sine)]
+    return float(np.sqrt(np.mean(np.square(error))))
+
+
+def _experts(result: Result) -> tuple[Array, Array]:
+    """Return the two experts of x1 over its grid, (P, 2), centred, and the sine there."""
+    x, _, sine = _sine(result)
+    experts = result.arrays["grid_experts"][0][: len(x)].astype(float)
+    return experts - experts.mean(axis=0), sine
+
+
+def expert_distance(result: Result) -> float:
+    """Return the root mean square distance of x1's two experts over the sine's standard deviation."""
+    experts, sine = _experts(result)
+    return float(np.sqrt(np.mean((experts[:, 0] - experts[:, 1]) ** 2)) / sine.std())
+
+
+def expert_opposition(result: Result) -> float:
+    """Return the lesser |correlation| of x1's two experts with the sine, negative if their signs agree."""
+    experts, sine = _experts(result)
+    a, b = (_correlation(experts[:, k], sine) for k in (0, 1))
+    return min(abs(a), abs(b)) * (1 if a * b < 0 else -1)
+
+
+def interaction_on_x1(result: Result) -> float:
+    """Return which share of the interaction x1's contribution carries, the rest being on x2.
+
+    The covariance of x1's part with the whole interaction over the whole's variance.
+
+    NaN where the model has next to no interaction (less than 1e-4 of the law's variance).
+    """
+    x, truth, _ = _probe(result)
+    half = len(x) // 2
+    if "probe_contributions" not in result.arrays or not np.array_equal(x[:half, 0], x[half:, 0]):
+        raise KeyError(f"{result.spec.dataset} has no grid of two features")
+    parts = result.arrays["probe_contributions"].astype(float).reshape(2, half, 2)  # (x2, x1, feature)
+    double = parts - parts.mean(axis=0) - parts.mean(axis=1, keepdims=True) + parts.mean(axis=(0, 1))
+    whole = double.sum(axis=-1)
+    if whole.var() <= 1e-4 * truth.var():
+        return math.nan
+    return float((double[..., 0] * whole).mean() / (whole**2).mean())  # the parts' shares add up to 1
+
+
+def rare_bound_error(result: Result) -> float:
+    """Return the RMSE of x1's centred bounds against the rare branch sin(4πx1): the upper where it is positive."""
+    _, curves, sine = _sine(result)
+    return float(np.sqrt(np.mean((np.where(sine > 0, curves["upper"], curves["lower"]) - sine) ** 2)))
+
+
+def quantile_error(result: Result) -> float:
+    """Return the RMSE of x1's centred bounds against the true 1 % and 99 % quantiles, over the quantiles' RMS."""
+    if not result.spec.dataset.startswith("sim_variability"):
+        raise KeyError(f"{result.spec.dataset} has no modifiers of x1")
+    x, curves, _ = _sine(result)
+    low, high = laws.quantiles(result.spec.dataset, x)
+    error = np.mean([(curves["lower"] - low) ** 2, (curves["upper"] - high) ** 2])
+    return float(np.sqrt(error / np.mean([low**2, high**2])))
+
+
+def width_over_spread(result: Result) -> float:
+    """Return the mean width of x1's bounds over twice the mean true standard deviation of y at x1."""
+    if result.spec.dataset not in ("sim_noise", "sim_hidden"):
+        raise KeyError(f"{result.spec.dataset} has no known spread of y")
+    x, curves, _ = _sine(result)
+    width = np.mean(curves["upper"] - curves["lower"])
+    return float(width / (2 * np.mean(laws.spread(result.spec.dataset, x))))
+
+
+DERIVED: dict[str, Callable[[Result], float]] = {
+    f.__name__: f
+    for f in (
+        peak_distance, valley_width, valley_low, width_and_density, variability_share, excess_mse, rare_excess_mse,
+        explained_share, curve_error, shape_size, majority, bound_error, expert_distance, expert_opposition,
+        interaction_on_x1, rare_bound_error, quantile_error, width_over_spread,
+    )
+}  # fmt: skip
+
+
+def _r2(results: Sequence[Result], features: Sequence[int]) -> float:
+    rows = catalogue.load(results[0].spec.dataset, download=False).x
+    residual = total = 0.0
+    for feature in features:
+        curves = (_curves(r, feature) for r in results)
+        first, second = (np.interp(rows[:, feature], x, lines["mean"]) for x, lines in curves)
+        residual += float((first - first.mean() - second + second.mean()).var())
+        total += float(second.var())
+    return 1 - residual / total
+
+
+def shape_r2(results: Sequence[Result]) -> float:
+    """Return how much of the second model's shape functions the first one's explain, over all features.
+
+    Over the rows of the data set; features are weighted by the variance of the second model's shape.
+    """
+    return _r2(results, range(len(results[0].arrays["grid"])))
+
+
+def longitude_r2(results: Sequence[Result]) -> float:
+    """Return `shape_r2` of longitude alone."""
+    return _r2(results, [LONGITUDE])
+
+
+def width_over_penalty(results: Sequence[Result]) -> float:
+    """Return Spearman's correlation of λ and the median width of bounds."""
+    widths = [np.mean(r.current_measures()["bounds"]["median_width_per_feature"]) for r in results]
+    return _rank(results, widths)
+
+
+def additivity_and_error(results: Sequence[Result]) -> float:
+    """Return Spearman's correlation of additivity and test RMSE over models."""
+    pairs = [(r.value("measures.additivity.marginal"), r.value("metrics.test.rmse")) for r in results]
+    return float(stats.spearmanr(pairs).statistic)
+
+
+def _distance(results: Sequence[Result]) -> float:
+    """Return the Wasserstein distance of two models' centred contributions, over the second's spread."""
+    a, b = (r.arrays["sample_contributions"] - r.arrays["contribution_mean"] for r in results)
+    rows = min(len(a), len(b))
+    sizes = b[:rows].std(axis=0)
+    distances = [stats.wasserstein_distance(a[:rows, i], b[:rows, i]) for i in range(a.shape[1])]
+    return float(np.sum(distances) / np.sum(sizes))
+
+
+def drift_over_seeds(results: Sequence[Result], others: Sequence[Result]) -> float:
+    """Return how far contributions move between two models of one seed, over how far between two seeds.
+
+    `results` are the two models of a seed, `others` the same of another.
+    """
+    return _distance(results) / _distance([others[1], results[1]])
+
+
+def _rank(results: Sequence[Result], values: Sequence[float]) -> float:
+    penalties = [r.spec.settings.variation_penalty for r in results]  # type: ignore[attr-defined]
+    return float(stats.spearmanr(penalties, values).statistic)
+
+
+def _grid(results: Sequence[Result]) -> tuple[Array, Array, Array]:
+    """Return log2 C, log2 K and test RMSE of each cell of Table 8."""
+    settings = [r.spec.settings for r in results]
+    c, k = ([math.log2(getattr(s, name)) for s in settings] for name in ("experts", "active_experts"))
+    return np.array(c), np.array(k), np.array([r.value("metrics.test.rmse") for r in results])
+
+
+def _slopes(results: Sequence[Result]) -> Array:
+    c, k, rmse = _grid(results)
+    slopes: Array = np.linalg.lstsq(np.column_stack([np.ones_like(c), c, k]), rmse, rcond=None)[0].astype(float)
+    return slopes
+
+
+def slope_over_experts(results: Sequence[Result]) -> float:
+    """Return the slope of test RMSE over log2 C, at equal K."""
+    return float(_slopes(results)[1])
+
+
+def slope_over_active(results: Sequence[Result]) -> float:
+    """Return the slope of test RMSE over log2 K, at equal C."""
+    return float(_slopes(results)[2])
+
+
+def rank_as_printed(results: Sequence[Result]) -> float:
+    """Return Spearman's correlation of test RMSEs with those that Table 8 prints for the same cells."""
+    printed = []
+    for r in results:
+        found = published.scaling(r.spec.model, r.spec.settings.experts, r.spec.settings.active_experts)  # type: ignore[attr-defined]
+        printed.append(math.nan if found is None else found[0])
+    return float(stats.spearmanr(printed, [r.value("metrics.test.rmse") for r in results]).statistic)
+
+
+def rare_over_experts(results: Sequence[Result]) -> float:
+    """Return Spearman's correlation of the number of experts and the rare mode's excess MSE."""
+    return float(stats.spearmanr(_grid(results)[0], [rare_excess_mse(r) for r in results]).statistic)
+
+
+def rare_gain(results: Sequence[Result]) -> float:
+    """Return the second model's excess MSE on the rare mode less the first one's."""
+    return rare_excess_mse(results[1]) - rare_excess_mse(results[0])
+
+
+JOINT: dict[str, Callable[[Sequence[Result]], float]] = {
+    f.__name__: f
+    for f in (
+        shape_r2, longitude_r2, width_over_penalty, slope_over_experts, slope_over_active, rare_over_experts, rare_gain,
+    )
+}  # fmt: skip
+POOLED: dict[str, Callable[[Sequence[Result]], float]] = {
+    f.__name__: f for f in (additivity_and_error, rank_as_printed)
+}
+CROSSED: dict[str, Callable[[Sequence[Result], Sequence[Result]], float]] = {"drift_over_seeds": drift_over_seeds}
+
+
+#: Derived, joint and pooled numbers that rest on stored measures; the others on scores, curves and rows.
+_OF_MEASURES = ("variability_share", "width_over_penalty", "additivity_and_error")
+
+
+def rests_on_measures(measure: str) -> bool:
+    """Return whether a claim's measure needs stored measures, which may be of an older revision."""
+    kind, _, name = measure.partition(".")
+    return kind == "measures" or name in _OF_MEASURES
+
+
+def find(result: Result, measure: str) -> float | None:
+    """Return a number of one result by path or `derived.NAME`; NaN where it has no value.
+
+    None where the result does not hold what the measure needs, as one from before the measure existed.
+    """
+    kind, _, name = measure.partition(".")
+    try:
+        return DERIVED[name](result) if kind == "derived" else result.value(measure)
+    except KeyError:
+        return None
+
+
+def defined(result: Result, measure: str) -> bool:
+    """Return whether a result holds what a measure needs."""
+    return find(result, measure) is not None
+
+
+def value(result: Result, measure: str) -> float:
+    """Return a number of one result as `find` does; NaN also where the result does not hold what it needs."""
+    found = find(result, measure)
+    return math.nan if found is None else found
+
+
+def check(measure: str) -> None:
+    """Raise ValueError where `measure` names no known function."""
+    kind, _, name = measure.partition(".")
+    known = {"derived": [*DERIVED], "joint": [*JOINT], "pooled": [*POOLED], "crossed": [*CROSSED]}.get(kind, [name])
+    if name not in known:
+        raise ValueError(f"measure {measure!r} is unknown; known are {', '.join(known)}")

@@ -1,0 +1,94 @@
+"""Presets: how much to run, and with which settings.
+
+Settings of a run are, each over the one before: the model's frozen defaults, the published ones
+(`published/settings.csv`), the preset's for the model, the preset's for the data set and model, and
+what the caller says; in each, those of a model's parent come first. Unknown names are errors.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from mixnam.data import catalogue
+from mixnam.models.settings import MODELS, Settings, make_settings
+from mixnam.paper.published import settings as published_settings
+
+PRESETS = ("smoke", "quick", "paper")
+#: Models whose settings start from another's, but for the numbers of experts.
+PARENTS = {"MixNAM-D": "MixNAM", "MixNAM-E": "MixNAM", "EB2M": "EBM", "NODE-GA2M": "NODE-GAM"}
+_OWN = ("experts", "active_experts")
+#: What the presets say of each experiment.
+_EXPERIMENTS = (
+    "accuracy", "lambda_sweep", "simulation", "sparsity", "variability", "mixnam_d", "mixnam_e", "expert_scaling",
+    "routing", "ablations",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset's name and the content of its file."""
+
+    name: str
+    content: Mapping[str, Any]
+
+    def _of(self, kind: str, name: str) -> Mapping[str, Any]:
+        """Return what the preset says of a model, an experiment or a data set."""
+        return self.content.get(kind, {}).get(name, {})
+
+    def number(self, name: str, experiment: str = "") -> int:
+        """Return `seeds` or `folds`, the experiment's own where it has one."""
+        return int(self._of("experiments", experiment).get(name, self.content[name]))
+
+    def values(self, experiment: str) -> list[float]:
+        """Return the values that an experiment sweeps."""
+        return list(self._of("experiments", experiment)["values"])
+
+    def pairs(self, experiment: str, model: str) -> list[tuple[int, int]]:
+        """Return the (C, K) that an experiment runs for a model."""
+        return [(c, k) for c, k in self._of("experiments", experiment)[model]]
+
+    def settings(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> Settings:
+        """Return the settings of `model` on `dataset` under this preset, `overrides` last."""
+        merged: dict[str, Any] = {}
+        names = (PARENTS.get(model, ""), model)
+        published = {name: published_settings(dataset, name) for name in names}
+        for source in (published, self.content.get("models", {}), self._of("data", catalogue.family(dataset))):
+            for name in names:
+                said = source.get(name, {})
+                inherited = source is published and name != model
+                merged |= {k: v for k, v in said.items() if not (inherited and k in _OWN)}
+        return make_settings(model, merged | dict(overrides or {}))
+
+
+@cache
+def load_preset(name: str) -> Preset:
+    """Read a preset; ValueError for an unknown name, or a file with names it should not have."""
+    if name not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
+    content = tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    families = {catalogue.family(dataset) for dataset in catalogue.REGISTRY}
+    moved = {entry: f"[experiments.{entry}]" for entry in _EXPERIMENTS}
+    moved |= {entry: f"[models.{entry}]" for entry in MODELS} | {entry: f"[data.{entry}.MODEL]" for entry in families}
+    for entry in content:
+        if entry in moved:
+            raise ValueError(f"preset {name}: [{entry}] is of version 0.4; write {moved[entry]}")
+    _check(name, content, {"seeds", "folds", "models", "experiments", "data"})
+    _check(name, content.get("models", {}), set(MODELS))
+    _check(name, content.get("experiments", {}), set(_EXPERIMENTS))
+    for entries in content.get("experiments", {}).values():
+        _check(name, entries, {"values", "seeds", "folds", *MODELS})
+    _check(name, content.get("data", {}), families)
+    for entries in content.get("data", {}).values():
+        _check(name, entries, set(MODELS))
+    return Preset(name, content)
+
+
+def _check(name: str, entries: Mapping[str, Any], known: set[str]) -> None:
+    for entry in entries:
+        if entry not in known:
+            raise ValueError(f"preset {name}: unknown entry {entry!r}; known are {', '.join(sorted(known))}")

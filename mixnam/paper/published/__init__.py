@@ -1,0 +1,60 @@
+"""The paper's numbers and settings, each with its source."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+
+from mixnam.models.settings import MODELS
+
+
+@cache
+def table(name: str) -> pd.DataFrame:
+    """Read one of the published tables, such as `table1_accuracy`."""
+    with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as source:
+        return pd.read_csv(source)
+
+
+def settings(dataset: str, model: str) -> dict[str, Any]:
+    """Return the published settings of `model` on `dataset`, empty where there are none."""
+    return dict(_settings().get((dataset, model), {}))
+
+
+@cache
+def _settings() -> dict[tuple[str, str], dict[str, Any]]:
+    """Return all published settings by data set and model."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in table("settings").to_dict("records"):
+        value = _parse(MODELS[row["model"]], row["setting"], row["value"])
+        found.setdefault((row["dataset"], row["model"]), {})[row["setting"]] = value
+    return found
+
+
+def _parse(kind: type, name: str, text: str) -> Any:
+    default = getattr(kind, name)
+    if isinstance(default, tuple):
+        return tuple(int(part) for part in text.split())
+    return text if isinstance(default, str) else type(default)(float(text))
+
+
+def accuracy(dataset: str, model: str) -> tuple[float, float] | None:
+    """Return mean and standard deviation as printed in Tables 1 and 6, or None."""
+    rows = table("table1_accuracy").query("dataset == @dataset and model == @model")
+    return None if rows.empty else (float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]))
+
+
+def sweep(quantity: str, penalty: float, model: str = "MixNAM") -> tuple[float, float] | None:
+    """Return mean and standard deviation of `quantity` in Table 3 at λ = `penalty`, or None."""
+    rows = table("table3_additivity_tightness_housing").query("quantity == @quantity and model == @model")
+    rows = rows[rows["lambda"].isna() | (rows["lambda"] == penalty)]
+    return None if rows.empty else (float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]))
+
+
+@cache
+def scaling(model: str, experts: int, active: int) -> tuple[float, float] | None:
+    """Return mean and standard deviation of the test RMSE in Table 8 at C = `experts` and K = `active`, or None."""
+    rows = table("table8_expert_scaling_housing").query("model == @model and C == @experts and K == @active")
+    return None if rows.empty else (float(rows["rmse_mean"].iloc[0]), float(rows["rmse_std"].iloc[0]))

@@ -1,0 +1,1 @@
+"""What a reader of the book sees: tables, figures, the scorecard, and the book itself."""

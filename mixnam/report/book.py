@@ -1,0 +1,347 @@
+"""From notebooks to a book: execute them, put their pages together, build, and write RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import torch
+
+from mixnam.data import catalogue
+from mixnam.data.table import DataError
+from mixnam.paper import costs, experiments
+from mixnam.paper.presets import PRESETS
+from mixnam.plots import shapes
+from mixnam.report import accuracy, layout, scorecard, tables
+from mixnam.report.parameters import Parameters, told
+from mixnam.runs.files import root, write_file
+from mixnam.runs.machine import provenance
+from mixnam.runs.spec import RunSpec
+from mixnam.runs.store import Store
+
+#: Pages before and after the experiments' own, all of them notebooks.
+FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches", "evidence", "contents", "status")
+#: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
+REFERENCE = ("housing", "income", "support2", "bike")
+HAND_WRITTEN = ("method", "rivals", "rerun", "data")
+LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
+
+
+#: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
+FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
+
+
+def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the pages of experiments as {page: (notebook, data set)}.
+
+    Accuracy runs on every chosen data set and on scikit-learn's bundled ones, which need no network;
+    explanations on every chosen one; the rest on the first, or on simulated data (no data set).
+    """
+    bundled = [name for name, entry in catalogue.REGISTRY.items() if entry.bundled]
+    chosen = [name for name in dict.fromkeys(names) if name not in bundled]
+    tables = {f"accuracy_{d}": ("accuracy", d) for d in [*chosen, *bundled]}
+    tables |= {f"explanations_{d}": ("explanations", d) for d in chosen}
+    tables |= {f"lambda_sweep_{d}": ("lambda_sweep", d) for d in chosen[:1]}
+    tables |= {notebook: (notebook, d) for d in chosen[:1] for notebook in FOCUSED}
+    return tables | {notebook: (notebook, "") for notebook in experiments.SIMULATED}
+
+
+def all_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return every notebook page in the book's order."""
+    front, back = ({page: (page, "housing") for page in part} for part in (FRONT, BACK))
+    return front | experiment_pages(names) | back
+
+
+def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, device: str, train: bool) -> None:
+    """Execute a notebook through papermill with the given parameters; `out` appears only when it is done."""
+    import papermill
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for line in record.getMessage().splitlines():
+                if "epoch" in line or "after" in line or "skipped" in line or "failed" in line:
+                    print(f"[{out.stem}] {line}", flush=True)
+
+    logger = logging.getLogger("papermill")
+    logger.handlers, logger.propagate = [Lines()], False
+    logger.setLevel(logging.INFO)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    project = root()
+    given: dict[str, Any] = {"dataset": dataset} if dataset else {}
+    given |= {"preset": preset, "device": device}
+    given |= {"results": told(results.absolute()), "train": train}
+    temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
+    papermill.execute_notebook(
+        str(project / "notebooks" / f"{notebook}.ipynb"), str(temporary),
+        given,
+        kernel_name="python3", cwd=str(project), progress_bar=False, log_output=True,
+        extra_arguments=["--log-level=50"],
+    )  # fmt: skip
+    os.replace(temporary, out)
+
+
+def clean(path: Path, title: str = "") -> bytes:
+    """Return an executed notebook as a page: bytes that depend on its content alone.
+
+    Left out are run times, timestamps, host-specific metadata and progress lines; ids are fixed, code is
+    not shown, `title` is added to the heading. Run times are shown from the results instead.
+    """
+    notebook: Any = nbformat.read(path, as_version=4)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:02d}"
+        cell.metadata = {"tags": sorted(cell.metadata.get("tags", []))}
+        if number == 0 and title:
+            cell.source = re.sub(r"^(# .*)", rf"\1: {title}", cell.source, count=1)
+        if cell.cell_type == "code":
+            cell.metadata["tags"].append("remove-input")
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            for output in cell.outputs:
+                output.pop("metadata", None)
+                if output.output_type in ("display_data", "execute_result"):
+                    output["metadata"] = {}
+    return (json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def table_of_contents(names: Sequence[str]) -> str:
+    """Return the content of `_toc.yml` for these data sets."""
+    experiment = experiment_pages(names)
+    real = [page for page, (_, dataset) in experiment.items() if dataset]
+    parts = (
+        ("Verdicts", list(FRONT[1:])),
+        ("Real data", real),
+        ("Simulated data", [page for page in experiment if page not in real]),
+        ("Background", list(HAND_WRITTEN)),
+        ("About this run", list(BACK)),
+    )
+    lines = ["# written by python -m mixnam.book", "format: jb-book", "root: index", "parts:"]
+    for caption, listed in parts:
+        lines += [f"  - caption: {caption}", "    chapters:"] + [f"      - file: {page}" for page in listed]
+    return "\n".join(lines) + "\n"
+
+
+def assemble(executed: Path, out: Path, names: Sequence[str]) -> None:
+    """Put a book together in `out`: hand-written pages from `book/`, executed notebooks from `executed`."""
+    source = root() / "book"
+    if out.resolve() != source.resolve():
+        shutil.rmtree(out, ignore_errors=True)
+        ignored = shutil.ignore_patterns("results", "_build", "*.ipynb", "_toc.yml")
+        shutil.copytree(source, out, ignore=ignored)
+    for page, (notebook, dataset) in all_pages(names).items():
+        title = catalogue.entry(dataset).title if page != notebook else ""
+        write_file(out / f"{page}.ipynb", clean(executed / f"{page}.ipynb", title))
+    write_file(out / "_toc.yml", table_of_contents(names).encode())
+
+
+def build(book: Path) -> Path:
+    """Build the HTML book, warnings being errors, and return its first page."""
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), "build", str(book), "--all", "-W", "--keep-going", "-n", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"jupyter-book build {book} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
+    return book / "_build" / "html" / "index.html"
+
+
+def preflight(specs: Sequence[RunSpec], jobs: int) -> str:
+    """Check Python, disk and memory, and return the estimate that a report starts with.
+
+    Raises SystemExit naming what is short and how much is needed.
+    """
+    if sys.version_info < LEAST_PYTHON:
+        raise SystemExit(f"Python {platform.python_version()} is too old; 3.11 or later is needed")
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    if free < LEAST_DISK_GB:
+        raise SystemExit(f"{free:.1f} GB of disk are free here; {LEAST_DISK_GB} GB are needed")
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+        if memory < LEAST_MEMORY_GB:
+            raise SystemExit(f"this machine has {memory:.1f} GB of memory; {LEAST_MEMORY_GB} GB are needed")
+    return costs.estimate(specs, jobs)
+
+
+def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str:
+    """Return what a report has to train and how long that may take, and say what will be skipped."""
+    store = Store(results)
+    wanted: dict[str, RunSpec] = {}
+    skipped = []
+    for name in names:
+        try:
+            catalogue.load(name)
+        except DataError as error:
+            skipped.append(f"will be skipped: {name}: {error}")
+            names = [n for n in names if n != name]
+    for notebook, dataset in experiment_pages(names).values():
+        wanted |= {s.key: s for s in experiments.specs_for(notebook, dataset, preset)}
+    lacking = [spec for spec in wanted.values() if store.current(spec) is None]
+    line = (
+        f"report at the {preset} preset on {', '.join(names) or 'bundled and simulated data'}: "
+        f"{preflight(lacking, jobs)}, then about 3 min for pages"
+    )
+    return "\n".join([line, *skipped])
+
+
+def results_markdown(parameters: Parameters) -> str:
+    """Return RESULTS.md: the reference's tables and verdicts, for reading without installing anything."""
+
+    def section(title: str, table: pd.DataFrame) -> str:
+        return f"## {title}\n\n{table.to_markdown(index=False)}\n"
+
+    card = scorecard.Scorecard(parameters)
+    parts = [
+        "# Results\n\nWritten by `make reference` from `book/results/`; do not edit. `n` counts seeds or folds; the\n"
+        "paper's ± stands on ten seeds (Housing).\n",
+        section("In short", tables.headline_table(parameters)),
+        section("Claims", card.table()),
+        section("Accuracy (Tables 1 and 6)", accuracy.overview_table(parameters, list(accuracy.PRINTED))),
+        section("Accuracy on other data", accuracy.overview_table(parameters, accuracy.other_names())),
+        section("Accuracy on California Housing (Table 1)", accuracy.Standing(parameters).accuracy_table()),
+        section("The variation penalty λ (Table 3)", tables.sweep_table(parameters)),
+        card.count() + "\n",
+    ]
+    return "\n".join(parts)
+
+
+def make_reference(names: Sequence[str] = REFERENCE) -> None:
+    """Execute the notebooks on the reference results, without training, into `book/`; write RESULTS.md."""
+    project = root()
+    work = project / "runs" / "reference"
+    for page, (notebook, dataset) in all_pages(names).items():
+        print(f"reference: {page}", flush=True)
+        execute(notebook, work / f"{page}.ipynb", dataset, "paper", project / "book" / "results", "cpu", False)
+    assemble(work, project / "book", names)
+    parameters = Parameters("housing", "paper", "cpu", project / "book" / "results", False)
+    write_file(project / "RESULTS.md", results_markdown(parameters).encode())
+    picture(parameters, project / "docs" / "shape_plot.png")
+
+
+def picture(parameters: Parameters, path: Path) -> None:
+    """Draw README's shape plots from the first MixNAM result at the paper's setting."""
+    results = layout.stored(layout.columns(parameters)[0], "housing", "MixNAM")
+    if results:
+        shapes.style()
+        path.parent.mkdir(exist_ok=True)
+        shapes.shape_plots(results[0], [7, 0]).savefig(path, dpi=130, metadata={"Software": None})
+
+
+def page_times(folder: Path) -> dict[str, float]:
+    """Return how many seconds each executed notebook in `folder` took, by page, as papermill recorded it."""
+    times = {}
+    for path in sorted(folder.glob("*.ipynb")):
+        duration = nbformat.read(path, as_version=4).metadata.get("papermill", {}).get("duration")
+        if duration is not None:
+            times[path.stem] = float(duration)
+    return times
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of `make report` and `make reference`; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m mixnam.book", description=__doc__)
+    parser.add_argument("command", choices=("estimate", "page", "report", "place", "reference"))
+    parser.add_argument("page", nargs="?", help="the page to execute")
+    parser.add_argument("--preset", default="quick", choices=PRESETS)
+    parser.add_argument("--datasets", default="housing", help="separated by commas")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--run", type=Path, help="directory of this rerun (default: runs/PRESET)")
+    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, for the estimate")
+    arguments = parser.parse_args(argv)
+    names = [name.strip() for name in arguments.datasets.split(",")]
+    for name in names:
+        try:
+            if catalogue.entry(name).simulated:
+                raise ValueError(f"{name} is simulated: its pages are always made")
+        except (ValueError, DataError) as error:
+            parser.error(f"--datasets: {error}")
+    run = (arguments.run or root() / "runs" / arguments.preset).absolute()
+    if arguments.command == "estimate":
+        print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
+    elif arguments.command == "page":
+        if arguments.page not in all_pages(names):
+            parser.error(f"page must be one of {', '.join(all_pages(names))}, got {arguments.page!r}")
+        notebook, dataset = all_pages(names)[arguments.page]
+        out = run / "notebooks" / f"{arguments.page}.ipynb"
+        execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
+    elif arguments.command == "report":
+        assemble(run / "notebooks", run / "book", names)
+        for store in (root() / "book" / "results", run / "results"):  # a rerun's own result wins
+            for path in store.glob("*/*/*.json"):
+                write_file(run / "book" / "results" / path.relative_to(store), path.read_bytes())
+        build(run / "book")
+    elif arguments.command == "place":
+        print(f"report: {run / 'book' / '_build' / 'html' / 'index.html'}", flush=True)
+    else:
+        make_reference()
+    return 0
+
+
+def status_table(parameters: Parameters) -> pd.DataFrame:
+    """Return the status page's table: for each page its results, their training time and its own run time."""
+    column = layout.own_first(parameters)[0]
+    folder = parameters.results.parent / "notebooks"
+    times = page_times(folder) if folder.exists() and not parameters.is_reference else {}
+    rows = []
+    real = [name for name, entry in catalogue.REGISTRY.items() if not entry.simulated]
+    for page, (notebook, dataset) in experiment_pages(real).items():
+        specs = experiments.specs_for(notebook, dataset, column.preset)
+        found = [r for spec in specs if (r := column.store.current(spec)) is not None]
+        seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
+        row = {
+            "page": page,
+            "results": f"{len(found)} of {len(specs)}",
+            "training": costs.duration(seconds) if found else "–",
+        }
+        if times:
+            row["page run in"] = costs.duration(times[page]) if page in times else "–"
+        rows.append(row | {"device": ", ".join(sorted({r.provenance["device"] for r in found})) or "–"})
+    return pd.DataFrame(rows)
+
+
+def pages_at_hand(parameters: Parameters) -> list[str]:
+    """Return the pages of the book that a page belongs to: those executed beside it, or the reference's."""
+    if parameters.is_reference:
+        return [*all_pages(REFERENCE), *HAND_WRITTEN]
+    return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
+
+
+def origin_table(parameters: Parameters) -> pd.DataFrame:
+    """Return the status page's second table: commits, devices and versions behind the results shown."""
+    column = layout.own_first(parameters)[0]
+    rows = [
+        {
+            "commit": (p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else ""),
+            "device": f"{p['device']}, {p['threads']} thread" + ("s" if p["threads"] > 1 else ""),
+            "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items()),
+        }
+        for p in (result.provenance for result in column.store)
+    ]
+    if not rows:
+        p = provenance(torch.device("cpu"), parameters.preset)
+        versions = ", ".join(f"{k} {v}" for k, v in p["versions"].items())
+        return pd.DataFrame([{"commit": "no results yet", "device": p["device"], "versions": versions}])
+    table = pd.DataFrame(rows)
+    return table.groupby(list(table.columns), sort=False).size().rename("results").reset_index()
+
+
+def data_table(parameters: Parameters) -> pd.DataFrame:
+    """Return the status page's third table: the data behind the results shown."""
+    column = layout.own_first(parameters)[0]
+    names = ("data_sha256", "data_source")
+    seen = {(r.spec.dataset, *(r.provenance[k] for k in names)) for r in column.store}
+    rows = [{"data set": d, "SHA-256 of the parsed arrays": s[:24], "read from": f} for d, s, f in sorted(seen)]
+    return pd.DataFrame(rows, columns=["data set", "SHA-256 of the parsed arrays", "read from"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,214 @@
+"""The scorecard: every claim with its verdicts, and from each number the way to its page, files and command."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import cached_property
+from html import escape
+
+import pandas as pd
+from IPython.display import HTML
+
+from mixnam.data import catalogue
+from mixnam.data.splits import HOLDOUT
+from mixnam.paper import evidence, experiments, published, verdicts
+from mixnam.paper.claim import Claim, claims
+from mixnam.paper.verdicts import Verdict
+from mixnam.report.layout import Column, columns
+from mixnam.report.parameters import Parameters
+from mixnam.runs.results import Result
+
+#: Notebooks that make one page for each data set; the others make one page.
+PER_DATASET = ("accuracy", "explanations", "lambda_sweep")
+
+
+def page_name(notebook: str, dataset: str = "housing") -> str:
+    """Return the name of a notebook's page in the book."""
+    return f"{notebook}_{dataset}" if notebook in PER_DATASET else notebook
+
+
+def rerun(claim: Claim, preset: str = "quick") -> str:
+    """Return the one command that trains what a claim lacks and judges it."""
+    seeds, where = verdicts.LEAST_RUNS, f"runs/{preset}/results"
+    return f"python -m mixnam claim {claim.id} --preset {preset} --seeds {seeds} --results {where}"
+
+
+def settled_on(claim: Claim, page: str, dataset: str) -> bool:
+    """Return whether a page settles a claim: the notebook's claims, on the page's data set where it has one."""
+    shared = claim.kind == "static" or catalogue.family(claim.dataset) == "simulations"
+    own = page in experiments.SIMULATED or (shared and page not in PER_DATASET)
+    return claim.page == page and (own or claim.dataset == dataset)
+
+
+class Scorecard:
+    """The claims judged once on the paper's numbers and on every column of a report.
+
+    `page` keeps those that one notebook settles on the parameters' data set; `pages` are the pages of the
+    book that links may lead to.
+    """
+
+    def __init__(self, parameters: Parameters, page: str = "", pages: Sequence[str] = ()) -> None:
+        self.pages = set(pages)
+        self.columns: list[Column] = columns(parameters)
+        dataset = parameters.dataset
+        self.claims = [c for c in claims() if not page or settled_on(c, page, dataset)]
+
+    @cached_property
+    def verdicts(self) -> dict[str, list[Verdict]]:
+        """Verdicts by claim: on the paper's own numbers, then one a column."""
+        return {
+            claim.id: [verdicts.on_paper(claim), *(verdicts.on_results(claim, c.preset, c.store) for c in self.columns)]
+            for claim in self.claims
+        }
+
+    @property
+    def labels(self) -> list[str]:
+        """Headings of the verdicts."""
+        return ["on the paper's own numbers", *(column.label for column in self.columns)]
+
+    def table(self) -> pd.DataFrame:
+        """Return claim, statement and verdicts, those on results with what they rest on."""
+        rows = []
+        for claim in self.claims:
+            row = {"claim": claim.id, "statement": claim.statement}
+            for label, verdict in zip(self.labels, self.verdicts[claim.id], strict=True):
+                text = verdict.text if label != self.labels[0] or claim.kind == "static" else ""
+                row[label] = f"{verdict.verdict}: {text}" if text else verdict.verdict
+            rows.append(row)
+        return pd.DataFrame(rows, columns=["claim", "statement", *self.labels])
+
+    def count(self) -> str:
+        """Return how many verdicts there are and how many of the decided may be false, as Markdown."""
+        lines = []
+        for number, label in enumerate(self.labels):
+            judged = [(claim, self.verdicts[claim.id][number]) for claim in self.claims]
+            found = [verdict.verdict for _, verdict in judged]
+            listed = ", ".join(f"{found.count(v)} {v}" for v in verdicts.VERDICTS if v in found)
+            wrong = verdicts.expected_false(judged) if number else 0
+            expected = f"; of those that rest on an interval about {wrong:.2g} may be wrong by chance" if wrong else ""
+            lines.append(f"- **{label}**: {len(found)} claims, {listed}{expected}.")
+        return "\n".join(lines)
+
+    def show(self) -> HTML:
+        """Return the whole scorecard as a sortable table: each row leads to its page and its evidence."""
+        heads = "".join(f"<th>{escape(name)}</th>" for name in ("claim", "statement", "where", *self.labels))
+        lines = [
+            "<div class='results-table scorecard'>",
+            "<table class='sortable' data-filter='filter claims, such as T3 or undecided'>",
+            f"<thead><tr>{heads}</tr></thead><tbody>",
+        ]
+        for claim in self.claims:
+            cells = [
+                f"<td><a href='evidence.html#{claim.id}'>{escape(claim.id)}</a></td>",
+                f"<td class='text'>{escape(claim.statement)}</td>",
+                f"<td>{self._to_page(claim)}</td>",
+            ]
+            for verdict in self.verdicts[claim.id]:
+                kind = verdict.verdict.replace(" ", "-")
+                cells.append(f"<td class='verdict {kind}'><b>{verdict.verdict}</b></td>")
+            lines.append(f"<tr>{''.join(cells)}</tr>")
+        return HTML("\n".join([*lines, "</tbody></table></div>", self._download()]))
+
+    def _to_page(self, claim: Claim) -> str:
+        """Return where a claim stands in the paper, linked to the page that settles it where this book has it.
+
+        What is said of a data set without an accuracy page is on the page of Tables 1 and 6.
+        """
+        page = page_name(claim.page, claim.dataset)
+        if page not in self.pages and claim.page == "accuracy":
+            page = "tables"
+        place = escape(claim.place)
+        return f"<a href='{page}.html'>{place}</a>" if page in self.pages else place
+
+    def csv(self) -> str:
+        """Return the scorecard as comma-separated values, verdicts with their reasons and result keys."""
+        rows = []
+        for claim in self.claims:
+            row: dict[str, str | float] = {"claim": claim.id, "place": claim.place, "statement": claim.statement}
+            row |= {"kind": claim.kind, "measure": claim.measure, "margin": claim.margin, "limit": claim.limit}
+            for label, verdict in zip(self.labels, self.verdicts[claim.id], strict=True):
+                row |= {label: verdict.verdict, f"{label}: rests on": verdict.text, f"{label}: runs": verdict.n}
+                row[f"{label}: keys"] = " ".join(verdict.keys)
+            rows.append(row | {"command": rerun(claim)})
+        return pd.DataFrame(rows).to_csv(index=False)
+
+    def _download(self) -> str:
+        content = base64.b64encode(self.csv().encode()).decode()
+        return (
+            "<p class='download'><a download='scorecard.csv' "
+            f"href='data:text/csv;charset=utf-8;base64,{content}'>Download as CSV</a>, with reasons and keys</p>"
+        )
+
+    def evidence(self) -> HTML:
+        """Return for each claim its rule, verdicts, the stored results behind them, and the command that reruns it."""
+        parts = []
+        for claim in self.claims:
+            lines = [f"<section class='evidence' id='{claim.id}'><h3>{claim.id}</h3>"]
+            lines.append(f"<p>{escape(claim.statement)} ({self._to_page(claim)}).</p>")
+            if claim.note:
+                lines.append(f"<p class='reasons'>{escape(claim.note)}</p>")
+            lines.append(f"<p class='reasons'>Rule: {escape(rule(claim))}</p><ul>")
+            for label, verdict in zip(self.labels, self.verdicts[claim.id], strict=True):
+                text = f": {escape(verdict.text)}" if verdict.text else ""
+                lines.append(f"<li>{escape(label)}: <b>{verdict.verdict}</b>{text}</li>")
+            lines.append("</ul>")
+            files = [self._files(claim, column) for column in self.columns]
+            if any(files):
+                lines.append(f"<details><summary>stored results</summary>{''.join(files)}</details>")
+            if claim.kind != "static" and not claim.unavailable:
+                lines.append(f"<p><code>{rerun(claim)}</code></p>")
+            parts.append("".join([*lines, "</section>"]))
+        return HTML("\n".join(parts))
+
+    def _files(self, claim: Claim, column: Column) -> str:
+        if claim.unavailable:
+            return ""
+        lines = []
+        for subject in claim.subjects:
+            results = evidence.stored(claim, subject, column.preset, column.store)
+            if results:
+                lines.append(f"<li>{escape(verdicts.subject_name(subject))}: {' '.join(map(_link, results))}</li>")
+        return f"<p>{escape(column.label)}</p><ul>{''.join(lines)}</ul>" if lines else ""
+
+
+def _link(result: Result) -> str:
+    spec = result.spec
+    run = f"seed {spec.seed}" if spec.split == HOLDOUT[0] else spec.split
+    path = f"results/{spec.dataset}/{spec.model}/{result.key}.json"
+    return f"<a href='{path}' title='{escape(str(spec))}'>{run}&nbsp;{result.key[:8]}</a>"
+
+
+def rule(claim: Claim) -> str:
+    """Return in words how a claim is decided."""
+    side, beyond = ("lower", "below") if claim.better < 0 else ("higher", "above")
+    words = {
+        "value": f"the 95 % interval of ours − paper lies within ±{claim.margin:g}",
+        "order": f"the first is better ({side}) than each other"
+        + (f" by more than {claim.margin:g}" if claim.margin else "")
+        + ": over seeds and, for test scores, over test rows; over folds where there are folds",
+        "tie": f"differences lie within ±{claim.margin:g}" + (", or the first is ahead" if claim.better else ""),
+        "trend": "each step "
+        + ("up" if claim.better > 0 else "down")
+        + " lies beyond its interval"
+        + (f" (the first {claim.ties} may tie)" if claim.ties else ""),
+        "threshold": f"at least {claim.share:.0%} of the runs at or {beyond} {claim.limit:g}",
+        "mean": f"the 95 % interval of the mean lies {beyond} {claim.limit:g}",
+        "static": "a count or an identity, checked without training",
+    }
+    return f"{claim.kind}: {words[claim.kind]}; measure {claim.measure}"
+
+
+def figures_table(pages: Sequence[str]) -> HTML:
+    """Return every table and figure of the paper with the page that shows it, and what is lacking.
+
+    `pages` are the pages of this book; a page that it does not have is named without a link.
+    """
+    lines = ["<div class='results-table'><table><thead><tr><th>paper</th><th>what it shows</th><th>page</th>"]
+    lines.append("<th>lacking</th></tr></thead><tbody>")
+    for row in published.table("figures").fillna("").to_dict("records"):
+        page = page_name(row["page"])
+        link = f"<a href='{page}.html'>{escape(row['title'])}</a>" if page in pages else escape(row["title"])
+        cells = (escape(row["item"]), escape(row["what"]), link, escape(row["lacking"]))
+        lines.append(f"<tr class='first'><td>{'</td><td class=text>'.join(cells)}</td></tr>")
+    return HTML("".join([*lines, "</tbody></table></div>"]))

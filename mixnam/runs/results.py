@@ -1,0 +1,144 @@
+"""What was run and what came out: RunSpec, its key, the Result, and the store of results.
+
+A result belongs to no experiment. Its key is the SHA-256 of what determines it, and the store is the only
+cache: `<data set>/<model>/<key>.json`, with arrays in `<key>.safetensors` and, for seed or fold 0, the
+weights in `<key>.weights.safetensors`. Files are written to a temporary name, flushed, then renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from mixnam.explain.measures import (
+    REVISION,
+)
+from mixnam.models.settings import make_settings
+from mixnam.runs.spec import RunSpec
+
+SCHEMA = 1
+Arrays = dict[str, NDArray[Any]]
+
+
+class UnreadableResult(Exception):
+    """A result file that cannot be used; the message names the file and why."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained model's outcome. `metrics` are by part (train, validation, test), in the target's units."""
+
+    spec: RunSpec
+    metrics: dict[str, dict[str, float]]
+    measures: dict[str, Any]
+    history: dict[str, Any]
+    cost: dict[str, Any]
+    provenance: dict[str, Any]
+    status: str = "ok"
+    key: str = ""
+    revisions: dict[str, int] = field(default_factory=dict)
+    folder: Path | None = None
+    fresh: tuple[Arrays, Arrays] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", self.spec.key)
+            object.__setattr__(self, "revisions", self.spec.revisions)
+
+    @property
+    def superseded(self) -> bool:
+        """Whether a part that this result passed through has been revised since."""
+        return self.revisions != self.spec.revisions
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it holds measures of an older revision, which are not to be compared with today's."""
+        return "additivity" in self.measures and self.measures.get("revision") != REVISION
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """Test predictions, curves, bounds and a sample of contributions, by name."""
+        return self.fresh[0] if self.fresh is not None else _load_arrays(self.path(".safetensors"))
+
+    @cached_property
+    def weights(self) -> Arrays:
+        """The trained weights, by name; UnreadableResult where they were not stored."""
+        return self.fresh[1] if self.fresh is not None else _load_arrays(self.path(".weights.safetensors"))
+
+    def path(self, suffix: str) -> Path:
+        """Return the place of one of this result's files."""
+        return (self.folder or Path()) / f"{self.key}{suffix}"
+
+    def holds(self, path: str) -> bool:
+        """Return whether this result has the number at `path`; results from before a measure existed lack it."""
+        try:
+            self.value(path)
+        except KeyError:
+            return False
+        return True
+
+    def value(self, path: str) -> float:
+        """Return a stored number by dotted path, as `metrics.test.rmse` or `measures.additivity.marginal`.
+
+        Raises KeyError where there is none, or where it is a measure of an older revision.
+        """
+        measures = self.current_measures() if path.startswith("measures.") else {}
+        found: Any = {"metrics": self.metrics, "measures": measures, "cost": self.cost}
+        for part in path.split("."):
+            if not isinstance(found, dict) or part not in found:
+                raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no {path!r}: {part!r} is missing")
+            found = found[part]
+        return float("nan") if found is None else float(found)
+
+    def current_measures(self) -> dict[str, Any]:
+        """Return the measures; KeyError where they are of an older revision and must not stand beside today's."""
+        if self.outdated:
+            raise KeyError(
+                f"result {self.key[:12]} ({self.spec}): its measures are of revision {self.measures['revision']}, "
+                f"today's of revision {REVISION}; train it again, or where its weights are stored say "
+                f"`python -m mixnam measure {self.key[:12]}`"
+            )
+        return self.measures
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the JSON file, schema 1."""
+        settings = dataclasses.asdict(self.spec.settings)
+        spec: dict[str, Any] = {"dataset": self.spec.dataset, "model": self.spec.model, "settings": settings}
+        spec |= {"split": self.spec.split, "seed": self.spec.seed}
+        names = ("metrics", "measures", "history", "cost", "provenance", "status", "revisions")
+        return {"schema": SCHEMA, "key": self.key, "spec": spec} | {k: getattr(self, k) for k in names}
+
+
+def _load_arrays(path: Path) -> Arrays:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UnreadableResult(f"{path}: {error}") from error
+
+
+def read(path: Path) -> Result:
+    """Read one result; UnreadableResult names the file and what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']}, expected {SCHEMA}; update mixnam to read it")
+        spec = content["spec"]
+        settings = make_settings(spec["model"], spec["settings"])
+        run = RunSpec(spec["dataset"], settings, spec["split"], spec["seed"])
+        names = ("metrics", "measures", "history", "cost", "provenance", "status", "key", "revisions")
+        result = Result(run, **{k: content[k] for k in names}, folder=path.parent)
+        # the data that it was trained on may not be those at hand, or there may be none
+        own = (run.key, run.key_for(result.provenance.get("data_sha256", "")))
+        if result.key != path.stem or (not result.superseded and result.key not in own):
+            raise ValueError(f"its content belongs to key {result.key} ({run}), not to its name")
+        return result
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnreadableResult(f"{path}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,91 @@
+"""One run: everything that determines one trained model, and the key that it has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mixnam.data import catalogue
+from mixnam.models.settings import REVISIONS, LibrarySettings, Settings
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that determines one trained model.
+
+    **Examples**
+
+    >>> from mixnam.models.settings import MixNAMSettings
+    >>> spec = RunSpec("housing", MixNAMSettings(variation_penalty=1.0), "holdout", 0)
+    >>> spec.model, len(spec.key)
+    ('MixNAM', 64)
+    """
+
+    dataset: str
+    settings: Settings
+    split: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        known = catalogue.entry(self.dataset)
+        if self.split not in known.every_split:
+            raise ValueError(
+                f"split of {self.dataset} must be one of {', '.join(known.every_split)}, got {self.split!r}"
+            )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be an integer >= 0, got {self.seed!r}")
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.settings.model
+
+    @property
+    def first(self) -> bool:
+        """Whether this is seed or fold 0, whose weights are stored."""
+        return self.seed == 0 and self.split in ("holdout", "fold0")
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """Revisions of the parts that this run passes through."""
+        return {part: REVISIONS[part] for part in self.settings.parts}
+
+    @cached_property
+    def key(self) -> str:
+        """Return the result's identity: 64 hexadecimal digits.
+
+        Hashed are the settings that differ from the frozen defaults, the checksum of the parsed data,
+        split, seed, and the revisions of the parts passed through. Device, threads, versions and stack
+        size are provenance, not identity.
+        """
+        return self.key_for(catalogue.checksum(self.dataset))
+
+    def key_for(self, data: str) -> str:
+        """Return the key of this run on data of a given checksum."""
+        identity = {
+            "data": data,
+            "model": self.model,
+            "settings": self.settings.changed(),
+            "split": self.split,
+            "seed": self.seed,
+            "revisions": self.revisions,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        changed = ", ".join(f"{k}={v}" for k, v in self.settings.changed().items())
+        return f"{self.dataset} {self.model}{f' ({changed})' if changed else ''} {self.split} seed {self.seed}"
+
+
+def stacks(specs: Sequence[RunSpec], side_by_side: bool) -> list[list[RunSpec]]:
+    """Group specs that can train side by side, in the order given; else each stands alone."""
+    groups: dict[object, list[RunSpec]] = {}
+    for i, spec in enumerate(specs):
+        shared = tuple(spec.settings.shared().items())
+        # folds differ in their row counts, and nothing is padded: each is a stack of its own
+        alone = None if side_by_side and not isinstance(spec.settings, LibrarySettings) else i
+        groups.setdefault((spec.dataset, spec.model, shared, spec.split, alone), []).append(spec)
+    return list(groups.values())

@@ -1,0 +1,119 @@
+"""The store of results: a directory, a file a result, and a lock a key."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mixnam.data import catalogue
+from mixnam.runs.files import write_file
+from mixnam.runs.results import Arrays, Result, UnreadableResult, read
+from mixnam.runs.spec import RunSpec
+
+
+class Store:
+    """A directory of results. Attribute `problems`: what could not be read, a line each."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.problems: list[str] = []
+        self._known: dict[str, str] = {}
+
+    def folder(self, spec: RunSpec) -> Path:
+        """Return the folder of a spec's results."""
+        return self.root / spec.dataset / spec.model
+
+    def get(self, spec: RunSpec) -> Result | None:
+        """Return the stored result of `spec`, or None; an unreadable file is reported and passed over.
+
+        Where the data are not at hand, so that their checksum is not known, it is the result of the same run on
+        the data that most results of the store were trained on.
+        """
+        key = spec.key
+        if catalogue.absent(catalogue.checksum(spec.dataset)):
+            key = spec.key_for(self._data(spec.dataset))
+        path = self.folder(spec) / f"{key}.json"
+        return self._try(path) if path.exists() else None
+
+    def current(self, spec: RunSpec) -> Result | None:
+        """Return the stored result of `spec` unless its measures are outdated: then it counts as lacking."""
+        result = self.get(spec)
+        return None if result is None or result.outdated else result
+
+    def _data(self, dataset: str) -> str:
+        """Return the checksum of the data that most of a data set's results were trained on, else an empty text."""
+        if dataset not in self._known:
+            seen: Counter[str] = Counter()
+            for path in sorted(self.root.glob(f"{dataset}/*/*.json")):
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                    seen[json.loads(path.read_text(encoding="utf-8"))["provenance"]["data_sha256"]] += 1
+            self._known[dataset] = max(seen, key=lambda data: seen[data], default="")
+        return self._known[dataset]
+
+    def _try(self, path: Path) -> Result | None:
+        try:
+            result = read(path)
+            arrays = result.path(".safetensors")
+            try:
+                with safe_open(arrays, "numpy"):  # checks the header and the file's length
+                    pass
+            except (OSError, SafetensorError) as error:
+                raise UnreadableResult(f"{path}: its arrays, {arrays.name}, cannot be read: {error}") from error
+            return result
+        except UnreadableResult as error:
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+                warnings.warn(f"set aside, trained again when it is needed: {error}", stacklevel=3)
+            return None
+
+    def __iter__(self) -> Iterator[Result]:
+        for path in sorted(self.root.glob("*/*/*.json")):
+            result = self._try(path)
+            if result is not None:
+                yield result
+
+    def put(self, result: Result) -> Result:
+        """Store a fresh result and return it as read back; the JSON file is written last."""
+        folder = self.folder(result.spec)
+        path = folder / f"{result.key}.json"
+        lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in result.to_json().items()]
+        if path.exists() and self._try(path) is None:
+            os.replace(path, path.with_suffix(".json.unreadable"))
+        write_file(folder / f"{result.key}.safetensors", save(_contiguous(result.arrays)))
+        if result.spec.first:
+            write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
+        for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed; the lock is ours
+            left.unlink(missing_ok=True)
+        write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        return read(path)
+
+    def lock(self, spec: RunSpec) -> FileLock:
+        """Return the lock of a spec's key; the system frees it when its owner dies."""
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{spec.key}.lock")
+
+    def checkpoint(self, spec: RunSpec, stack: bool = False) -> Path:
+        """Return where an unfinished training of `spec` keeps its state, or of the `stack` it belongs to."""
+        name = spec.key
+        if stack:
+            identity = json.dumps([spec.dataset, spec.model, spec.split, spec.settings.shared()], sort_keys=True)
+            name = "stack-" + hashlib.sha256(identity.encode()).hexdigest()
+        return self.root / ".unfinished" / f"{name}.pt"
+
+
+def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}

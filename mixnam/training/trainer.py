@@ -1,0 +1,367 @@
+"""One training loop for a stack of networks (Appendix B): AdamW, cosine annealing, best epoch, patience.
+
+On a CPU a stack holds one member and runs on one thread, where the same inputs give the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mixnam import randomness
+from mixnam.models import Network
+from mixnam.models.base import EVALUATED
+from mixnam.models.fast.blocked import Blocked, evaluate
+from mixnam.models.layers import Draws, Tensors
+from mixnam.models.settings import PER_MEMBER, NetworkSettings
+from mixnam.training.graphs import Captured
+from mixnam.training.losses import Task, head_gradients, loss
+from mixnam.training.optimizers import AdamW
+from mixnam.training.validation import validation_scores
+
+Progress = Callable[[str], None]
+
+
+class OutOfTime(Exception):
+    """Training was stopped because the time given was over; its state was saved where it had a place."""
+
+
+@dataclass
+class Fold:
+    """Network inputs and targets of M members, as tensors on the training device.
+
+    **Shape:** `x` and `x_validation` are (M, rows, n); `y` and `y_validation` (M, rows), a standardised
+    target or 0/1 labels.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_validation: Tensor
+    y_validation: Tensor
+
+
+@dataclass
+class Trained:
+    """One trained member: `tensors` (its best epoch's weights and buffers, each (1, ...)) and its history."""
+
+    tensors: Tensors
+    best_score: float
+    best_epoch: int
+    epochs: int
+    stopped_early: bool
+    scores: list[tuple[int, float]]
+    seconds: float
+    steps: int
+
+
+@torch.no_grad()
+def predict(network: Network, tensors: Tensors, x: Tensor) -> Tensor:
+    """Return predictions in evaluation mode: (M, rows, n) → (M, rows)."""
+    return torch.cat([out.prediction for out in evaluate(network, tensors, x)], dim=1)
+
+
+@dataclass
+class _State:
+    """Everything that training changes; saved whole in a checkpoint."""
+
+    flat: Tensor
+    optimizer: AdamW
+    buffers: Tensors
+    best: Tensor
+    best_buffers: Tensors
+    best_score: list[float]
+    best_epoch: list[int]
+    scores: list[list[tuple[int, float]]]
+    stopped: list[bool]
+    members: list[int]
+    done: dict[int, dict[str, Any]]
+    shares: list[float]
+    names: list[str]
+    epoch: int = 0
+    seconds: float = 0.0
+
+    def keep(self, positions: list[int]) -> None:
+        """Drop the members that are not at `positions`."""
+        index = torch.tensor(positions, dtype=torch.long, device=self.flat.device)
+        self.flat = self.flat[index]
+        self.best = self.best[index]
+        self.optimizer.first, self.optimizer.second = self.optimizer.first[index], self.optimizer.second[index]
+        self.buffers = {k: b[index] for k, b in self.buffers.items()}
+        self.best_buffers = {k: b[index] for k, b in self.best_buffers.items()}
+        self.best_score = [self.best_score[p] for p in positions]
+        self.best_epoch = [self.best_epoch[p] for p in positions]
+        self.scores = [self.scores[p] for p in positions]
+        self.stopped = [self.stopped[p] for p in positions]
+        self.members = [self.members[p] for p in positions]
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        content: dict[str, Any] = {k: v for k, v in vars(self).items() if k != "optimizer"}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        torch.save(content | {"adam": vars(self.optimizer)}, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint of the same members, or take what it says of them where all had ended."""
+        content = torch.load(path, map_location=self.flat.device, weights_only=True)
+        theirs = content["names"]
+        if theirs == self.names:
+            vars(self.optimizer).update(content.pop("adam"))
+            vars(self).update(content)
+        elif not content["members"] and set(self.names) <= set(theirs):
+            self.done = {i: content["done"][theirs.index(name)] for i, name in enumerate(self.names)}
+            self.members = []
+
+
+class Trainer:
+    """Trains M members of one architecture side by side.
+
+    **Shape:** `settings` and `seeds` hold one entry a member; settings may differ only in
+    `settings.PER_MEMBER`. `fold` holds their data; `names` tells them apart in a checkpoint. On a CPU a single
+    member is trained in blocks where they cover its network, unless `blocked` says no.
+
+    Raises ValueError where members differ in anything else.
+    """
+
+    state_class: type[_State] = _State
+    optimizer_class: type[AdamW] = AdamW
+    captures = True  # on a GPU: whether a step differs from the one before in nothing but what `Captured` copies
+
+    def __init__(
+        self,
+        network: Network,
+        settings: Sequence[NetworkSettings],
+        seeds: Sequence[int],
+        fold: Fold,
+        task: Task,
+        dtype: torch.dtype = torch.float32,
+        blocked: bool = True,
+        names: Sequence[str] = (),
+    ) -> None:
+        shared = [{"model": s.model} | s.shared() for s in settings]
+        if any(s != shared[0] for s in shared):
+            differing = sorted({k for s in shared for k in s if s[k] != shared[0].get(k)})
+            raise ValueError(f"members of one stack must agree in {', '.join(differing)}")
+        self.network, self.seeds, self.task = network, list(seeds), task
+        self.fold = Fold(*(t.to(dtype) for t in vars(fold).values()))
+        self.settings = settings[0]
+        device = fold.x.device
+        numbers = [name for name in PER_MEMBER if hasattr(settings[0], name)]
+        self.all_values = {
+            name: torch.tensor([getattr(s, name) for s in settings], dtype=dtype, device=device) for name in numbers
+        }
+        self.dropped: list[str] = [k for k in numbers if k.endswith("dropout") and bool(self.all_values[k].any())]
+        self.blocked = self.evaluated = None
+        if blocked and Blocked.covers(network, len(seeds), device):
+            gather = "dropout" not in self.dropped  # with dropout each row has a mask of its own
+            self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, keep=True, gather=gather)
+            self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, keep=False, gather=True)
+        parameters, buffers = network.initialize(self.seeds, device)
+        flat = torch.cat([p.reshape(len(self.seeds), -1) for p in parameters.values()], dim=1).to(dtype)
+        buffers = {k: b.to(dtype) for k, b in buffers.items()}
+        count = len(seeds)
+        self.state = self.state_class(
+            flat=flat,
+            optimizer=self.optimizer_class(flat),
+            buffers=buffers,
+            best=flat.clone(),
+            best_buffers={k: b.clone() for k, b in buffers.items()},
+            best_score=[math.inf] * count,
+            best_epoch=[0] * count,
+            scores=[[] for _ in range(count)],
+            stopped=[False] * count,
+            members=list(range(count)),
+            done={},
+            shares=[0.0] * count,
+            names=list(names),
+        )
+        self.streams: list[str] = []  # of random numbers that a step draws from
+        self.begin()
+        self._select()
+
+    def begin(self) -> None:
+        """Fit the initial state to the data; here it is as drawn."""
+
+    def last_epoch(self) -> int:
+        """Return after how many epochs training ends at the latest."""
+        return self.settings.epochs
+
+    def weights(self) -> Tensor:
+        """Return the weights (M, P) that are validated, and kept where they are the best."""
+        return self.state.flat
+
+    def ends(self, i: int) -> bool:
+        """Return whether member i of the stack has trained long enough."""
+        state = self.state
+        waited = state.epoch - state.best_epoch[i]
+        return state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4
+
+    @property
+    def optimizer(self) -> AdamW:
+        """The optimiser of the weights."""
+        return self.state.optimizer
+
+    @property
+    def flat(self) -> Tensor:
+        """The weights, (M, P)."""
+        return self.state.flat
+
+    @property
+    def members(self) -> list[int]:
+        """The numbers of the members that are in the stack now."""
+        return self.state.members
+
+    def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
+        """View flat parameters (M, P) by name, together with the buffers."""
+        specs = self.network.parameters
+        parts = flat.split([p.size for p in specs.values()], dim=1)
+        named = {name: part.view(-1, *p.shape) for (name, p), part in zip(specs.items(), parts, strict=True)}
+        return named | buffers
+
+    def _select(self) -> None:
+        """Keep at hand what belongs to the members that are in the stack now; nothing of it changes in a step."""
+        members, device = self.state.members, self.state.flat.device
+        self.member_column = torch.tensor(members, device=device)[:, None]
+        self.values = {k: v[members] for k, v in self.all_values.items()}
+        self.rates = {k: self.values[k] for k in self.dropped}
+        self.captured = Captured(self) if self.captures and device.type == "cuda" and members else None
+
+    def gradient(self, chosen: Tensor, draws: Draws) -> Tensor:
+        """Return the gradient (M, P) of the members' losses on the training rows `chosen`, (M, B)."""
+        flat, y = self.state.flat, self.fold.y[self.member_column, chosen]
+        if self.blocked is not None:
+            experts, scores = self.blocked.forward(flat, chosen[0], draws)
+            network, bias = self.blocked.network, flat[:, -1]
+            gradients = head_gradients(network, experts, scores, bias, y, self.task, self.values, draws)
+            return self.blocked.backward(flat, *gradients)
+        leaf = flat.detach().requires_grad_(True)
+        x = self.fold.x[self.member_column, chosen]
+        losses = loss(self.network(self.tensors(leaf, self.state.buffers), x, draws), y, self.task, self.values)
+        return torch.autograd.grad(losses.sum(), leaf)[0]
+
+    def step(self, chosen: Tensor, rate: float) -> None:
+        """Take one step on the training rows `chosen`, (M, B), with learning rates times `rate`."""
+        state = self.state
+        draws = Draws([self.seeds[m] for m in state.members], state.optimizer.steps, self.rates)
+        gradient = self.gradient(chosen, draws)
+        rates, decay = (self.values[k][:, None] for k in ("learning_rate", "weight_decay"))
+        state.optimizer.step(state.flat, gradient, rates * rate, decay)
+        self.streams = draws.asked
+
+    def epoch(self) -> None:
+        """Run one epoch: each row once, in a fresh random order, the short last batch included."""
+        state = self.state
+        rate = 0.5 * (1 + math.cos(math.pi * state.epoch / self.settings.epochs))
+        keys = [randomness.key(self.seeds[m], "order", state.epoch) for m in state.members]
+        order = randomness.permutation(keys, self.fold.x.shape[1], state.flat.device)
+        if self.captured is not None:
+            self.captured.epoch(order, rate)
+        else:
+            for chosen in order.split(self.settings.batch_size, dim=1):
+                self.step(chosen, rate)
+        state.epoch += 1
+
+    def _score(self) -> None:
+        state, weights = self.state, self.weights()
+        y = self.fold.y_validation[state.members]
+        if self.evaluated is not None:
+            prediction = self.evaluated.predict(weights)
+        else:
+            x = self.fold.x_validation[state.members]
+            prediction = predict(self.network, self.tensors(weights, state.buffers), x)
+        scores = validation_scores(prediction, y, self.task, self.settings.selection)
+        thin = max(1, self.last_epoch() // 100)
+        for i, score in enumerate(scores):
+            if state.stopped[i]:
+                continue  # it waits in the stack, frozen
+            if state.epoch % thin == 0 or state.epoch == 1:
+                state.scores[i].append((state.epoch, score))
+            if score < state.best_score[i]:
+                state.best_score[i], state.best_epoch[i] = score, state.epoch
+                state.best[i] = weights[i]
+                for k, buffer in state.buffers.items():
+                    state.best_buffers[k][i] = buffer[i]
+            if self.ends(i):
+                state.stopped[i] = True
+                state.done[state.members[i]] = vars(self._trained(i))
+
+    def run(
+        self,
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+        checkpoint_seconds: float = 60.0,
+        deadline: float = math.inf,
+    ) -> list[Trained]:
+        """Train to the end and return the members in the given order.
+
+        With `checkpoint`, the state is saved there every `checkpoint_seconds` (of a stack also at the end, for
+        its members are measured one by one), taken up from there if the file exists, and deleted by whoever has
+        stored the results.
+
+        Raises OutOfTime when the clock (`time.monotonic`) passes `deadline`.
+        """
+        state = self.state
+        if checkpoint is not None and checkpoint.exists():
+            try:
+                state.load(checkpoint)
+                self._select()
+            except torch.OutOfMemoryError:
+                raise
+            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+                warnings.warn(f"{checkpoint} cannot be read, training starts afresh: {error}", stacklevel=2)
+        before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
+        while state.members:
+            if time.monotonic() > deadline:
+                if checkpoint is not None:
+                    state.save(checkpoint)
+                raise OutOfTime(f"stopped in epoch {state.epoch} of {self.last_epoch()}: the time given is over")
+            self.epoch()
+            last, state.seconds = state.seconds, before + time.perf_counter() - started
+            for member in state.members:  # each bears its part of the time that the stack takes
+                state.shares[member] += (state.seconds - last) / len(state.members)
+            self._score()
+            now = time.perf_counter()
+            finished = [i for i, stopped in enumerate(state.stopped) if stopped]
+            # members that have stopped leave the stack when half are done
+            if len(finished) * 2 >= len(state.members):
+                state.keep([i for i in range(len(state.members)) if i not in finished])
+                self._select()
+            elif checkpoint is not None and now - saved > checkpoint_seconds:
+                state.save(checkpoint)
+                saved = now
+            if progress is not None and state.members and now - said > 10:
+                progress(self._report())
+                said = now
+        if checkpoint is not None and len(self.seeds) > 1:
+            state.save(checkpoint)
+        return [Trained(**state.done[i]) for i in range(len(self.seeds))]
+
+    def _report(self) -> str:
+        state, epochs = self.state, self.last_epoch()
+        best = min(range(len(state.members)), key=lambda i: state.best_score[i])
+        left = state.seconds / state.epoch * (epochs - state.epoch)
+        return (
+            f"epoch {state.epoch}/{epochs}, best validation score {abs(state.best_score[best]):.4f} "
+            f"(epoch {state.best_epoch[best]}), at most {left:.0f} s left"
+        )
+
+    def _trained(self, i: int) -> Trained:
+        state = self.state
+        buffers = {k: b[i : i + 1].clone() for k, b in state.best_buffers.items()}
+        tensors = {k: t.clone() for k, t in self.tensors(state.best[i : i + 1], buffers).items()}
+        return Trained(
+            tensors, state.best_score[i], state.best_epoch[i], state.epoch,
+            state.epoch < self.last_epoch(), state.scores[i], state.shares[state.members[i]],
+            state.optimizer.steps,
+        )  # fmt: skip

@@ -1,0 +1,155 @@
+"""How the NODE family trains, which is counted in steps (Popov et al. 2020, Chang et al. 2022).
+
+Beside another optimiser: weights are averaged before they are validated, and the learning rate rises at first and
+falls where nothing gets better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mixnam import randomness
+from mixnam.models.layers import Draws
+from mixnam.models.settings import TreeSettings
+from mixnam.models.trees import Trees
+from mixnam.training.optimizers import QHAdam
+from mixnam.training.trainer import Trainer, _State
+
+FALL = 0.2  # what a learning rate is multiplied by
+LEAST = 1e-6  # and the least that it falls to
+_HELD = 31 << 20  # bytes; glibc keeps blocks up to 32 MiB
+
+
+@dataclass
+class _TreeState(_State):
+    """What changes beside a `_State`: earlier weights (M, P), learning rates, and the steps of their last fall."""
+
+    optimizer: QHAdam
+    snapshots: list[Tensor] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    fallen: list[int] = field(default_factory=list)
+
+    def keep(self, positions: list[int]) -> None:
+        """Drop the members that are not at `positions`."""
+        super().keep(positions)
+        index = torch.tensor(positions, dtype=torch.long, device=self.flat.device)
+        self.snapshots = [snapshot[index] for snapshot in self.snapshots]
+        self.learning_rates = [self.learning_rates[p] for p in positions]
+        self.fallen = [self.fallen[p] for p in positions]
+
+
+class TreeTrainer(Trainer):
+    """Trains M members of one architecture of the NODE family side by side.
+
+    An epoch is `evaluation_steps` steps and one evaluation, whatever part of the rows they see: `epochs`,
+    `best_epoch` and the history count evaluations. Batches run through the rows in one random order after another,
+    at most `settings.epochs` times, or as often as annealing and patience take (few rows make few steps an epoch).
+
+    An evaluation takes the mean of the weights at the last `averaged_checkpoints` evaluations, this one included; the
+    best such mean is what is returned. A member has trained long enough when no evaluation is left within
+    `patience_steps` of its best one, or of the end of annealing if that came later.
+    """
+
+    settings: TreeSettings
+    network: Trees
+    state: _TreeState
+    state_class = _TreeState
+    optimizer_class = QHAdam
+    captures = False  # the temperature of the choices changes, and in the end what is trained at all
+
+    def begin(self) -> None:
+        """Fit thresholds and temperatures to the rows of two batches, and the bias to the labels."""
+        state, settings = self.state, self.settings
+        if state.flat.device.type == "cpu":
+            hold_memory()
+        tensors = self.tensors(state.flat, state.buffers)
+        rates = {k: self.all_values[k] for k in self.dropped}
+        self.network.settle(tensors, self.fold.x[:, : 2 * settings.batch_size], self.seeds, rates)
+        if self.task == "classification":
+            tensors["bias"].copy_(torch.logit(self.fold.y.mean(dim=1), eps=1e-6))
+        state.best = state.flat.clone()
+        state.learning_rates = self.all_values["learning_rate"].tolist()
+        state.fallen = [-1] * len(self.seeds)
+        self.batches = -(-self.fold.x.shape[1] // settings.batch_size)  # in one pass over the rows
+        self.last_step = max(settings.epochs * self.batches, settings.settling_steps + settings.patience_steps)
+        self.orders: tuple[int, list[int], tuple[Tensor, ...]] = (-1, [], ())
+
+    def _select(self) -> None:
+        super()._select()
+        if not bool(self.all_values["output_penalty"].any()):
+            del self.values["output_penalty"]  # nobody pays it: it need not be computed
+
+    def last_epoch(self) -> int:
+        """Return how many evaluations there are at most."""
+        return -(-self.last_step // self.settings.evaluation_steps)
+
+    def best_step(self, i: int) -> int:
+        """Return the step of the best evaluation of member i of the stack; 0 before there is one."""
+        return min(self.state.best_epoch[i] * self.settings.evaluation_steps, self.last_step)
+
+    def weights(self) -> Tensor:
+        """Return the mean of the weights (M, P) at the last evaluations."""
+        return torch.stack(self.state.snapshots).mean(dim=0)
+
+    def ends(self, i: int) -> bool:
+        """Return whether member i of the stack has trained long enough."""
+        steps, settings = self.state.optimizer.steps, self.settings
+        since = max(self.best_step(i), settings.settling_steps)
+        return steps >= self.last_step or steps + settings.evaluation_steps - 1 > since + settings.patience_steps
+
+    def chosen(self, step: int) -> Tensor:
+        """Return the training rows of a step, (M, B); the last batch of a pass may be short."""
+        run, batch = divmod(step, self.batches)
+        members = self.state.members
+        if self.orders[:2] != (run, members):
+            keys = [randomness.key(self.seeds[m], "order", run) for m in members]
+            order = randomness.permutation(keys, self.fold.x.shape[1], self.state.flat.device)
+            self.orders = run, list(members), order.split(self.settings.batch_size, dim=1)
+        return self.orders[2][batch]
+
+    def epoch(self) -> None:
+        """Take the steps up to the next evaluation, and keep the weights for it."""
+        state = self.state
+        for step in range(
+            state.optimizer.steps, min(self.last_step, (state.epoch + 1) * self.settings.evaluation_steps)
+        ):
+            self.step(self.chosen(step), 1.0)
+        state.snapshots = [*state.snapshots, state.flat.clone()][-self.settings.averaged_checkpoints :]
+        state.epoch += 1
+
+    def step(self, chosen: Tensor, rate: float) -> None:
+        """Take one step on the training rows `chosen`, (M, B), with learning rates times `rate`."""
+        state, step = self.state, self.state.optimizer.steps
+        draws = Draws([self.seeds[m] for m in state.members], step, self.rates)
+        gradient = self.gradient(chosen, draws)
+        rates = torch.tensor(self.learning_rates(step), dtype=gradient.dtype, device=gradient.device)[:, None]
+        decay = self.values["weight_decay"][:, None]
+        state.optimizer.step(state.flat, gradient, rates * rate, decay, self.network.fixed(step))
+        self.streams = draws.asked
+
+    def learning_rates(self, step: int) -> list[float]:
+        """Return the members' learning rates in a step; those that waited too long for a better score fall now."""
+        state, wait, rise = self.state, self.settings.decay_steps, self.settings.warmup_steps
+        for i, rate in enumerate(state.learning_rates):
+            if wait and step > self.best_step(i) + wait and step > state.fallen[i] + wait:
+                state.learning_rates[i] = max(rate * FALL, min(rate, LEAST))
+                state.fallen[i] = step
+        factor = min(1.0, (step + 1) / rise) if rise else 1.0
+        return [rate * factor for rate in state.learning_rates]
+
+
+def hold_memory() -> None:
+    """Let the C library keep freed memory for the next step instead of returning it to the system after each.
+
+    What glibc returns, and maps anew, grows with the largest block that was ever freed. Steps of trees allocate many
+    blocks of some MB: without this they take twice as long.
+    """
+    torch.empty(_HELD, dtype=torch.uint8)
+
+
+def trainer_class(settings: object) -> type[Trainer]:
+    """Return who trains a network of these settings."""
+    return TreeTrainer if isinstance(settings, TreeSettings) else Trainer

@@ -1,0 +1,345 @@
+"""Own tables: every branch of from_table, names, and descriptions."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mixnam.data import catalogue
+from mixnam.data.own import TableError, from_table
+from mixnam.data.splits import FOLDS, HOLDOUT, split_rows
+from mixnam.data.table import DataError
+from mixnam.models.settings import LinearSettings
+from mixnam.paper import experiments
+from mixnam.paper.presets import load_preset
+from mixnam.runs.fitting import fit
+from mixnam.runs.spec import RunSpec
+from mixnam.runs.store import Store
+
+ROWS = 60
+EVERYTHING = ["area", "rooms", "district", "heating", "garden", "street", "part", "sold"]
+
+
+@pytest.fixture
+def frame():
+    generator = np.random.default_rng(0)
+    numbers = generator.normal(size=(ROWS, 2))
+    return pd.DataFrame(
+        {
+            "area": numbers[:, 0],
+            "rooms": generator.integers(1, 9, ROWS),
+            "district": generator.choice([10, 9, 100], ROWS),
+            "heating": generator.choice(["oil", "gas", "none at all"], ROWS),
+            "garden": generator.random(ROWS) < 0.5,
+            "street": [f"street {i % 12}" for i in range(ROWS)],
+            "part": [f"part {'cab'[i % 3]}" for i in range(ROWS)],
+            "sold": np.where(numbers[:, 1] + numbers[:, 0] > 0, "yes", "no"),
+            "price": numbers.sum(axis=1) * 100,
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch):
+    monkeypatch.setattr(catalogue, "REGISTRY", dict(catalogue.REGISTRY))
+    catalogue._load.cache_clear()
+    yield
+    catalogue._load.cache_clear()
+
+
+def test_columns_are_numbers_or_categories(frame):
+    dataset = from_table(frame, "price", categorical=["district"], drop=["street", "part", "sold"], unit="euros")
+    assert dataset.features == ("area", "rooms", "district", "heating", "garden")
+    assert dataset.categories == {
+        2: ("9", "10", "100"),  # numbers by value
+        3: ("gas", "none at all", "oil"),
+        4: ("False", "True"),
+    }
+    assert np.array_equal(dataset.x[:, :2], frame[["area", "rooms"]])
+    for i in (2, 3, 4):
+        labels = np.array(dataset.categories[i])[dataset.x[:, i].astype(int)]
+        assert list(labels) == [str(v) for v in frame[dataset.features[i]]]
+    assert np.array_equal(dataset.y, frame["price"])
+    assert (dataset.task, dataset.metric, dataset.target, dataset.unit) == ("regression", "rmse", "price", "euros")
+    assert (dataset.name, dataset.title, dataset.folds) == ("table", "table", None)
+    assert dataset.x.dtype == dataset.y.dtype == np.float64
+
+
+@pytest.mark.parametrize("kind", ["category", "string", "object"])
+def test_text_of_every_type_is_categorical(frame, kind):
+    other = frame[["area", "heating", "price"]].astype({"heating": kind})
+    dataset = from_table(other, "price")
+    assert dataset.checksum == from_table(frame[["area", "heating", "price"]], "price").checksum
+    assert list(dataset.categories) == [1]
+
+
+@pytest.mark.parametrize("kind", ["Int64", "Float32", "int8", "float32"])
+def test_numbers_of_every_type_are_numbers(frame, kind):
+    other = frame[["rooms", "price"]].astype({"rooms": kind})
+    assert from_table(other, "price").checksum == from_table(frame[["rooms", "price"]], "price").checksum
+
+
+@pytest.mark.parametrize(
+    ("values", "one"),
+    [(["no", "yes"], "yes"), ([1, 2], "2"), ([0, 1], "1"), ([False, True], "True"), ([-1.5, 10.0], "10.0")],
+)
+def test_two_values_are_classes_the_later_one_being_1(frame, values, one):
+    is_one = np.arange(ROWS) % 3 == 0
+    frame["outcome"] = np.array(values)[is_one.astype(int)]
+    dataset = from_table(frame[["area", "outcome"]], "outcome")
+    assert (dataset.task, dataset.metric) == ("classification", "auc")
+    assert np.array_equal(dataset.y, is_one)
+    assert dataset.target == f"outcome = {one}"
+
+
+def test_task_overrides_what_the_values_suggest(frame):
+    frame["flag"] = np.arange(ROWS) % 2 + 1
+    dataset = from_table(frame[["area", "flag"]], "flag", task="regression")
+    assert (dataset.task, dataset.target) == ("regression", "flag")
+    assert np.array_equal(dataset.y, frame["flag"])
+    with pytest.raises(TableError, match="target 'rooms' has 8 classes; merge them into two"):
+        from_table(frame[["area", "rooms"]], "rooms", task="classification")
+    with pytest.raises(TableError, match="task must be regression or classification, got 'ranking'"):
+        from_table(frame, "price", task="ranking")
+
+
+def test_fold_column_gives_the_test_folds_in_sorted_order(frame):
+    dataset = from_table(frame, "price", name="mine", fold="part", drop=["sold"])
+    assert "part" not in dataset.features
+    assert list(dataset.folds[:6]) == [2, 0, 1, 2, 0, 1]  # c, a, b
+    catalogue.register(dataset)
+    assert catalogue.entry("mine").splits == ("fold0", "fold1", "fold2")
+    split = split_rows(dataset, "fold2", 0)
+    assert set(frame["part"].iloc[split.test]) == {"part c"}
+    assert len(split.test) == 20
+    with pytest.raises(ValueError, match="split of mine must be one of fold0, fold1, fold2, got 'fold3'"):
+        RunSpec("mine", LinearSettings(), "fold3", 0)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_other_numbers_of_folds_are_refused(frame, count):
+    frame["fold"] = np.arange(ROWS) % count
+    with pytest.raises(TableError, match=f"fold column 'fold' has {count} values; it must have 2 to 5"):
+        from_table(frame, "price", fold="fold")
+
+
+def test_groups_are_never_split_across_folds(frame):
+    dataset = from_table(frame.sample(frac=1, random_state=1), "price", name="mine", group="street")
+    catalogue.register(dataset)
+    assert "street" not in dataset.features
+    assert catalogue.entry("mine").splits == FOLDS
+    streets = frame.sample(frac=1, random_state=1)["street"].to_numpy()
+    tested = []
+    for name in FOLDS:
+        split = split_rows(dataset, name, 0)
+        rest = np.concatenate([split.train, split.validation])
+        assert len(split.test) and not set(streets[split.test]) & set(streets[rest])
+        tested.extend(split.test)
+    assert sorted(tested) == list(range(ROWS))
+
+
+def test_too_few_groups_are_refused(frame):
+    with pytest.raises(TableError, match="group column 'part' has 3 groups; 5 folds need as many"):
+        from_table(frame, "price", group="part")
+
+
+def test_a_fold_of_one_class_is_refused(frame):
+    frame["fold"] = (frame["sold"] == "yes").astype(int)
+    with pytest.raises(TableError, match="test fold 0 of 'fold' holds one class only; merge"):
+        from_table(frame, "sold", fold="fold")
+
+
+@pytest.mark.parametrize(("target", "splits"), [("price", HOLDOUT), ("sold", FOLDS)])
+def test_without_folds_or_groups_the_task_decides(frame, target, splits):
+    dataset = from_table(frame, target, name="mine")
+    assert dataset.folds is None
+    catalogue.register(dataset)
+    assert catalogue.entry("mine").splits == splits
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        ({}, {"target": "cost"}, "no column is called 'cost'; there are area, rooms"),
+        ({}, {"drop": ["roof"]}, "no column is called 'roof'"),
+        ({}, {"categorical": ["roof"]}, "no column is called 'roof'"),
+        ({}, {"fold": "roof"}, "no column is called 'roof'"),
+        ({}, {"group": "roof"}, "no column is called 'roof'"),
+        ({}, {"categorical": ["price"]}, "column 'price' is named for more than one purpose"),
+        ({}, {"drop": ["area"], "categorical": ["area"]}, "column 'area' is named for more than one purpose"),
+        ({}, {"fold": "part", "group": "street"}, "both fold 'part' and group 'street' are given"),
+        ({}, {"drop": EVERYTHING}, "no feature is left besides 'price'"),
+        ({"area": np.nan}, {}, "column 'area' holds 2 missing values; fill them, or drop the rows or the column"),
+        ({"heating": None}, {}, "column 'heating' holds 2 missing values; fill them"),
+        ({"price": np.nan}, {}, "column 'price' holds 2 missing values; drop those rows"),
+        ({"street": None}, {"group": "street"}, "column 'street' holds 2 missing values; drop those rows"),
+        ({"part": None}, {"fold": "part"}, "column 'part' holds 2 missing values; drop those rows"),
+        ({"area": np.inf}, {}, "feature 'area' holds 2 missing or infinite values"),
+        ({}, {"target": "heating"}, r"target 'heating' holds 3 classes that are no numbers \(gas, none at all, oil\)"),
+        ({}, {"name": "My-table"}, "name must be a lower-case letter.* got 'My-table'"),
+        ({}, {"name": "sim_own"}, "name must be .* got 'sim_own'"),
+        ({}, {"name": "accuracy\n"}, "name must be"),
+        ({}, {"name": "simulations"}, "name must be .* got 'simulations'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused(frame, change, arguments, message):
+    for column, value in change.items():
+        frame.loc[[3, 5], column] = value
+    with pytest.raises(TableError, match=message):
+        from_table(frame, **{"target": "price", **arguments})
+
+
+def test_odd_columns_are_refused(frame):
+    with pytest.raises(TableError, match="two columns are called 'area'; rename one"):
+        from_table(frame.rename(columns={"rooms": "area"}), "price")
+    with pytest.raises(TableError, match="target 'price' has 1 values"):
+        from_table(frame.assign(price=1.0), "price")
+    with pytest.raises(TableError, match="target 'price' has 0 values"):
+        from_table(frame[:0], "price")
+    with pytest.raises(TableError, match="column 'when' holds times; turn them into numbers"):
+        from_table(frame.assign(when=pd.Timestamp("2026-01-01")), "price")
+    many = pd.DataFrame({"id": [f"row {i}" for i in range(1001)], "price": np.arange(1001.0)})
+    with pytest.raises(TableError, match="column 'id' has 1001 categories, at most 1000 can be shown; drop it"):
+        from_table(many, "price")
+    assert from_table(many[1:], "price").x.shape == (1000, 1)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_files_hold_what_the_frame_held(frame, suffix, tmp_path):
+    path = tmp_path / f"table.{suffix}"
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow", reason="pandas reads parquet files with pyarrow")
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="," if suffix == "csv" else "\t")
+    read = from_table(path, "price", categorical=["district"])
+    expected = from_table(frame, "price", categorical=["district"])
+    assert np.array_equal(read.x, expected.x)
+    assert read.y == pytest.approx(expected.y, rel=1e-14)
+    assert read.categories == expected.categories
+    assert read.source == path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("table.xlsx", b"", "must end in .csv, .tsv, .parquet; convert it"),
+        ("table.csv", None, "table.csv cannot be read: FileNotFoundError"),
+        ("table.csv", b"", "table.csv cannot be read: EmptyDataError"),
+        ("table.csv", b"a,b\n1,2\n1,2,3\n", "table.csv cannot be read: ParserError"),
+        ("table.csv", b"a,b\n\xff\xfe,2\n", "table.csv cannot be read: UnicodeDecodeError"),
+        ("table.parquet", b"PAR1", "table.parquet cannot be read: "),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        from_table(tmp_path / name, "price")
+
+
+def test_a_registered_table_is_known_by_its_name(frame):
+    name = catalogue.register(from_table(frame, "price", name="mine", group="street"))
+    assert name == "mine"
+    assert catalogue.load("mine").checksum == catalogue.checksum("mine")
+    assert not catalogue.entry("mine").bundled
+    (result,) = fit([RunSpec(name, LinearSettings(), "fold0", 0)], device="cpu")
+    assert result.provenance["data_source"] == "a data frame"
+    assert result.metrics["test"]["rmse"] > 0
+    assert load_preset("quick").settings("mine", "MixNAM") == load_preset("quick").settings("other", "MixNAM")
+
+
+def test_a_taken_name_is_refused_but_for_the_same_data(frame):
+    first = from_table(frame, "price", name="mine")
+    catalogue.register(first)
+    catalogue.register(from_table(frame, "price", name="mine"))  # a notebook's cell run twice
+    with pytest.raises(TableError, match="name 'mine' is taken by other data"):
+        catalogue.register(from_table(frame[1:], "price", name="mine"))
+    with pytest.raises(TableError, match="name 'diabetes' is taken"):
+        catalogue.register(dataclasses.replace(first, name="diabetes"))
+    with pytest.raises(TableError, match="name must be"):
+        catalogue.register(dataclasses.replace(first, name="sim_mine"))
+
+
+@pytest.fixture
+def folder(frame, tmp_path, monkeypatch):
+    """A data directory with a described table, in a folder of its own."""
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path))
+    (tmp_path / "tables").mkdir()
+    frame.to_csv(tmp_path / "tables" / "sales.csv", index=False)
+    text = 'table = "tables/sales.csv"\ntarget = "sold"\ncategorical = ["district"]\ndrop = ["price"]\n'
+    (tmp_path / "houses.toml").write_text(text + 'fold = "part"\ntitle = "Houses"\n')
+    return tmp_path
+
+
+def test_a_described_table_is_known_by_its_files_name(folder, frame, tmp_path):
+    dataset = catalogue.load("houses")
+    expected = from_table(frame, "sold", name="houses", categorical=["district"], drop=["price"], fold="part")
+    assert dataset.features == expected.features
+    assert dataset.categories == expected.categories
+    assert np.array_equal(dataset.folds, expected.folds)
+    assert dataset.x == pytest.approx(expected.x, rel=1e-14)
+    entry = catalogue.entry("houses")
+    assert (entry.title, entry.metric, entry.splits) == ("Houses", "auc", ("fold0", "fold1", "fold2"))
+    assert catalogue.checksum("houses") == dataset.checksum
+    assert catalogue.load("houses") is dataset, "the table is read once"
+    assert "houses" not in catalogue.REGISTRY
+    specs = experiments.specs_of("houses", "Linear", "smoke")
+    results = [Store(tmp_path / "results").put(result) for result in fit(specs, device="cpu")]
+    assert [r.spec.split for r in results] == ["fold0", "fold1"]
+    assert all(0 <= r.metrics["test"]["auc"] <= 1 for r in results)
+    assert len(list(Store(tmp_path / "results"))) == 2
+
+
+def test_a_changed_table_or_description_is_read_again(folder, frame):
+    before = RunSpec("houses", LinearSettings(), "fold0", 0).key
+    table = folder / "tables" / "sales.csv"
+    frame[:-1].to_csv(table, index=False)
+    os.utime(table, ns=(1, 1))  # so that the test does not hang on the clock's steps
+    assert len(catalogue.load("houses").y) == ROWS - 1
+    after = RunSpec("houses", LinearSettings(), "fold0", 0).key
+    assert after != before
+    path = folder / "houses.toml"
+    path.write_text(path.read_text().replace("Houses", "Homes"))
+    assert catalogue.entry("houses").title == "Homes"
+
+
+def test_another_directory_has_its_own_descriptions(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"or described by .*nowhere.houses.toml, got 'houses'"):
+        catalogue.entry("houses")
+    assert catalogue.load("houses", folder).title == "Houses"
+    for name in ("../houses", "tables/houses", ""):
+        with pytest.raises(ValueError, match="dataset must be one of"):
+            catalogue.entry(name, folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('table = "tables/sales.csv"', "target is missing"),
+        ('target = "sold"', "table is missing"),
+        ('table = "sales.csv"\ntarget = "sold"', "No such file"),
+        ('table = "tables/sales.csv"\ntarget = "sold"\ngroups = "street"', "unknown key 'groups'; known are table,"),
+        ('table = "tables/sales.csv"\ntarget = "sold"\ndrop = "price"', "drop must be a list of texts, got 'price'"),
+        ('table = "tables/sales.csv"\ntarget = "sold"\ndrop = [1]', r"drop must be a list of texts, got \[1\]"),
+        ('table = "tables/sales.csv"\ntarget = 3', "target must be a text, got 3"),
+        ('table = "tables/sales.csv"\ntarget = "cost"', "no column is called 'cost'"),
+        ("table = ", "Invalid value"),
+    ],
+)
+def test_a_description_that_cannot_be_used_is_refused_by_name(text, message, folder):
+    (folder / "houses.toml").write_text(text)
+    with pytest.raises(TableError, match=message) as caught:
+        catalogue.entry("houses")
+    assert "houses.toml" in str(caught.value)
+    with pytest.raises(DataError, match=message):
+        catalogue.load("houses")
+
+
+def test_a_description_cannot_take_a_name_with_another_meaning(folder):
+    (folder / "houses.toml").rename(folder / "sim_houses.toml")
+    with pytest.raises(TableError, match="name must be"):
+        catalogue.entry("sim_houses")

@@ -1,0 +1,209 @@
+"""Claims without training: planted wrong entries, rows and networks must fail them."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from mixnam.data import catalogue
+from mixnam.data.table import DataError
+from mixnam.models import MixNAM, make_network
+from mixnam.models.settings import MixNAMDSettings, MixNAMSettings
+from mixnam.paper import checks, published
+
+FEATURES = {"housing": 8, "mimic2": 17, "mimic3": 57, "income": 14, "credit": 30, "year": 90}
+UNITS = {"k": 1e3, "M": 1e6}
+
+
+def changed(monkeypatch, name, row, column, text):
+    table = published.table(name).copy()
+    table.loc[row, column] = text
+    monkeypatch.setattr(
+        published, "table", lambda wanted, read=published.table: table if wanted == name else read(wanted)
+    )
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_all_of_table_9_comes_out(ours):
+    assert checks.complexity(ours) == (True, "24 of 24 entries")
+
+
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("column", ["mixnam_extra_parameters", "mixnam_extra_memory", "mixnam_d_extra_memory"])
+def test_a_wrong_entry_of_table_9_is_named(monkeypatch, column, ours):
+    changed(monkeypatch, "table9_complexity", 3, column, "424k")
+    held, text = checks.complexity(ours)
+    assert not held
+    assert text.startswith("23 of 24 entries; income mixnam")
+    assert text.endswith("printed 424000")
+
+
+def test_entries_off_by_one_in_their_last_digit_fail(monkeypatch):
+    table = published.table("table9_complexity")
+    for row in range(6):
+        for column in table.columns[2:]:
+            text = table.loc[row, column]
+            digits = len(text[:-1].partition(".")[2])
+            for step in (-1, 1):
+                with monkeypatch.context() as patch:
+                    near = f"{float(text[:-1]) + step * 10**-digits:.{digits}f}{text[-1]}"
+                    changed(patch, "table9_complexity", row, column, near)
+                    assert checks.complexity(False)[0] is False, (row, column, near)
+
+
+@pytest.mark.parametrize(("name", "n"), FEATURES.items())
+def test_extra_parameters_are_those_of_appendix_j(name, n):
+    mixnam, diagonal = 4 * n * ((n + 1) * 128 + 2), 64 * n * (2 * 128 + 2)
+    for ours in (False, True):
+        found = checks.complexity_counts(n, ours)
+        assert found == {"mixnam": (mixnam, 4 * mixnam), "mixnam_d": (diagonal, 4 * diagonal)}
+
+
+def test_extra_parameters_are_the_tensors_of_experts_and_router():
+    for settings in (MixNAMSettings(), MixNAMDSettings()):
+        tensors, _ = make_network(settings, 5).initialize([0], torch.device("cpu"))
+        kinds = {name.partition(".")[0] for name in tensors}
+        assert kinds == {"encoder", "norm", "experts", "router", "bias"}
+        count = sum(t.numel() for name, t in tensors.items() if name.startswith(("experts", "router")))
+        assert checks.complexity_counts(5, True)["mixnam_d" if settings.model == "MixNAM-D" else "mixnam"][0] == count
+
+
+def test_a_network_of_another_size_fails(monkeypatch):
+    def wider(settings, features):
+        return make_network(type(settings)(width=129), features)
+
+    monkeypatch.setattr(checks, "make_network", wider)
+    assert checks.complexity(True)[0] is False
+    assert checks.complexity(False)[0] is True
+
+
+def test_one_setting_lies_outside_the_range_that_it_was_searched_in():
+    assert checks.search_ranges(False) == (False, "outside: income: output_penalty = 3.99e-1")
+    assert checks.search_ranges(True)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (0, "5"),
+        (1, "32"),
+        (2, "8"),
+        (4, "256"),
+        (5, "200"),
+        (6, "0.2"),
+        (7, "1e-9"),
+        (8, "0.95"),
+        (9, "0.0"),
+        (11, "1.0"),
+        (12, "group_norm"),
+    ],
+)
+def test_any_setting_outside_its_range_is_named(monkeypatch, row, text):
+    name = published.table("table5_hyperparameters")["hyperparameter"][row]
+    changed(monkeypatch, "table5_hyperparameters", row, "credit", text)
+    assert f"credit: {name} = {text}" in checks.search_ranges(False)[1]
+
+
+def test_settings_inside_their_ranges_hold(monkeypatch):
+    changed(monkeypatch, "table5_hyperparameters", 10, "income", "3.99e-2")
+    assert checks.search_ranges(False) == (True, "all 78 settings inside")
+
+
+def sized(**sizes):
+    """Stand in for `datasets.load`: data sets of these (rows, features, categorical features)."""
+
+    def load(name, download):
+        if name not in sizes:
+            raise DataError("not here")
+        rows, features, categorical = sizes[name]
+        known = type("Known", (), {"x": np.empty((rows, features)), "categories": dict.fromkeys(range(categorical))})
+        return known()
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("sizes", "held"),
+    [
+        ({"housing": (20640, 8, 0), "income": (32561, 14, 8)}, True),
+        ({"income": (32561, 14, 8)}, True),
+        ({"housing": (20639, 8, 0), "income": (32561, 14, 8)}, False),
+        ({"housing": (20640, 9, 0)}, False),
+        ({"housing": (20640, 8, 0), "income": (32561, 14, 7)}, False),
+    ],
+)
+def test_sizes_are_those_of_table_4(monkeypatch, sizes, held):
+    monkeypatch.setattr(catalogue, "load", sized(**sizes))
+    found, text = checks.sizes(True)
+    assert found is held
+    assert text.count("not at hand") == 6 - len(sizes)
+    for name, (rows, features, categorical) in sizes.items():
+        assert f"{name}: {rows:,} × {features}, {categorical} categorical" in text
+    assert checks.sizes(False)[0] is None
+
+
+def test_sizes_of_the_data_at_hand():
+    if not os.environ.get("MIXNAM_DATA"):
+        pytest.skip("MIXNAM_DATA is not set")
+    assert checks.sizes(True)[0] is True
+
+
+def test_sizes_of_no_data_hold_nothing(monkeypatch):
+    monkeypatch.setattr(catalogue, "load", sized())
+    assert checks.sizes(True)[0] is not True
+
+
+def rank(dataset, lower):
+    """MixNAM's rank in Table 1, counted by hand: 1 more than the models with a better mean."""
+    rows = [r for r in published.table("table1_accuracy").to_dict("records") if r["source"] == "Table 1"]
+    means = {r["model"]: r["mean"] for r in rows if r["dataset"] == dataset}
+    assert len(means) == 14
+    return 1 + sum((mean < means["MixNAM"]) if lower else (mean > means["MixNAM"]) for mean in means.values())
+
+
+def test_mixnam_is_among_the_four_best_of_fourteen():
+    ranks = {name: rank(name, lower=name in ("housing", "year")) for name in FEATURES}
+    held, text = checks.top_four(False)
+    assert held is (max(ranks.values()) <= 4)
+    assert dict(part.split(": ") for part in text.split(", ")) == {name: str(r) for name, r in ranks.items()}
+    assert checks.top_four(True)[0] is None
+
+
+@pytest.mark.parametrize(("dataset", "mean"), [("housing", 0.6), ("income", 0.8), ("year", 90.0)])
+def test_a_worse_mean_takes_mixnam_out_of_the_best_four(monkeypatch, dataset, mean):
+    table = published.table("table1_accuracy")
+    (row,) = table.index[(table["model"] == "MixNAM") & (table["dataset"] == dataset)]
+    changed(monkeypatch, "table1_accuracy", row, "mean", mean)
+    assert checks.top_four(False)[0] is False
+
+
+def test_log_odds_are_sums_over_features():
+    held, text = checks.log_odds(True)
+    assert held is True
+    assert "differences below 1e-9 of the scale" in text
+    assert int(text.split()[-2].replace(",", "")) > 2000
+    assert checks.log_odds(False)[0] is None
+
+
+class Multiplied(MixNAM):
+    """One whose routing scores are multiplied by what another feature says."""
+
+    def _scores(self, tensors, z):
+        factor = 1 + 0.01 * z[:, 1].mean(dim=-1)  # (M, B)
+        return super()._scores(tensors, z) * factor[..., None]
+
+
+class Bent(MixNAM):
+    """One whose routing scores are bent after the sum over features."""
+
+    def _scores(self, tensors, z):
+        return super()._scores(tensors, z).tanh()
+
+
+@pytest.mark.parametrize("planted", [Multiplied, Bent])
+def test_log_odds_of_a_network_whose_scores_are_no_sum_fail(monkeypatch, planted):
+    monkeypatch.setattr(checks, "MixNAM", planted)
+    held, text = checks.log_odds(True)
+    assert held is False
+    assert float(text.split()[5]) > 1e-6

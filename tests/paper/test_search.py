@@ -1,0 +1,490 @@
+"""Searching draws what it says, keeps the right trials, goes on where it was, and looks at validation alone."""
+
+import dataclasses
+import json
+import re
+import tomllib
+from collections import Counter
+
+import pytest
+from planted import COST, ORIGIN
+
+from mixnam.__main__ import main
+from mixnam.models.settings import MODELS, NetworkSettings, make_settings
+from mixnam.paper import published, search, spaces
+from mixnam.paper.presets import load_preset
+from mixnam.paper.search import Plan, Search, shortened
+from mixnam.report import layout, searches
+from mixnam.runs.results import Result
+from mixnam.runs.spec import RunSpec
+from mixnam.runs.store import Store
+
+ALL = [(model, space) for model in MODELS if model not in spaces.FIXED for space in spaces.spaces(model).values()]
+IDS = [f"{model}-{space.name}" for model, space in ALL]
+SMALL = {"dataset": "diabetes", "model": "MLP"}
+
+
+class Planted(Store):
+    """A store in memory. `plant` gives a spec's validation score, or None where it diverges."""
+
+    def __init__(self, root, plant):
+        super().__init__(root)
+        self.plant, self.held, self.trained = plant, {}, []
+
+    def get(self, spec):
+        return self.held.get(spec.key)
+
+    def train(self, specs, store, device, preset, progress, deadline):
+        found = {}
+        for spec in specs:
+            self.trained.append(spec)
+            score = self.plant(spec)
+            if score is not None:
+                part = "auc" if spec.dataset in ("income", "breast_cancer") else "rmse"
+                metrics = {"validation": {part: score}, "test": {part: 1000.0 * len(self.trained)}}
+                self.held[spec.key] = found[spec.key] = Result(spec, metrics, {}, {}, COST, ORIGIN, fresh=({}, {}))
+        return found
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """Return a function that searches with planted scores: from `plant` and a plan's options to (record, store)."""
+
+    def planted(plant, store=None, said=None, **options):
+        store = store or Planted(tmp_path, plant)
+        monkeypatch.setattr("mixnam.paper.search.train_missing", store.train)
+        given = SMALL | options
+        plan = Plan(space=spaces.find(given["model"], given.pop("space", "")), **given)
+        return Search(plan, store, "cpu", (said if said is not None else []).append).run(), store
+
+    return planted
+
+
+def by_rate(spec):
+    """Lower learning rates are better, and so is a longer training."""
+    return 50 + spec.settings.learning_rate * 100 - spec.settings.epochs / 1000
+
+
+# ---- spaces
+
+
+@pytest.mark.parametrize(("model", "space"), ALL, ids=IDS)
+def test_draws_are_valid_in_range_and_reach_every_value(model, space):
+    drawn = [space.draw(0, trial) for trial in range(300)]
+    for settings in drawn:
+        make_settings(model, settings)
+    for choice in space.choices:
+        values = [d[choice.name] for d in drawn]
+        if choice.bounds is not None:
+            low, high = choice.bounds
+            inside = [v for v in values if v]
+            assert all(low <= v <= high for v in inside)
+            third = (high / low) ** (1 / 3)
+            assert min(Counter(min(int((v / low > third) + (v / low > third**2)), 2) for v in inside).values()) > 50
+            assert bool(choice.zero) == (0 in values)
+        elif not (choice.times or choice.over or choice.when):
+            assert set(values) == set(choice.values), choice.name
+            expected = len(drawn) / len(choice.values)
+            assert all(0.3 * expected < n < 2 * expected for n in Counter(values).values()), choice.name
+
+
+@pytest.mark.parametrize(("model", "space"), ALL, ids=IDS)
+def test_trials_do_not_depend_on_how_many_are_asked_for(model, space):
+    many = space.trials(model, 3, 40)
+    few = space.trials(model, 3, 7)
+    assert few == {t: s for t, s in many.items() if t < 7}
+    assert many == space.trials(model, 3, 40)
+    assert many != space.trials(model, 4, 40)
+    assert len(set(many.values())) == len(many)
+
+
+def test_choices_are_independent_of_each_other():
+    space = spaces.find("MixNAM", "appendix-c")
+    pairs = Counter((d["layers"], d["width"]) for d in (space.draw(0, t) for t in range(400)))
+    assert len(pairs) == 4
+    assert min(pairs.values()) > 70
+
+
+def test_dependent_choices_follow_what_they_depend_on():
+    mixtures = [spaces.find("MixNAM", "fast").draw(0, t) for t in range(50)]
+    assert {d["active_experts"] / d["experts"] for d in mixtures} == {0.5, 1.0}
+    trees = [spaces.find("NODE", "nodegam").draw(0, t) for t in range(100)]
+    assert all(d["trees"] in {n // d["layers"] for n in (500, 1000, 2000, 4000)} for d in trees)
+    assert all(d["last_dropout"] == 0 for d in trees if not d["last_linear"])
+    assert any(d["last_dropout"] > 0 for d in trees if d["last_linear"])
+
+
+def test_the_papers_space_is_appendix_c():
+    space = spaces.find("MixNAM", "appendix-c")
+    found = {c.name: c.bounds or c.values for c in space.choices}
+    tenths = tuple(i / 10 for i in range(10))
+    assert space.source == "Appendix C"
+    assert not space.fixed
+    assert found == {
+        "layers": (3, 4), "width": (64, 128), "experts": (4,), "active_experts": (1.0,),
+        "batch_size": (512, 1024, 2048), "epochs": (75, 150, 500, 1000), "learning_rate": (1e-6, 1e-1),
+        "weight_decay": (1e-8, 1e-1), "dropout": tenths, "expert_dropout": tenths[1:],
+        "output_penalty": (1e-8, 1e-1), "variation_penalty": (0.1,), "normalization": ("batch_norm", "layer_norm"),
+    }  # fmt: skip
+
+
+def test_every_model_has_a_space_or_a_reason():
+    for model in MODELS:
+        if model in spaces.FIXED:
+            with pytest.raises(ValueError, match=f"{model} is not searched: .*; take one of Spline"):
+                spaces.spaces(model)
+        else:
+            assert all(space.source and space.choices for space in spaces.spaces(model).values())
+            assert spaces.find(model) == next(iter(spaces.spaces(model).values()))
+    with pytest.raises(ValueError, match=r"model must be one of .*MixNAM.*, got 'Mix'"):
+        spaces.find("Mix")
+    with pytest.raises(ValueError, match="space of MixNAM must be one of fast, narrow, longer, appendix-c, got 'slow'"):
+        spaces.find("MixNAM", "slow")
+
+
+# ---- halving
+
+
+def test_a_short_training_scales_its_epochs_and_what_counts_in_steps():
+    settings = make_settings("NODE-GAM", {"epochs": 300, "anneal_steps": 900, "warmup_steps": 10})
+    short = shortened(settings, 1 / 9, 5)
+    assert (short.epochs, short.anneal_steps, short.warmup_steps) == (33, 99, 2)
+    assert short.evaluation_steps == settings.evaluation_steps
+    assert shortened(settings, 1.0, 5) == settings
+    assert shortened(dataclasses.replace(settings, epochs=20), 1 / 9, 5).epochs == 5
+    assert shortened(dataclasses.replace(settings, epochs=3), 1 / 9, 5).epochs == 3
+    assert shortened(make_settings("XGBoost", {}), 1 / 9, 5) == make_settings("XGBoost", {})
+
+
+def test_halving_hands_on_the_best_third(planted):
+    record, store = planted(by_rate, trials=27, finalists=2, repeats=2)
+    drawn = spaces.find("MLP").trials("MLP", 0, 27)
+    assert [len(r["trials"]) for r in record["rungs"]] == [27, 9, 3]
+    assert [r["share"] for r in record["rungs"]] == pytest.approx([1 / 9, 1 / 3, 1])
+    for before, after, share in zip(record["rungs"], record["rungs"][1:], (1 / 9, 1 / 3), strict=False):
+        scores = {
+            t: by_rate(RunSpec("diabetes", shortened(drawn[t], share, 5), "holdout", 0)) for t in before["trials"]
+        }
+        assert after["trials"] == sorted(scores, key=scores.get)[: len(after["trials"])]
+    for trial in record["trials"]:
+        rungs = sum(trial["trial"] in r["trials"] for r in record["rungs"])
+        assert len(trial["rungs"]) == rungs
+        full = drawn[trial["trial"]].epochs
+        assert [r["epochs"] for r in trial["rungs"]] == [round(full / 9), round(full / 3), full][:rungs]
+    assert len(store.trained) == 27 + 9 + 3 + 2 * 2
+    assert {s.seed for s in store.trained[-4:]} == {1, 2}
+
+
+def test_a_larger_auc_is_better(planted):
+    def plant(spec):
+        return 0.5 + spec.settings.learning_rate
+
+    record, _ = planted(plant, dataset="breast_cancer", trials=9, rungs=2, finalists=1, repeats=1)
+    rates = {t["trial"]: t["settings"]["learning_rate"] for t in record["trials"]}
+    assert record["chosen"]["trial"] == max(rates, key=rates.get)
+    assert {r["split"] for r in record["finalists"][0]["runs"]} == {"fold1"}
+
+
+def test_a_library_model_has_one_rung_and_repeated_settings_are_tried_once(planted):
+    record, store = planted(lambda spec: abs(spec.settings.knots - 20.0), model="Spline", trials=64, repeats=0)
+    assert len(record["rungs"]) == 1
+    assert record["chosen"]["settings"] == {"knots": 20}
+    assert len(store.trained) == len({s.key for s in store.trained}) <= 11
+    assert record["chosen"]["n"] == 1
+
+
+def test_repeats_choose_and_the_finalists_own_seed_does_not(planted):
+    drawn = list(spaces.find("MLP").trials("MLP", 0, 6).values())
+
+    def plant(spec):
+        place = drawn.index(spec.settings) if spec.settings in drawn else 0
+        return float(place) if spec.seed == 0 else 10.0 - place
+
+    record, _ = planted(plant, trials=6, rungs=1, finalists=3, repeats=2)
+    assert [f["trial"] for f in record["finalists"]] == [2, 1, 0]
+    assert record["chosen"]["trial"] == 2
+    assert record["chosen"]["mean"] == 8.0
+    assert record["chosen"]["n"] == 2
+
+
+def test_what_diverged_goes_no_further_and_is_not_trained_again(planted):
+    def plant(spec):
+        return None if spec.settings.batch_size == 128 else by_rate(spec)
+
+    record, store = planted(plant, trials=12)
+    lost = [t for t in record["trials"] if t["settings"]["batch_size"] == 128]
+    assert lost
+    assert all(len(t["rungs"]) == 1 and t["rungs"][0]["diverged"] and t["rungs"][0]["score"] is None for t in lost)
+    assert record["chosen"]["settings"]["batch_size"] != 128
+    count = len(store.trained)
+    again, _ = planted(plant, store=store, trials=12)
+    assert len(store.trained) == count
+    assert [t["rungs"] for t in again["trials"]] == [t["rungs"] for t in record["trials"]]
+
+
+def test_a_finalist_that_diverges_with_another_seed_is_not_chosen(planted):
+    first = min(spaces.find("MLP").trials("MLP", 0, 9).values(), key=lambda s: s.learning_rate * 100 - s.epochs / 1000)
+    record, _ = planted(
+        lambda spec: None if spec.settings == first and spec.seed == 2 else by_rate(spec), trials=9, rungs=1
+    )
+    assert make_settings("MLP", record["finalists"][-1] and record["chosen"]["settings"]) != first
+    assert record["finalists"][-1]["mean"] is None
+
+
+def test_nothing_to_choose_from_is_said(planted):
+    with pytest.raises(ValueError, match="all 4 trials of the space fast diverged; take another space or seed"):
+        planted(lambda spec: None, trials=4)
+
+
+def test_more_trials_train_only_what_is_new(planted):
+    _, store = planted(by_rate, trials=9, rungs=1, finalists=1, repeats=0)
+    planted(by_rate, store=store, trials=12, rungs=1, finalists=1, repeats=0)
+    assert len(store.trained) == len({s.key for s in store.trained}) == 12
+
+
+def test_the_choice_ignores_test_scores(planted, tmp_path):
+    record, store = planted(by_rate, trials=9)
+    for key, result in store.held.items():
+        flipped = {k: -v for k, v in result.metrics["test"].items()}
+        store.held[key] = dataclasses.replace(result, metrics=result.metrics | {"test": flipped})
+    again, _ = planted(by_rate, store=store, trials=9)
+    assert {k: v for k, v in again.items() if k != "provenance"} == {
+        k: v for k, v in record.items() if k != "provenance"
+    }
+    assert record["test"] is None
+    assert not re.search(r'"test[^_]', json.dumps({k: v for k, v in record.items() if k != "test"}))
+
+
+def test_tests_come_after_the_choice_and_concern_it_alone(planted):
+    record, store = planted(by_rate, trials=9, repeats=1, test_runs=4)
+    count = len(store.trained)
+    chosen = make_settings("MLP", record["chosen"]["settings"])
+    assert record["test"]["n"] == len(record["test"]["scores"]) == 4
+    assert all(s.settings == chosen for s in store.trained[-2:])  # seeds 0 and 1 were there
+    assert [s.seed for s in store.trained[-2:]] == [2, 3]
+    assert len(store.trained) == count
+
+
+def test_no_test_score_is_said_during_a_search(planted):
+    said = []
+    store = Store("unused")
+    searching = Search(Plan(space=spaces.find("MLP"), **SMALL), store, "cpu", said.append)
+    searching._progress("diabetes MLP holdout seed 0: test rmse 51.2 after 3 s")
+    searching._progress("failed: diverged")
+    assert said == ["diabetes MLP holdout seed 0: trained in 3 s", "failed: diverged"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials must be an integer >= 1, got 0"),
+        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
+        ({"halving": 1}, "halving must be an integer >= 2, got 1"),
+        ({"finalists": 0}, "finalists must be an integer >= 1, got 0"),
+        ({"dataset": "hausing"}, "dataset must be one of .*housing.*, got 'hausing'"),
+        ({"model": "XGBoost"}, "the space 'fast' of XGBoost is another one"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Plan(**SMALL | {"space": spaces.find("MLP")} | options)
+
+
+# ---- records, the command and the page
+
+
+def test_the_choice_as_a_preset_gives_the_choice(planted, monkeypatch):
+    for model in ("MixNAM", "MixNAM-E", "NODE-GAM", "MLP", "XGBoost"):
+        record, _ = planted(
+            lambda spec: spec.settings.learning_rate, trials=5, model=model, dataset="housing", repeats=0
+        )
+        content = tomllib.loads(search.to_toml(record))
+        lines = content["data"]["housing"][model]
+        wanted = make_settings(model, record["chosen"]["settings"])
+        for preset in ("quick", "paper"):
+            assert load_preset(preset).settings("housing", model, lines) == wanted
+        assert "searched by us on the validation part" in search.to_toml(record)
+
+
+def test_a_record_is_written_whole_and_read_back(planted, tmp_path):
+    record, _ = planted(by_rate, trials=9, test_runs=2)
+    path = tmp_path / "searches" / "one.json"
+    search.write(record, path)
+    assert json.loads(path.read_text()) == record
+    assert list(path.parent.iterdir()) == [path]
+    assert set(record) == {
+        "schema", "dataset", "model", "metric", "part", "space", "plan", "rungs", "trials", "finalists", "chosen",
+        "test", "seconds", "provenance", "command",
+    }  # fmt: skip
+    assert record["part"] == "validation"
+    assert record["command"] == (
+        "python -m mixnam search --dataset diabetes --model MLP --space fast --trials 9 --test-runs 2"
+    )
+    runs = [r for t in record["trials"] for r in t["rungs"]] + [r for f in record["finalists"] for r in f["runs"]]
+    assert record["seconds"] == pytest.approx(sum(r["seconds"] for r in runs))
+    assert {"git_commit", "versions", "device"} <= set(record["provenance"])
+    assert record["space"]["source"] == "ours"
+    assert {c["name"] for c in record["space"]["choices"]} == set(record["trials"][0]["settings"])
+
+
+def test_the_command_searches_and_trains_nothing_twice(tmp_path, capsys, monkeypatch):
+    space = spaces.find("MLP")
+    epochs = tuple(dataclasses.replace(c, values=(4, 6)) if c.name == "epochs" else c for c in space.choices)
+    monkeypatch.setitem(spaces._SPACES, "MLP", (dataclasses.replace(space, choices=epochs),))
+    out = tmp_path / "record.json"
+    line = ["search", "--dataset", "diabetes", "--model", "MLP", "--trials", "2", "--rungs", "2", "--halving", "20"]
+    line += [
+        "--finalists",
+        "1",
+        "--repeats",
+        "1",
+        "--least-epochs",
+        "1",
+        "--device",
+        "cpu",
+        "--results",
+        str(tmp_path / "r"),
+    ]
+    assert main([*line, "--out", str(out)]) == 0
+    first = capsys.readouterr()
+    record = json.loads(out.read_text())
+    assert tomllib.loads(first.out.partition("\n\n")[0])["data"]["diabetes"]["MLP"]
+    assert "searched by us" in first.out
+    assert ": training" in first.err
+    assert "test" not in first.err
+    results = list(Store(tmp_path / "r"))
+    assert len(results) == 2 + 1 + 1
+    scores = {r.key[:12]: r.metrics["validation"]["rmse"] for r in results}
+    assert {r["key"]: r["score"] for t in record["trials"] for r in t["rungs"]}.items() <= scores.items()
+    assert main([*line, "--out", str(out)]) == 0
+    assert ": training" not in capsys.readouterr().err
+    again = json.loads(out.read_text())
+    assert {k: v for k, v in again.items() if k != "provenance"} == {
+        k: v for k, v in record.items() if k != "provenance"
+    }
+
+
+def test_a_budget_stops_the_command_and_the_next_one_goes_on(tmp_path, capsys):
+    out = tmp_path / "record.json"
+    line = [
+        "search",
+        "--dataset",
+        "diabetes",
+        "--model",
+        "Spline",
+        "--trials",
+        "4",
+        "--repeats",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    line += ["--results", str(tmp_path / "r"), "--out", str(out)]
+    assert main([*line, "--budget", "0.001s"]) == 1
+    assert "the same command goes on" in capsys.readouterr().out
+    assert not out.exists()
+    assert main(line) == 0
+    assert json.loads(out.read_text())["chosen"]["settings"]["knots"] in (5, 8, 10, 15, 20, 25, 30, 40, 50, 75, 100)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "Linear"], "Linear is not searched: it has no settings"),
+        (["--model", "MixNAN"], "model must be one of"),
+        (["--space", "huge"], "space of MixNAM must be one of fast, narrow, longer, appendix-c, got 'huge'"),
+        (["--dataset", "nowhere"], "dataset must be one of"),
+        (["--trials", "0"], "trials must be an integer >= 1"),
+        (["--budget", "soon"], "a budget is a number with s, m or h"),
+    ],
+)
+def test_the_command_names_what_is_wrong(words, message, tmp_path, capsys):
+    assert main(["search", *words, "--results", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_page_works_without_a_record(tmp_path):
+    assert searches.records(tmp_path) == []
+
+
+def test_the_page_refuses_a_file_of_another_kind(tmp_path):
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"other\.json: schema None, expected 1; search again"):
+        searches.records(tmp_path)
+
+
+def test_the_page_shows_a_record(planted, tmp_path):
+    def plant(spec):
+        return None if spec.settings.learning_rate > 9e-3 else by_rate(spec)
+
+    record, _ = planted(plant, trials=40, model="MixNAM", dataset="housing", test_runs=2)
+    search.write(record, tmp_path / "searches" / "x.json")
+    (read,) = searches.records(tmp_path / "searches")
+    table = searches.space_table(read)
+    others = [f"trial {f['trial']}" for f in record["finalists"][1:]]
+    assert list(table.columns) == ["setting", "space", "chosen", *others, "paper"]
+    rows = table.set_index("setting")
+    assert rows.loc["width", "paper"] == str(published.settings("housing", "MixNAM")["width"])
+    assert rows.loc["learning_rate", "chosen"] == f"{record['chosen']['settings']['learning_rate']:g}"
+    assert rows.loc["epochs", "space"] == "one of 100, 200, 300"
+    text = searches.summary(read)
+    assert "Validation rows alone chose" in text
+    assert "Only after the choice was it tested" in text
+    lost = sum(t["rungs"][-1]["diverged"] for t in record["trials"])
+    assert lost
+    assert f"{lost} diverged" in text
+    assert "40 at 1/9 of the epochs, then 14 at 1/3 of the epochs, then 5 in full; the best 3 repeated" in text
+    finalists = searches.finalists_table(read)
+    assert list(finalists["finalist"])[1:] == others
+    assert finalists["finalist"][0] == f"trial {record['chosen']['trial']}, chosen"
+    assert "<table>" in layout.show(finalists).data
+    rungs = searches.rungs_figure(read)
+    assert [t.get_text() for t in rungs.axes[0].get_xticklabels()] == [
+        "at 1/9 of the epochs", "at 1/3 of the epochs", "in full", "further runs",
+    ]  # fmt: skip
+    assert f"trial {record['chosen']['trial']}, chosen" in [
+        t.get_text() for t in rungs.axes[0].get_legend().get_texts()
+    ]
+    low, high = rungs.axes[0].get_ylim()
+    assert low < record["chosen"]["mean"] < high
+    influences = searches.settings_figure(read)
+    assert [ax.get_xlabel() for ax in influences.axes] == [
+        name.replace("_", " ") for name in list(searches.influence(read))[:3]
+    ]
+
+
+def test_the_setting_that_decides_is_found(planted):
+    record, _ = planted(lambda spec: {128: 1.0, 256: 2.0, 512: 3.0}[spec.settings.batch_size], trials=60, rungs=1)
+    shares = searches.influence(record)
+    assert next(iter(shares)) == "batch_size"
+    assert shares["batch_size"] == pytest.approx(1.0)
+    assert all(share < 0.3 for name, share in shares.items() if name != "batch_size")
+
+
+def test_a_space_with_a_single_setting_is_shown(planted):
+    record, _ = planted(lambda spec: abs(spec.settings.knots - 20.0), model="Spline", trials=64, repeats=0)
+    assert [t.get_text() for t in searches.rungs_figure(record).axes[0].get_xticklabels()] == ["in full"]
+    assert "repeated" not in searches.summary(record)
+    assert list(searches.space_table(record).columns)[:3] == ["setting", "space", "chosen"]
+    assert "published" not in searches.space_table(record)
+
+
+def test_committed_records_are_of_this_schema_and_their_choice_can_be_set():
+    for record in searches.records():
+        settings = make_settings(record["model"], record["chosen"]["settings"])
+        assert isinstance(settings, NetworkSettings) or record["rungs"][0]["share"] == 1
+        assert searches.summary(record)
+
+
+def test_running_text_tells_the_choice_with_the_best_validation_score_and_its_test(planted, tmp_path):
+    assert searches.tested("diabetes", "MixNAM", tmp_path) == "not searched"
+    record, _ = planted(by_rate, trials=3, rungs=1, finalists=1, repeats=1, test_runs=2)
+    dataset, model = record["dataset"], record["model"]
+    better = record | {"chosen": record["chosen"] | {"mean": record["chosen"]["mean"] / 2}}
+    better["test"] = record["test"] | {"mean": 99.0}  # worse, but tests compare nothing
+    for name, content in (("a", record), ("b", better), ("c", record | {"test": None})):
+        search.write(content, tmp_path / f"{name}.json")
+    text = searches.tested(dataset, model, tmp_path)
+    assert text.startswith(f"test {record['metric'].upper()} 99.00") and "(n = 2)" in text
+    assert "learning_rate" in text
+    assert searches.tested(dataset, "NAM", tmp_path) == "not searched"

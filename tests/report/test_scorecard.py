@@ -1,0 +1,289 @@
+"""The scorecard: one verdict in every form, and links, commands and rules that hold."""
+
+import base64
+import io
+import re
+import shlex
+from html import escape, unescape
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import fill
+
+import mixnam.__main__ as command_line
+from mixnam.paper import published, verdicts
+from mixnam.paper.claim import Claim, claims
+from mixnam.paper.verdicts import Verdict
+from mixnam.report import book, layout, scorecard
+from mixnam.report.parameters import Parameters
+from mixnam.report.scorecard import Scorecard
+from mixnam.runs.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+KNOWN = {c.id: c for c in claims()}
+PAGES = [*book.all_pages(book.REFERENCE), *book.HAND_WRITTEN]
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    """The scorecard of a small reference with planted results, both for and against the paper."""
+    root = tmp_path_factory.mktemp("project")
+    store = Store(root / "book" / "results")
+    fill(store, scores=[0.450, 0.451, 0.452, 0.453, 0.449], measures={"interventions_outside_bounds.mean": 0.3})
+    fill(store, preset="quick", scores=[0.480, 0.481, 0.482, 0.483, 0.479], measures={"additivity.marginal": 0.38})
+    fill(store, seeds=2, model="NAM", scores=0.57, measures={"additivity.marginal": 1.0})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mixnam.report.parameters.root", lambda: root)
+        found = Scorecard(Parameters("housing", "paper", "cpu", root / "book" / "results", False), pages=PAGES)
+        assert len(found.verdicts) == len(claims())
+        yield found
+
+
+@pytest.fixture(scope="module")
+def evidence(card):
+    """The evidence page by claim."""
+    return sections(card.evidence().data)
+
+
+def decoded(html):
+    """The CSV that the page offers for download."""
+    content = re.search(r"data:text/csv;charset=utf-8;base64,([A-Za-z0-9+/=]+)", html)[1]
+    return pd.read_csv(io.BytesIO(base64.b64decode(content)), keep_default_na=False, index_col="claim")
+
+
+def sections(html):
+    return dict(re.findall(r"<section class='evidence' id='([^']+)'>(.*?)</section>", html, re.DOTALL))
+
+
+def test_the_planted_results_are_judged(card):
+    found = {name: [v.verdict for v in verdicts] for name, verdicts in card.verdicts.items()}
+    assert found["T1-housing"] == ["is a printed number", "reproduced", "not reproduced"]
+    assert found["T3-additivity-0.1"] == ["is a printed number", "not enough runs", "reproduced"]
+    assert found["L-intervene"] == ["not printed", "not reproduced", "not enough runs"]
+    assert found["C-ranges"][0] == "not reproduced"
+    assert found["T1-year"][1:] == ["data not available"] * 2
+    assert card.labels == [
+        "on the paper's own numbers", "reference: paper's setting", "reference: quick setting"
+    ]  # fmt: skip
+
+
+def test_all_forms_hold_the_same_verdicts(card, evidence):
+    table = card.table().set_index("claim")
+    shown = card.show().data
+    sheet = decoded(shown)
+    rows = re.findall(r"<tr><td>.*?</tr>", shown)
+    assert len(rows) == len(table) == len(sheet) == len(evidence) == len(claims())
+    for row, claim in zip(rows, claims(), strict=True):
+        verdicts = card.verdicts[claim.id]
+        assert re.findall(r"<b>([^<]+)</b>", row) == [v.verdict for v in verdicts]
+        assert f"#{claim.id}'" in row
+        said = re.findall(r"<li>([^<]+): <b>([^<]+)</b>(?:: (.*?))?</li>", evidence[claim.id].partition("<details>")[0])
+        assert [(unescape(a), b, unescape(c)) for a, b, c in said] == [
+            (label, v.verdict, v.text) for label, v in zip(card.labels, verdicts, strict=True)
+        ]
+        for label, verdict in zip(card.labels, verdicts, strict=True):
+            assert table.loc[claim.id, label].partition(": ")[0] == verdict.verdict
+            assert sheet.loc[claim.id, label] == verdict.verdict
+            assert sheet.loc[claim.id, f"{label}: rests on"] == verdict.text
+            assert int(sheet.loc[claim.id, f"{label}: runs"]) == verdict.n
+            assert sheet.loc[claim.id, f"{label}: keys"].split() == list(verdict.keys)
+        assert sheet.loc[claim.id, "statement"] == claim.statement
+
+
+def test_keys_and_stored_results_are_those_that_were_judged(card, evidence):
+    part = evidence["T1-housing"]
+    links = re.findall(r"<a href='results/housing/MixNAM/([0-9a-f]{64})\.json' title='([^']+)'>(seed \d)", part)
+    assert len(links) == 10
+    keys = [key for verdict in card.verdicts["T1-housing"] for key in verdict.keys]
+    assert sorted(key for key, _, _ in links) == sorted(keys)
+    assert [seed for _, _, seed in links] == [f"seed {s}" for s in range(5)] * 2
+    assert all(title.startswith("housing MixNAM") for _, title, _ in links)
+    assert "stored results" not in evidence["T9-exact"]
+
+
+def test_verdicts_are_counted(card):
+    lines = card.count().splitlines()
+    assert len(lines) == 3
+    for number, line in enumerate(lines):
+        found = [v[number].verdict for v in card.verdicts.values()]
+        counts = {
+            text: int(count) for count, text in re.findall(r"(\d+) ([a-z ]+?)(?=[,;.])", line.partition("claims, ")[2])
+        }
+        for verdict in set(found):
+            assert counts[verdict] == found.count(verdict), line
+        assert f"{len(found)} claims" in line
+    tested = sum(
+        v[1].verdict in ("reproduced", "better", "not reproduced", "undecided")
+        for claim, v in zip(claims(), card.verdicts.values(), strict=True)
+        if claim.kind not in ("threshold", "static")
+    )
+    assert tested >= 2
+    assert f"about {0.05 * tested:.2g} may be wrong by chance" in lines[1]
+    assert "by chance" not in lines[0]
+
+
+def test_what_is_shown_is_escaped(card, monkeypatch):
+    planted = Claim("T0", "<place>", "a < b & c", "accuracy", "static", "static.sizes", note="<note>")
+    small = Scorecard.__new__(Scorecard)
+    small.columns, small.claims, small.pages = card.columns, [planted], set()
+    small.verdicts = {"T0": [Verdict("reproduced", "x < y")] * 3}
+    for html in (small.show().data, small.evidence().data):
+        assert "a &lt; b &amp; c" in html and "&lt;place&gt;" in html
+        assert not re.search("<place>|<note>|x < y", html)
+
+
+def test_every_link_to_a_page_leads_to_one_of_the_book(card, evidence):
+    for html in (card.show().data, *evidence.values()):
+        assert set(re.findall(r"href='([a-z0-9_]+)\.html[#']", html)) <= set(PAGES)
+    for claim in claims():
+        page = scorecard.page_name(claim.page, claim.dataset)
+        if claim.dataset in ("mimic2", "mimic3", "credit", "year"):  # no accuracy page in the reference
+            page = "tables"
+        linked = f"(<a href='{page}.html'>{escape(claim.place)}</a>)" in evidence[claim.id]
+        assert linked and page in PAGES, claim.id
+
+
+def test_a_book_of_fewer_pages_has_fewer_links(card):
+    fewer = Scorecard.__new__(Scorecard)
+    fewer.columns, fewer.claims, fewer.pages = card.columns, card.claims, {"simulation"}
+    fewer.verdicts = card.verdicts
+    for html in (fewer.show().data, fewer.evidence().data):
+        assert set(re.findall(r"href='([a-z0-9_]+)\.html'", html)) == {"simulation"}
+        assert "Section 4.1.3, Table 1" in html
+
+
+def test_every_link_to_a_result_leads_to_a_file_of_the_book():
+    whole = Scorecard(Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False))
+    whole.verdicts = {c.id: [Verdict("undecided")] * 3 for c in whole.claims}
+    html = whole.evidence().data
+    links = set(re.findall(r"href='(results/[^']+)'", html))
+    assert len(links) > 100
+    assert all((ROOT / "book" / link).is_file() for link in links)
+
+
+def test_every_rerun_command_is_understood_by_the_command_line(monkeypatch):
+    called = []
+
+    def caught(arguments):
+        """Stand in for the command."""
+        called.append((arguments.claims, arguments.preset, arguments.seeds, arguments.results))
+        return 0
+
+    monkeypatch.setattr(command_line, "claim", caught)
+    for claim in claims():
+        words = shlex.split(scorecard.rerun(claim))
+        assert words[:3] == ["python", "-m", "mixnam"]
+        assert command_line.main(words[3:]) == 0
+    where = Path("runs/quick/results")  # never the reference
+    assert called == [([claim.id], "quick", verdicts.LEAST_RUNS, where) for claim in claims()]
+
+
+def test_the_evidence_gives_a_command_where_training_decides(evidence):
+    for name, part in evidence.items():
+        claim = next(c for c in claims() if c.id == name)
+        trained = claim.kind != "static" and not claim.unavailable
+        assert (f"<code>{scorecard.rerun(claim)}</code>" in part) == trained, name
+
+
+def test_the_command_line_trains_what_a_claim_lacks_and_judges_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "none"))
+    where = ["--results", str(tmp_path), "--device", "cpu", "--preset", "smoke"]
+    assert command_line.main(["claim", "F4-nam-fails", "A-sizes", "T1-credit", "--seeds", "5", *where]) == 0
+    said = capsys.readouterr().out
+    assert len(list(Store(tmp_path))) == 5
+    assert re.search(r"F4-nam-fails: On two-mode .*\n  on the paper's own numbers: not printed\n.*\(smoke\): ", said)
+    assert re.search(r"\(smoke\): (not )?reproduced: at or below 0.15: \d of 5, most ", said)
+    assert "short schedule" not in said  # a simulation has one setting
+    assert "data not available: credit is not at hand: download creditcard.csv from Kaggle" in said
+    assert command_line.main(["claim", "F4-nam-fals", *where]) == 2
+    assert "no claim 'F4-nam-fals'; known are T1-housing" in capsys.readouterr().err
+
+
+def test_data_that_one_claim_lacks_do_not_keep_others_from_being_judged(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr("mixnam.data.publishers._HOUSING_URL", "http://127.0.0.1:9/none")
+    where = ["--results", str(tmp_path), "--device", "cpu", "--preset", "smoke"]
+    command_line.main(["claim", "T1-housing", "C-ranges", *where])
+    assert "C-ranges: The chosen settings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("value", {"margin": 0.01}, "lies within ±0.01"),
+        ("order", {"better": -1}, "better (lower) than each other: over seeds and"),
+        ("order", {"better": 1, "margin": 0.05}, "better (higher) than each other by more than 0.05: over seeds"),
+        ("order", {"better": 1}, "better (higher)"),
+        ("tie", {"margin": 0.02}, "within ±0.02;"),
+        ("tie", {"margin": 0.02, "better": 1}, "within ±0.02, or the first is ahead"),
+        ("trend", {"better": 1}, "each step up lies beyond its interval;"),
+        ("trend", {"better": -1, "ties": 1}, "each step down lies beyond its interval (the first 1 may tie)"),
+        ("threshold", {"limit": 0.9, "share": 0.8}, "at least 80% of the runs at or above 0.9"),
+        ("threshold", {"limit": 1e-8, "better": -1}, "at least 100% of the runs at or below 1e-08"),
+        ("mean", {"limit": 0.3, "better": 1}, "the mean lies above 0.3"),
+        ("mean", {"limit": 0.3, "better": -1}, "the mean lies below 0.3"),
+    ],
+)
+def test_rules_are_told_in_words(kind, changes, words):
+    models = ({"model": "MixNAM"}, {"model": "NAM"})
+    told = scorecard.rule(Claim("T0", "", "", "", kind, "measures.tightness.range", subjects=models, **changes))
+    assert told.startswith(f"{kind}: ")
+    assert words in told
+    assert told.endswith("; measure measures.tightness.range")
+
+
+def test_a_static_rule_needs_no_training():
+    assert "without training; measure static.sizes" in scorecard.rule(Claim("T0", "", "", "", "static", "static.sizes"))
+
+
+def test_a_page_shows_the_claims_that_it_settles():
+    def named(page, dataset):
+        return {c.id for c in claims() if scorecard.settled_on(c, page, dataset)}
+
+    assert "T1-housing" in named("accuracy", "housing")
+    assert "T1-income" not in named("accuracy", "housing")
+    assert "T1-income" in named("accuracy", "income")
+    assert "F4-uni" in named("simulation", "")
+    assert {"D-shared", "D-shared-modes"} <= named("routing", "housing")
+    assert "D-shared" not in named("routing", "income")  # it is about Housing
+    assert "D-shared-modes" in named("routing", "income")  # on simulated data, run whatever the page's
+    shown = {c.id: 0 for c in claims()}
+    for page, dataset in book.all_pages(book.REFERENCE).values():
+        for name in named(page, dataset):
+            shown[name] += 1
+    own = {name for name in shown if KNOWN[name].kind == "static" or "sim_" in KNOWN[name].dataset}
+    own |= {name for name in shown if KNOWN[name].dataset in book.REFERENCE}  # the others: DATASETS makes their pages
+    assert all(shown[name] >= 1 for name in own) and len(own) > 90
+    assert {name for name, count in shown.items() if count > 1} <= {c.id for c in KNOWN.values() if c.kind == "static"}
+
+
+def test_a_claim_is_settled_on_one_page():
+    pages = book.all_pages(book.REFERENCE).values()
+    for claim in claims():
+        assert sum(scorecard.settled_on(claim, page, dataset) for page, dataset in pages) <= 1, claim.id
+
+
+def test_a_page_that_settles_nothing_shows_an_empty_table(tmp_path):
+    small = Scorecard(Parameters("diabetes", "smoke", "cpu", tmp_path, False), "lambda_sweep")
+    assert list(small.table().columns[:2]) == ["claim", "statement"]
+    assert "Nothing yet" in layout.show(small.table()).data
+    assert not Scorecard(Parameters("", "smoke", "cpu", tmp_path, False), "simulation").table().empty
+
+
+def test_every_table_and_figure_of_the_paper_is_listed_once():
+    items = list(published.table("figures")["item"])
+    assert sorted(items) == sorted([f"Figure {k}" for k in range(1, 13)] + [f"Table {k}" for k in range(1, 10)])
+    for row in published.table("figures").itertuples():
+        assert (ROOT / "notebooks" / f"{row.page}.ipynb").exists() or row.page in book.HAND_WRITTEN, row.item
+        assert scorecard.page_name(row.page) in PAGES, row.item
+
+
+def test_the_contents_link_only_to_pages_of_the_book():
+    html = scorecard.figures_table(PAGES).data
+    assert set(re.findall(r"href='([a-z0-9_]+)\.html'", html)) <= set(PAGES)
+    assert html.count("<tr class='first'>") == 21
+    assert "nan" not in html
+    fewer = scorecard.figures_table(["method"]).data
+    assert set(re.findall(r"href='([a-z0-9_]+)\.html'", fewer)) == {"method"}
+    assert "Expert scaling" in fewer

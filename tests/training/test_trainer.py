@@ -1,0 +1,486 @@
+"""Training follows the paper's protocol, and a stack or a resumed run gives what a single run gives."""
+
+import copy
+import math
+import re
+from functools import partial
+
+import naive
+import numpy as np
+import pytest
+import torch
+
+from mixnam import randomness
+from mixnam.models import make_network
+from mixnam.models.fast.blocked import evaluate
+from mixnam.models.layers import Draws
+from mixnam.models.settings import MixNAMSettings, NAMSettings
+from mixnam.training import trainer as training
+from mixnam.training.optimizers import AdamW
+from mixnam.training.trainer import Fold, Trainer, predict
+from mixnam.training.validation import validation_scores
+
+CPU = torch.device("cpu")
+SMALL = {"layers": 2, "width": 6, "experts": 3, "active_experts": 2, "batch_size": 8, "epochs": 8}
+NOISY = SMALL | {"dropout": 0.1, "expert_dropout": 0.2, "learning_rate": 0.02, "weight_decay": 0.01}
+#: three members that differ in all that members may differ in; the second drops nothing
+MEMBERS = [
+    {"learning_rate": 0.02, "weight_decay": 0.1, "dropout": 0.2, "expert_dropout": 0.3,
+     "output_penalty": 0.01, "variation_penalty": 1.0},
+    {"learning_rate": 0.005, "weight_decay": 0.0, "dropout": 0.0, "expert_dropout": 0.0,
+     "output_penalty": 0.0, "variation_penalty": 0.0},
+    {"learning_rate": 0.01, "weight_decay": 1.0, "dropout": 0.5, "expert_dropout": 0.1,
+     "output_penalty": 0.5, "variation_penalty": 0.1},
+]  # fmt: skip
+NAM_MEMBERS = [{k: v for k, v in m.items() if k not in ("expert_dropout", "variation_penalty")} for m in MEMBERS]
+
+
+def data(members=1, rows=27, validation=15, task="regression"):
+    source = torch.Generator().manual_seed(3)
+    x = torch.randn(members, rows + validation, 3, generator=source, dtype=torch.float64)
+    y = torch.sin(2 * x[..., 0]) * x[..., 1] + 0.3 * torch.randn(x.shape[:2], generator=source, dtype=torch.float64)
+    y = (y > 0).double() if task == "classification" else y
+    return Fold(x[:, :rows], y[:, :rows], x[:, rows:], y[:, rows:])
+
+
+def part(fold, m):
+    return Fold(*(t[m : m + 1] for t in vars(fold).values()))
+
+
+def trainer(settings, fold, seeds=(0,), task="regression", dtype=torch.float64):
+    settings = settings if isinstance(settings, list) else [settings]
+    return Trainer(make_network(settings[0], fold.x.shape[2]), settings, list(seeds), fold, task, dtype)
+
+
+def settings_list(kind, members=MEMBERS, **shared):
+    return [kind(**(shared | member)) for member in members]
+
+
+def assert_same(ours, expected, tolerance=1e-9):
+    for name in expected:
+        # a bias in front of NAM's batch norm has no gradient but rounding error, which Adam blows up
+        allowed = tolerance * (1e5 if re.fullmatch(r"layer\.[01]\.bias|norm\.[01]\.mean", name) else 1)
+        note = partial("{}: {}".format, name)
+        torch.testing.assert_close(ours[name], expected[name], rtol=allowed, atol=allowed, msg=note)
+
+
+def assert_identical(first, second):
+    for name in first.tensors:
+        assert torch.equal(first.tensors[name], second.tensors[name]), name
+    for name in ("best_score", "best_epoch", "epochs", "stopped_early", "scores", "steps"):
+        assert getattr(first, name) == getattr(second, name), name
+
+
+def plain_training(settings, seed, fold, epochs, task="regression"):
+    """One member trained with torch's own optimiser and schedule."""
+    network = make_network(settings, fold.x.shape[2])
+    parameters, buffers = ({k: t.double() for k, t in part.items()} for part in network.initialize([seed], CPU))
+    leaves = [p.requires_grad_(True) for p in parameters.values()]
+    optimizer = torch.optim.AdamW(leaves, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=settings.epochs, eta_min=0.0)
+    values = {k: torch.tensor([v], dtype=torch.float64) for k, v in vars(settings).items() if isinstance(v, float)}
+    rates = {k: values[k] for k in ("dropout", "expert_dropout") if k in values and values[k] > 0}
+    rows, step = fold.x.shape[1], 0
+    for epoch in range(epochs):
+        order = randomness.permutation([randomness.key(seed, "order", epoch)], rows)[0]
+        for start in range(0, rows, settings.batch_size):
+            chosen = order[start : start + settings.batch_size]
+            outputs = network(parameters | buffers, fold.x[:, chosen], Draws([seed], step, rates))
+            optimizer.zero_grad()
+            training.loss(outputs, fold.y[:, chosen], task, values).sum().backward()
+            optimizer.step()
+            step += 1
+        schedule.step()
+    return {k: t.detach() for k, t in (parameters | buffers).items()}
+
+
+def script(monkeypatch, table):
+    """Let the member of a seed score `table[seed][epoch - 1]`, whatever it predicts."""
+    original = Trainer._score
+
+    def score(self):
+        state = self.state
+        found = [table[self.seeds[m]][state.epoch - 1] for m in state.members]
+        monkeypatch.setattr(training, "validation_scores", lambda *_: found)
+        original(self)
+
+    monkeypatch.setattr(Trainer, "_score", score)
+
+
+def test_adamw_equals_torch_with_a_rate_and_a_decay_a_member():
+    source = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 11, generator=source, dtype=torch.float64)
+    rates, decays = [1e-3, 0.1, 0.02], [0.0, 0.3, 1e-2]
+    flat, ours = start.clone(), AdamW(start)
+    rows = [start[i].clone().requires_grad_(True) for i in range(3)]
+    theirs = [torch.optim.AdamW([rows[i]], lr=rates[i], weight_decay=decays[i]) for i in range(3)]
+    columns = [torch.tensor(v, dtype=torch.float64)[:, None] for v in (rates, decays)]
+    for step in range(30):
+        gradient = torch.randn(3, 11, generator=source, dtype=torch.float64) * 10.0 ** (step % 5 - 3)
+        ours.step(flat, gradient, *columns)
+        for i in range(3):
+            rows[i].grad = gradient[i]
+            theirs[i].step()
+    torch.testing.assert_close(flat, torch.stack(rows).detach(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize(
+    "settings",
+    [MixNAMSettings(**SMALL | MEMBERS[0]), NAMSettings(hidden=(5, 4), batch_size=8, epochs=8, **NAM_MEMBERS[2])],
+    ids=["MixNAM", "NAM"],
+)
+def test_training_equals_a_plain_loop_with_torch_optimizer_and_schedule(settings, task):
+    fold = data(task=task)
+    ours = trainer(settings, fold, [5], task)
+    for _ in range(5):
+        ours.epoch()
+    assert ours.state.optimizer.steps == 20
+    expected = plain_training(settings, 5, fold, 5, task)
+    assert_same(ours.tensors(ours.state.flat, ours.state.buffers), expected)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        settings_list(MixNAMSettings, **SMALL),
+        settings_list(MixNAMSettings, **SMALL, normalization="batch_norm", expert_dropout_mode="renormalize"),
+        settings_list(NAMSettings, NAM_MEMBERS, hidden=(5, 4), batch_size=8, epochs=8),
+    ],
+    ids=["MixNAM", "MixNAM batch norm", "NAM"],
+)
+def test_a_stack_equals_its_members_trained_singly(settings):
+    fold, seeds = data(3), [4, 0, 9]
+    stack = trainer(settings, fold, seeds)
+    singles = [trainer(settings[m], part(fold, m), [seeds[m]]) for m in range(3)]
+    for one in (stack, *singles):
+        for _ in range(5):
+            one.epoch()
+        assert one.state.optimizer.steps == 20
+    together = stack.tensors(stack.state.flat, stack.state.buffers)
+    for m, single in enumerate(singles):
+        alone = single.tensors(single.state.flat, single.state.buffers)
+        assert_same({k: t[m : m + 1] for k, t in together.items()}, alone)
+
+
+def test_stacked_runs_return_what_single_runs_return():
+    settings, fold = settings_list(MixNAMSettings, **SMALL), data(3)
+    for m, found in enumerate(trainer(settings, fold, [4, 0, 9]).run()):
+        (alone,) = trainer(settings[m], part(fold, m), [[4, 0, 9][m]]).run()
+        assert_same(found.tensors, alone.tensors)
+        assert found.best_epoch == alone.best_epoch
+        assert found.best_score == pytest.approx(alone.best_score, rel=1e-9)
+
+
+def test_the_learning_rate_follows_a_cosine_down_to_0(monkeypatch):
+    one = trainer(MixNAMSettings(**SMALL), data())
+    rates = []
+    monkeypatch.setattr(one, "step", lambda chosen, rate: rates.append(rate))
+    for _ in range(8):
+        one.epoch()
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=8, eta_min=0.0)
+    for rate in rates[::4]:
+        assert rate == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        schedule.step()
+    assert schedule.get_last_lr()[0] == pytest.approx(0, abs=1e-12)
+    assert rates == np.repeat(rates[::4], 4).tolist()  # the same throughout an epoch
+
+
+def test_every_row_is_used_once_an_epoch_and_the_short_last_batch_counts_as_a_step(monkeypatch):
+    fold = data(2)
+    one = trainer(settings_list(MixNAMSettings, MEMBERS[:2], **SMALL), fold, [0, 1])
+    original, batches = one.step, []
+
+    def step(chosen, rate):
+        batches.append(chosen.clone())
+        return original(chosen, rate)
+
+    monkeypatch.setattr(one, "step", step)
+    orders = []
+    for epoch in range(1, 3):
+        batches.clear()
+        one.epoch()
+        assert [chosen.shape[1] for chosen in batches] == [8, 8, 8, 3]
+        assert one.state.optimizer.steps == 4 * epoch
+        order = torch.cat(batches, dim=1)
+        assert torch.equal(order.sort(dim=1).values, torch.arange(27).repeat(2, 1))
+        orders.append(order)
+    assert not torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0][0], orders[0][1])
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize(
+    "settings",
+    [MixNAMSettings(**NOISY | {"epochs": 30}), NAMSettings(hidden=(5, 4), batch_size=8, epochs=30, learning_rate=0.05)],
+    ids=["MixNAM", "NAM"],
+)
+def test_the_weights_of_the_best_epoch_are_returned(settings, task):
+    fold = data(task=task)
+    one = trainer(settings, fold, task=task)
+    (found,) = one.run()
+    assert found.best_epoch < found.epochs  # or the last weights would pass for the best
+    prediction = predict(one.network, found.tensors, fold.x_validation)
+    assert validation_scores(prediction, fold.y_validation, task, settings.selection) == pytest.approx(
+        [found.best_score], rel=1e-12
+    )
+    assert found.best_score <= min(score for _, score in found.scores)
+    again = trainer(settings, fold, task=task)
+    for _ in range(found.best_epoch):
+        again.epoch()
+    assert_same(found.tensors, again.tensors(again.state.flat, again.state.buffers), 0)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best", "epochs"),
+    [
+        ([3, 1, 2, 2, 2, 2, 2, 2], 2, 5),  # a quarter of 8 is 2: stops when 3 epochs brought nothing better
+        ([3, 1, 2, 2, 0, 2, 2, 2], 5, 8),  # just in time
+        ([3, 1, 2, 2, 1, 0, 0, 0], 2, 5),  # an equal score is no better one
+        ([1, 2, 3, 0, 4, 4, 3, 4], 4, 7),
+        ([1, 2, 2, 2, 0, 0, 0, 0], 1, 4),  # the first epoch is eligible
+        ([8, 7, 6, 5, 4, 3, 2, 1], 8, 8),  # and the last
+        ([math.nan, 2, math.nan, 1, math.nan, 3, math.nan, 0], 4, 7),
+    ],
+)
+def test_training_stops_when_more_than_a_quarter_of_the_epochs_brought_nothing_better(
+    monkeypatch, scores, best, epochs
+):
+    settings, fold = MixNAMSettings(**NOISY), data()
+    script(monkeypatch, {0: scores})
+    (found,) = trainer(settings, fold).run()
+    assert (found.best_epoch, found.best_score, found.epochs) == (best, scores[best - 1], epochs)
+    assert found.stopped_early == (epochs < 8)
+    assert [epoch for epoch, _ in found.scores] == list(range(1, epochs + 1))
+    assert found.steps == 4 * epochs
+    again = trainer(settings, fold)
+    for _ in range(best):
+        again.epoch()
+    assert_same(found.tensors, again.tensors(again.state.flat, again.state.buffers), 0)
+
+
+def test_training_that_never_gives_a_finite_score_ends_and_says_so(monkeypatch):
+    script(monkeypatch, {0: [math.nan] * 8})
+    (found,) = trainer(MixNAMSettings(**SMALL), data()).run()
+    assert math.isinf(found.best_score)
+    assert found.epochs == 3
+
+
+LATE = [8, 7, 6, 5, 4, 3, 2, 1]
+EARLY = [1, 2, 2, 2, 0, 0, 0, 0]  # stops at epoch 4; what it would score later must not count
+MIDDLE = [5, 4, 3, 9, 9, 2, 9, 9]
+SETTLED = [5, 4, 1, 9, 9, 9, 9, 9]  # its best epoch lies before others leave, its end after
+
+
+def stacked_and_single(monkeypatch, tables):
+    """Return the members of a stack with scripted scores, and each trained alone."""
+    count = len(tables)
+    members = [MEMBERS[m % 3] for m in range(count)]
+    settings = settings_list(MixNAMSettings, members, **SMALL, normalization="batch_norm")
+    fold = data(count)
+    script(monkeypatch, dict(enumerate(tables)))
+    stack = trainer(settings, fold, range(count)).run()
+    return [(stack[m], trainer(settings[m], part(fold, m), [m]).run()[0]) for m in range(count)]
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        [EARLY, LATE, MIDDLE],  # one stops and waits in the stack
+        [LATE, EARLY, MIDDLE, EARLY],  # two stop, the other two go on
+        [EARLY, LATE, EARLY, SETTLED],
+        [EARLY, MIDDLE, EARLY, LATE, EARLY],
+    ],
+)
+def test_a_member_that_has_stopped_is_frozen_while_others_go_on(monkeypatch, tables):
+    for stacked, single in stacked_and_single(monkeypatch, tables):
+        assert_same(stacked.tensors, single.tensors)
+        assert (stacked.best_epoch, stacked.best_score) == (single.best_epoch, single.best_score)
+
+
+@pytest.mark.parametrize("tables", [[EARLY, LATE], [LATE, EARLY, EARLY]])
+def test_a_stack_may_shrink_to_one_member(monkeypatch, tables):
+    for stacked, single in stacked_and_single(monkeypatch, tables):
+        assert_same(stacked.tensors, single.tensors)
+
+
+def test_the_history_of_a_stacked_member_ends_where_it_stopped(monkeypatch):
+    for stacked, single in stacked_and_single(monkeypatch, [EARLY, LATE, MIDDLE]):
+        for name in ("epochs", "stopped_early", "scores", "steps"):
+            assert getattr(stacked, name) == getattr(single, name), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_same_spec_gives_the_same_bits(dtype):
+    first, second = (trainer(MixNAMSettings(**NOISY), data(), [3], dtype=dtype).run()[0] for _ in range(2))
+    assert_identical(first, second)
+    assert first.tensors["router.weight"].dtype == dtype
+
+
+class Killed(BaseException):
+    """Stands for the process being killed."""
+
+
+def kill(monkeypatch, one, epoch, batch):
+    """Let training die in a batch of an epoch, counted from 0."""
+    original = one.step
+    seen = []
+
+    def step(chosen, rate):
+        if one.state.epoch == epoch:
+            seen.append(0)
+            if len(seen) > batch:
+                raise Killed
+        return original(chosen, rate)
+
+    monkeypatch.setattr(one, "step", step)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+@pytest.mark.parametrize(
+    ("settings", "task"),
+    [
+        (MixNAMSettings(**NOISY), "regression"),
+        (MixNAMSettings(**NOISY, normalization="batch_norm"), "classification"),
+        (NAMSettings(hidden=(5, 4), batch_size=8, epochs=8, learning_rate=0.02), "regression"),
+    ],
+    ids=["MixNAM", "MixNAM batch norm", "NAM"],
+)
+def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(monkeypatch, tmp_path, settings, task, batch):
+    fold, path = data(task=task), tmp_path / "folder" / "run.pt"
+
+    def fresh():
+        return trainer(settings, fold, [2], task, torch.float32)
+
+    (expected,) = fresh().run()
+    assert expected.epochs > 3
+    for epoch in (0, 2, 3):  # dies before there is anything to take up, and twice more
+        one = fresh()
+        kill(monkeypatch, one, epoch, batch)
+        with pytest.raises(Killed):
+            one.run(checkpoint=path, checkpoint_seconds=0)
+        assert path.exists() == (epoch > 0)
+    last = fresh()
+    epochs = []
+    original = last.epoch
+    monkeypatch.setattr(last, "epoch", lambda: (epochs.append(last.state.epoch), original()))
+    (found,) = last.run(checkpoint=path, checkpoint_seconds=0)
+    assert epochs[0] == 3  # went on, did not start over
+    assert_identical(found, expected)
+
+
+def test_a_kill_while_saving_leaves_the_checkpoint_before(monkeypatch, tmp_path):
+    settings, fold, path = MixNAMSettings(**NOISY), data(), tmp_path / "run.pt"
+    (expected,) = trainer(settings, fold).run()
+    original, saves = torch.save, []
+
+    def save(content, target):
+        saves.append(target)
+        if len(saves) == 3:
+            target.write_bytes(b"half a file")
+            raise Killed
+        original(content, target)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(Killed):
+        trainer(settings, fold).run(checkpoint=path, checkpoint_seconds=0)
+    monkeypatch.undo()
+    (found,) = trainer(settings, fold).run(checkpoint=path, checkpoint_seconds=0)
+    assert_identical(found, expected)
+
+
+def test_a_stack_resumes_after_some_members_have_left_it(monkeypatch, tmp_path):
+    tables = [EARLY, LATE, EARLY, MIDDLE]
+    settings, fold = settings_list(MixNAMSettings, [*MEMBERS, MEMBERS[0]], **SMALL), data(4)
+    script(monkeypatch, dict(enumerate(tables)))
+    expected = trainer(settings, fold, range(4)).run()
+    one = trainer(settings, fold, range(4))
+    kill(monkeypatch, one, 6, 1)  # two members have left at epoch 4
+    with pytest.raises(Killed):
+        one.run(checkpoint=tmp_path / "run.pt", checkpoint_seconds=0)
+    found = trainer(settings, fold, range(4)).run(checkpoint=tmp_path / "run.pt", checkpoint_seconds=0)
+    for first, second in zip(found, expected, strict=True):
+        assert_identical(first, second)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("width", 7), ("layers", 1), ("experts", 4), ("active_experts", 3), ("batch_size", 9), ("epochs", 9),
+     ("normalization", "batch_norm"), ("selection", "auc")],
+)  # fmt: skip
+def test_members_that_differ_in_what_they_must_share_are_refused(name, value):
+    settings = [MixNAMSettings(**SMALL), MixNAMSettings(**SMALL | {name: value})]
+    with pytest.raises(ValueError, match=rf"must agree in {name}$"):
+        trainer(settings, data(2), [0, 1])
+
+
+def test_regression_is_scored_by_the_root_mean_squared_error():
+    prediction, y = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[1.0, 5.0], [3.0, 4.0]])
+    assert validation_scores(prediction, y, "regression", "auc") == pytest.approx([math.sqrt(4.5), math.sqrt(12.5)])
+
+
+def test_classification_is_scored_by_auc_with_or_without_a_tenth_of_macro_f1():
+    positives, negatives = (-0.1, 0.3, 1.2), (-2.0, 0.5, 0.3, -0.7, -0.9)
+    logits = torch.tensor([[*positives, *negatives]])
+    labels = torch.tensor([[1.0] * 3 + [0.0] * 5])
+    pairs = [(p, n) for p in positives for n in negatives]
+    auc = sum(1.0 if p > n else 0.5 if p == n else 0.0 for p, n in pairs) / len(pairs)
+    # predicted 1 where the logit is positive: 2 of 3 positives and 3 of 5 negatives are right
+    positive, negative = 2 * 2 / (2 * 2 + 2 + 1), 2 * 3 / (2 * 3 + 1 + 2)
+    assert validation_scores(logits, labels, "classification", "auc") == pytest.approx([-auc])
+    expected = [-(auc + 0.1 * (positive + negative) / 2)]
+    assert validation_scores(logits, labels, "classification", "auc_plus_f1") == pytest.approx(expected)
+
+
+def test_a_prediction_that_is_not_finite_has_no_score():
+    scores = validation_scores(torch.tensor([[math.nan, 1.0]]), torch.tensor([[0.0, 1.0]]), "classification", "auc")
+    assert math.isnan(scores[0])
+    assert math.isnan(validation_scores(torch.tensor([[math.nan]]), torch.zeros(1, 1), "regression", "auc")[0])
+
+
+def test_running_statistics_equal_torch_batch_norm_over_a_training(monkeypatch):
+    settings = NAMSettings(hidden=(5, 4), batch_size=8, epochs=8, learning_rate=0.02, dropout=0.0)
+    one = trainer(settings, data())
+    original, steps = one.step, []
+
+    def step(chosen, rate):
+        steps.append((copy.deepcopy(one.tensors(one.state.flat, one.state.buffers)), one.fold.x[:, chosen[0]]))
+        return original(chosen, rate)
+
+    monkeypatch.setattr(one, "step", step)
+    for _ in range(3):
+        one.epoch()
+    for i in range(3):
+        running = [(torch.zeros(w).double(), torch.ones(w).double()) for w in (5, 4)]
+        for tensors, x in steps:
+            net = naive.torch_nam(tensors, 0, 3)[i].train()
+            norms = [net[1], net[4]]
+            for norm, (mean, variance) in zip(norms, running, strict=True):
+                norm.running_mean.copy_(mean)
+                norm.running_var.copy_(variance)
+            net(x[0, :, i : i + 1])
+            running = [(norm.running_mean, norm.running_var) for norm in norms]
+        for layer, (mean, variance) in enumerate(running):
+            torch.testing.assert_close(one.state.buffers[f"norm.{layer}.mean"][0, i], mean)
+            torch.testing.assert_close(one.state.buffers[f"norm.{layer}.variance"][0, i], variance)
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (0,)], ids=["stack", "alone"])
+def test_predictions_in_parts_equal_predictions_at_once(build, seeds):
+    network, tensors = build(MixNAMSettings(**SMALL), 3, seeds)
+    x = data(len(seeds), rows=50).x
+    whole = predict(network, tensors, x)
+    parts = [outputs.prediction for outputs in evaluate(network, tensors, x, rows=7)]
+    assert [part.shape[1] for part in parts] == [7] * 7 + [1]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole)
+
+
+def test_an_unreadable_checkpoint_is_reported_and_training_starts_afresh(tmp_path):
+    settings, fold = settings_list(MixNAMSettings, **SMALL), data(3)
+    (expected,) = trainer(settings[0], part(fold, 0), [4]).run()
+    (tmp_path / "run.pt").write_bytes(b"PK cut off")
+    with pytest.warns(UserWarning, match=r"run\.pt cannot be read, training starts afresh"):
+        (found,) = trainer(settings[0], part(fold, 0), [4]).run(checkpoint=tmp_path / "run.pt")
+    assert_same(found.tensors, expected.tensors)
