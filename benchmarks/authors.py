@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mixnam.models.settings import MixNAMSettings
+from mixnam.models import MixNAMSettings
 from mixnam.training.losses import Task
 
 

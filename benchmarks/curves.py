@@ -11,7 +11,7 @@ from benchmarks.job import BATCHES, Job
 from benchmarks.options import Options, Part
 from benchmarks.process import workers
 from benchmarks.timing import interleaved, median
-from mixnam.models.settings import MixNAMSettings
+from mixnam.models import MixNAMSettings
 
 RIVALS = ["ours", "general", "elementwise", "loop", "conv1d"]
 FITS = 1 << 30  # bytes: the element-wise formulation takes part where it is expected to take less

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixnam.models.settings import MixNAMSettings
+from mixnam.models import MixNAMSettings
 from mixnam.training.losses import Task
 
 BATCHES = 4  # in a table, where it is not said how many rows it has

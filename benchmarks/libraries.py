@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import torch
 
 from mixnam.data.table import Array
+from mixnam.models import EBMSettings, LibrarySettings, XGBoostSettings
 from mixnam.models.libraries import Rows, boosted_trees, boosting_machine
-from mixnam.models.settings import EBMSettings, LibrarySettings, XGBoostSettings
 
 Predict = Callable[[Array], Array]
 

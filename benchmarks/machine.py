@@ -15,7 +15,7 @@ from benchmarks.job import Job
 from benchmarks.options import Options, Part
 from benchmarks.process import workers
 from benchmarks.timing import interleaved, median
-from mixnam.models.settings import MixNAMSettings
+from mixnam.models import MixNAMSettings
 from mixnam.runs.machine import processor
 
 COPIED = 1 << 26  # floats: 256 MB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mixnam.models.settings import MixtureSettings
+from mixnam.models import MixtureSettings
 
 CEILING = 3 << 30  # bytes: Housing whole, element-wise; more rows would say nothing new and take minutes
 _FLOAT = 4

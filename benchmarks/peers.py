@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixnam.models.settings import MixNAMSettings
+from mixnam.models import MixNAMSettings
 from mixnam.training.losses import Task
 
 Leaves = dict[str, Tensor]

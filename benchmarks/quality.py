@@ -12,7 +12,7 @@ from benchmarks.housing import Data
 from benchmarks.libraries import fit_threaded, openmp_threads
 from benchmarks.options import Options, Part
 from benchmarks.watched import Watched
-from mixnam.models.settings import LibrarySettings, NetworkSettings
+from mixnam.models import LibrarySettings, NetworkSettings
 from mixnam.paper.presets import load_preset
 
 SMOKE_EPOCHS, SMOKE_ROUNDS = 3, 20
@@ -84,7 +84,7 @@ def _library(case: Case, data: Data, options: Options) -> Iterator[dict[str, Any
 
 def _rehearse(data: Data) -> None:
     """Import the libraries and start their processes, which is nobody's training time."""
-    from mixnam.models.settings import EBMSettings, XGBoostSettings
+    from mixnam.models import EBMSettings, XGBoostSettings
 
     for settings in (EBMSettings(outer_bags=2, max_rounds=2), XGBoostSettings(trees=2)):
         fit_threaded(settings, data.rows, threads=2)

@@ -12,7 +12,7 @@ from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
 from mixnam.data.table import DataMissing
 from mixnam.data.transforms import Preprocessing
-from mixnam.models.settings import MixNAMSettings
+from mixnam.models import MixNAMSettings
 from mixnam.paper.presets import load_preset
 from mixnam.training.losses import Task
 

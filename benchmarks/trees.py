@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from benchmarks import nodegam
 from benchmarks.tables import duration, layout
 from benchmarks.timing import median
-from mixnam.models import make_network
-from mixnam.models.settings import TreeSettings, make_settings
+from mixnam.models import TreeSettings, make_network, make_settings
 from mixnam.training.optimizers import QHAdam
 from mixnam.training.trainer import Fold
 from mixnam.training.tree_trainer import TreeTrainer

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.housing import Data
-from mixnam.models import make_network
-from mixnam.models.settings import NetworkSettings
+from mixnam.models import NetworkSettings, make_network
 from mixnam.training.trainer import Trainer, predict
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mixnam.models.settings import MixtureSettings
+from mixnam.models import MixtureSettings
 
 
 def multiply_adds(settings: MixtureSettings, features: int, routed: bool = True) -> int:
@@ -12,7 +12,7 @@ def multiply_adds(settings: MixtureSettings, features: int, routed: bool = True)
 
     **Examples**
 
-    >>> from mixnam.models.settings import MixNAMSettings
+    >>> from mixnam.models import MixNAMSettings
     >>> multiply_adds(MixNAMSettings(layers=2, width=3, experts=2, active_experts=2), features=5)
     240
     """

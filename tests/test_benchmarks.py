@@ -32,10 +32,9 @@ from benchmarks.process import Worker
 from benchmarks.tables import TABLES
 from benchmarks.timing import takes_part, turn_steps
 from benchmarks.work import multiply_adds, step_flop
-from mixnam.models import make_network
+from mixnam.models import EBMSettings, MixNAMSettings, NAMSettings, XGBoostSettings, make_network
 from mixnam.models.layers import Draws
 from mixnam.models.libraries import Rows, fit_library
-from mixnam.models.settings import EBMSettings, MixNAMSettings, NAMSettings, XGBoostSettings
 from mixnam.training.losses import loss
 from mixnam.training.trainer import Fold, predict
 

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from mixnam.data import laws, own, publishers
 from mixnam.data.laws import SIMULATIONS
 from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, REPEATS, YEAR_FILES, YEAR_FOLDERS
-from mixnam.data.table import DataError, DataMissing, Dataset, Task
+from mixnam.data.table import DataError, DataMissing, Metric, Table, Task
 
 
 @dataclass(frozen=True)
@@ -30,10 +29,10 @@ class Entry:
 
     title: str
     task: Task
-    metric: Literal["rmse", "mse", "auc"]
+    metric: Metric
     checksum: str
     splits: tuple[str, ...]
-    load: Callable[[Path, bool], Dataset]
+    load: Callable[[Path, bool], Table]
     remedy: str
     bundled: bool = False
     simulated: bool = False
@@ -118,7 +117,7 @@ REGISTRY: dict[str, Entry] = {
     "bike": Entry(
         "Bike sharing (open, ours)", "regression", "rmse",
         "d0c977d309c1fc3406e03a890f9f3244107179b853ea9148a14131cd921faf3d", HOLDOUT, publishers.bike,
-        f"put hour.csv, or the Bike-Sharing-Dataset.zip it comes in {_UCI} 275), into the data directory",
+        f"put hour.csv, or the Bike-Sharing-Table.zip it comes in {_UCI} 275), into the data directory",
         files=publishers.FILES["bike"], ours=True,
     ),
     "diabetes": Entry(
@@ -148,7 +147,7 @@ def entry(name: str, where: Path | None = None) -> Entry:
     raise ValueError(f"dataset must be one of {', '.join(REGISTRY)}, or described by {path}, got {name!r}")
 
 
-def register(dataset: Dataset) -> str:
+def register(dataset: Table) -> str:
     """Make a data set known by its name in this process, and return the name.
 
     Raises TableError for a name that is taken by other data, or that no data set may have.
@@ -163,7 +162,7 @@ def register(dataset: Dataset) -> str:
 
 
 @lru_cache(maxsize=8)
-def _entry(dataset: Dataset) -> Entry:
+def _entry(dataset: Table) -> Entry:
     splits = FOLDS if dataset.folds is None else FOLDS[: dataset.folds.max() + 1]
     if dataset.folds is None and dataset.task == "regression":
         splits = HOLDOUT
@@ -184,19 +183,10 @@ def at_hand(name: str, where: Path | None = None) -> bool:
     return not known.files or any(((where or directory()) / file).exists() for file in known.files)
 
 
-_ABSENT = ": not at hand"
-
-
-def absent(checksum: str) -> bool:
-    """Return whether what `checksum` gave says that the data are not at hand."""
-    return checksum.endswith(_ABSENT)
-
-
-def checksum(name: str) -> str:
+def checksum(name: str) -> str | None:
     """Return the SHA-256 that identifies a data set in a result's key; what has none pinned is loaded.
 
-    Where that fails, a text says that the data are not at hand: no result can have such a key, for who
-    trains loads the data.
+    None says that the data are not at hand.
     """
     known = entry(name)
     if known.checksum and not known.splitting:
@@ -218,11 +208,11 @@ def _stamp(known: Entry, where: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @lru_cache(maxsize=64)
-def _checksum(name: str, where: Path, stamp: tuple[tuple[str, int, int], ...]) -> str:
+def _checksum(name: str, where: Path, stamp: tuple[tuple[str, int, int], ...]) -> str | None:
     try:
         return _load(name, where, False, stamp).checksum
     except DataError:
-        return f"{name}{_ABSENT}"
+        return None
 
 
 def family(name: str) -> str:
@@ -230,7 +220,7 @@ def family(name: str) -> str:
     return "simulations" if name.startswith("sim_") else name
 
 
-def load(name: str, where: Path | None = None, download: bool = True) -> Dataset:
+def load(name: str, where: Path | None = None, download: bool = True) -> Table:
     """Load a registered or described data set from `where` (default: `directory()`), downloading it if it is not there.
 
     Raises DataMissing with the remedy where it is not at hand, DataError where a file holds something else.
@@ -242,7 +232,7 @@ def load(name: str, where: Path | None = None, download: bool = True) -> Dataset
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, where: Path, download: bool, stamp: tuple[tuple[str, int, int], ...]) -> Dataset:
+def _load(name: str, where: Path, download: bool, stamp: tuple[tuple[str, int, int], ...]) -> Table:
     known = entry(name)
     try:
         dataset = known.load(where, download)

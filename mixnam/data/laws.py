@@ -12,7 +12,7 @@ import numpy as np
 
 from mixnam import randomness
 from mixnam.data.download import fetch as fetch
-from mixnam.data.table import Array, Dataset
+from mixnam.data.table import Array, Table
 from mixnam.data.table import DataError as DataError
 from mixnam.data.table import DataMissing as DataMissing
 
@@ -108,7 +108,7 @@ def _probe(name: str) -> Array:
 
 
 @cache
-def generate(name: str) -> Dataset:
+def generate(name: str) -> Table:
     """Return a law's rows as a data set, always the same; ValueError for an unknown law.
 
     Its `probe`: each pair of 201 evenly spaced x1 with x2 = -1, then with x2 = +1; of
@@ -121,7 +121,7 @@ def generate(name: str) -> Dataset:
     y = truth(name, x) + np.round(scale * randomness.normal(_key(name, "noise"), rows)[0].numpy(), 6)
     if kind == "hidden":
         y += _sign(name, "s", rows) * np.sin(4 * np.pi * x[:, 0])
-    return Dataset(
+    return Table(
         name, SIMULATIONS[name], "regression", "rmse", x, np.round(y, 9), tuple(f"x{i + 1}" for i in range(x.shape[1])),
         "y", probe=_probe(name), source="simulated",
     )  # fmt: skip

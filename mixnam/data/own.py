@@ -1,7 +1,7 @@
-"""Own tables: from a file or a data frame to a `Dataset`, and under a name that everything else knows.
+"""Own tables: from a file or a data frame to a `Table`, and under a name that everything else knows.
 
 `register` gives a name within this process. A description, `<name>.toml` in the data directory, gives one
-to every process, and so to the notebooks; its keys are the arguments of `from_table`.
+to every process, and so to the notebooks; its keys are the arguments of `read_table`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pandas.api import types
 from sklearn.model_selection import GroupKFold
 
 from mixnam.data.splits import FOLDS
-from mixnam.data.table import Array, DataError, Dataset, Task
+from mixnam.data.table import Array, DataError, Table, Task
 
 #: More categories are names or numbers of rows rather than kinds, and make curves as long.
 MAX_CATEGORIES = 1000
@@ -33,7 +33,7 @@ class TableError(DataError, ValueError):
     """A table, or its description, that cannot be used; the message says what is wrong and what to do."""
 
 
-def from_table(
+def read_table(
     table: Path | str | pd.DataFrame,
     target: str,
     *,
@@ -45,11 +45,11 @@ def from_table(
     drop: Sequence[str] = (),
     title: str = "",
     unit: str = "",
-) -> Dataset:
+) -> Table:
     """Return a table as a data set: every column is a feature, but `target`, `fold`, `group` and `drop`.
 
     Columns of text, categories or booleans are categorical; of numbers only those that `categorical` names.
-    A `target` of two values is classified, the later one in sorted order being 1 (`Dataset.target` says
+    A `target` of two values is classified, the later one in sorted order being 1 (`Table.target` says
     which); any other is a regression, unless `task` says otherwise.
 
     Rows are split by `fold`, whose 2 to 5 values are the test folds in sorted order; or into 5 folds that
@@ -101,7 +101,7 @@ def from_table(
             )
     source = "a data frame" if isinstance(table, pd.DataFrame) else Path(table).name
     try:
-        return Dataset(
+        return Table(
             name, title or name, task, "auc" if task == "classification" else "rmse", np.column_stack(x), y,
             tuple(map(str, features)), label, unit, categories, folds, source=source,
         )  # fmt: skip
@@ -109,10 +109,10 @@ def from_table(
         raise TableError(str(error)) from error
 
 
-def described(path: Path) -> Dataset:
+def described(path: Path) -> Table:
     """Return the table that a TOML file describes; the table's path is relative to that file.
 
-    Raises TableError, which names the file, for unknown or missing keys and for what `from_table` refuses.
+    Raises TableError, which names the file, for unknown or missing keys and for what `read_table` refuses.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -134,9 +134,9 @@ def described(path: Path) -> Dataset:
 
 
 @lru_cache(maxsize=8)
-def _described(name: str, table: Path, stamp: int, arguments: tuple[tuple[str, Any], ...]) -> Dataset:
+def _described(name: str, table: Path, stamp: int, arguments: tuple[tuple[str, Any], ...]) -> Table:
     """Read a table once for each time stamp of its file."""
-    return from_table(table, name=name, **dict(arguments))
+    return read_table(table, name=name, **dict(arguments))
 
 
 def check_name(name: str) -> None:

@@ -1,6 +1,6 @@
 """Loaders of data that are no part of this package: the paper's Income, Credit, Year and MIMIC, and two open sets.
 
-Each returns a `Dataset` from a file that the registry names. `EXPECTED` is what a publisher's file must hold.
+Each returns a `Table` from a file that the registry names. `EXPECTED` is what a publisher's file must hold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pandas as pd
 
 from mixnam.data.download import fetch
 from mixnam.data.splits import FOLD_FILES, TEST, TRAIN, VALIDATION, publishers_folds, year_parts
-from mixnam.data.table import Array, DataError, DataMissing, Dataset
+from mixnam.data.table import Array, DataError, DataMissing, Table
 
 #: What each file must hold; what is not named is not checked. Year's mean and standard deviation are those of the
 #: target over the training rows, within `YEAR_TOLERANCE`.
@@ -49,7 +49,7 @@ FILES: dict[str, tuple[str, ...]] = {
         "year/YearPredictionMSD.txt", "YEAR/YearPredictionMSD.txt", "YEAR/data.csv",
     ),
     "support2": ("support2.csv", "support2/support2.csv", "support2csv.zip"),
-    "bike": ("hour.csv", "bikeshare/hour.csv", "Bike-Sharing-Dataset.zip"),
+    "bike": ("hour.csv", "bikeshare/hour.csv", "Bike-Sharing-Table.zip"),
 }  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def _codes(column: pd.Series[Any]) -> tuple[Array, tuple[str, ...]]:
     return codes.astype(np.float64), tuple(f"{label:g}" if numeric else str(label) for label in labels)
 
 
-def _with_folds(dataset: Dataset, folder: Path) -> Dataset:
+def _with_folds(dataset: Table, folder: Path) -> Table:
     """Return the data with the folds of the files in `folder`; the source says whose folds they are."""
     folds = publishers_folds(dataset.name, folder, len(dataset.y))
     said = "folds of ours" if folds is None else "folds from files"
@@ -140,7 +140,7 @@ _INCOME_FEATURES = (
 _INCOME_CATEGORICAL = (1, 3, 5, 6, 7, 8, 9, 13)
 
 
-def income(where: Path, download: bool = False) -> Dataset:
+def income(where: Path, download: bool = False) -> Table:
     """Adult, the training file; a "?" is a category of its own."""
     folder = where / "adult"
     try:
@@ -164,7 +164,7 @@ def income(where: Path, download: bool = False) -> Dataset:
                 labels, column = np.unique(column, return_inverse=True)
                 categories[i] = tuple(map(str, labels))
             x.append(column.astype(np.float64))
-        dataset = Dataset(
+        dataset = Table(
             "income", "Income", "classification", "auc", np.column_stack(x), (label == ">50K").astype(np.float64),
             _INCOME_FEATURES, "income above 50,000 dollars", categories=categories, source=path.name,
         )  # fmt: skip
@@ -177,7 +177,7 @@ def income(where: Path, download: bool = False) -> Dataset:
 _CREDIT_FEATURES = ("Time", *(f"V{k}" for k in range(1, 29)), "Amount")
 
 
-def credit(where: Path, download: bool = False) -> Dataset:
+def credit(where: Path, download: bool = False) -> Table:
     """Credit card fraud: Kaggle's creditcard.csv, whose header and class are in quotes."""
     path = _find("credit", where)
     with _opened("credit", path, "creditcard.csv") as stream:
@@ -191,13 +191,13 @@ def credit(where: Path, download: bool = False) -> Dataset:
         x, y = _numbers(frame, _CREDIT_FEATURES), _numbers(frame, ["Class"])[:, 0]
     del frame
     _check("credit", path, {"rows": len(y), "of class 1": int((y == 1).sum())})
-    dataset = Dataset(
+    dataset = Table(
         "credit", "Credit card fraud", "classification", "auc", x, y, _CREDIT_FEATURES, "fraud", source=path.name
     )
     return _with_folds(dataset, where / "credit")
 
 
-def year(where: Path, download: bool = False) -> Dataset:
+def year(where: Path, download: bool = False) -> Table:
     """YearPredictionMSD: the first column is the target, the last rows are the test set.
 
     Read in parts, as the table has half a million rows.
@@ -230,7 +230,7 @@ def year(where: Path, download: bool = False) -> Dataset:
                 )
     kinds = ("average", "covariance")
     features = tuple(f"timbre {kinds[k >= 12]} {k + 1 - 12 * (k >= 12)}" for k in range(90))
-    return Dataset(
+    return Table(
         "year", "Year of a song", "regression", "mse", x, y, features, "year of release", "years",
         source=f"{path.name}, {said}", parts=parts,
     )  # fmt: skip
@@ -243,7 +243,7 @@ _MIMIC2_FEATURES = (
 _MIMIC2_CATEGORICAL = ("GCS", "Temperature", "Renal", "AdmissionType", "AIDS", "MetastaticCancer", "Lymphoma")
 
 
-def mimic2(where: Path, download: bool = False) -> Dataset:
+def mimic2(where: Path, download: bool = False) -> Table:
     """MIMIC-II as NODE-GAM has it: columns without a header, separated by spaces, the last the death in hospital."""
     path = _find("mimic2", where)
     with _opened("mimic2", path, "mimic2.data") as stream:
@@ -260,7 +260,7 @@ def mimic2(where: Path, download: bool = False) -> Dataset:
                 x.append(_numbers(frame, [feature])[:, 0])
         y = _numbers(frame, ["label"])[:, 0]
     _check("mimic2", path, {"rows": len(y)})
-    dataset = Dataset(
+    dataset = Table(
         "mimic2", "MIMIC-II", "classification", "auc", np.column_stack(x), y, _MIMIC2_FEATURES, "death in hospital",
         categories=categories, source=path.name,
     )  # fmt: skip
@@ -282,14 +282,14 @@ _MIMIC3_FEATURES = (
 )  # fmt: skip
 
 
-def mimic3(where: Path, download: bool = False) -> Dataset:
+def mimic3(where: Path, download: bool = False) -> Table:
     """MIMIC-III as NODE-GAM has it: a table with a header, of which 57 columns are features."""
     path = _find("mimic3", where)
     with _opened("mimic3", path, "adult_icu") as stream:
         frame = pd.read_csv(stream, **_EXACTLY)
         x, y = _numbers(frame, _MIMIC3_FEATURES), _numbers(frame, ["mort_icu"])[:, 0]
     _check("mimic3", path, {"rows": len(y)})
-    dataset = Dataset(
+    dataset = Table(
         "mimic3", "MIMIC-III", "classification", "auc", x, y, _MIMIC3_FEATURES, "death in the ICU", source=path.name
     )
     return _with_folds(dataset, where / "mimic3")
@@ -305,7 +305,7 @@ _SUPPORT2_CATEGORICAL = ("sex", "dzclass", "income", "race", "ca")
 NORMAL = {"alb": 3.5, "pafi": 333.3, "bili": 1.01, "crea": 1.01, "bun": 6.51, "wblc": 9.0, "urine": 2502.0}
 
 
-def support2(where: Path, download: bool = False) -> Dataset:
+def support2(where: Path, download: bool = False) -> Table:
     """SUPPORT2, death in hospital: what is known on the third day, without prognoses, costs and what came later."""
     path = _find("support2", where)
     with _opened("support2", path, "support2.csv") as stream:
@@ -326,7 +326,7 @@ def support2(where: Path, download: bool = False) -> Dataset:
                 x.append(column)
         y = _numbers(frame, ["hospdead"])[:, 0]
     _check("support2", path, {"rows": len(y), "of class 1": int((y == 1).sum())})
-    return Dataset(
+    return Table(
         "support2", "SUPPORT2 (open, ours)", "classification", "auc", np.column_stack(x), y, _SUPPORT2_FEATURES,
         "death in hospital", categories=categories, source=f"{path.name}, folds of ours",
     )  # fmt: skip
@@ -337,7 +337,7 @@ _BIKE_FEATURES = (
 )  # fmt: skip
 
 
-def bike(where: Path, download: bool = False) -> Dataset:
+def bike(where: Path, download: bool = False) -> Table:
     """Bike sharing by the hour, split by time: the first 70 % are for training, then 10 % validation, 20 % test."""
     path = _find("bike", where)
     with _opened("bike", path, "hour.csv") as stream:
@@ -352,7 +352,7 @@ def bike(where: Path, download: bool = False) -> Dataset:
     parts = np.full(len(y), TRAIN)
     parts[round(0.7 * len(y)) :] = VALIDATION
     parts[round(0.8 * len(y)) :] = TEST
-    return Dataset(
+    return Table(
         "bike", "Bike sharing (open, ours)", "regression", "rmse", x, y, _BIKE_FEATURES, "rentals", "rentals an hour",
         source=f"{path.name}, split by time", parts=parts,
     )  # fmt: skip
@@ -367,7 +367,7 @@ _HOUSING_SHA256 = "aaa5c9a6afe2225cc2aed2723682ae403280c4a3695a2ddda4ffb5d8215ea
 _HOUSING_FEATURES = ("MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude")
 
 
-def housing(where: Path, download: bool = False) -> Dataset:
+def housing(where: Path, download: bool = False) -> Table:
     """California Housing, its target in 100,000 dollars and its counts as means over households."""
     raw, archive = where / "cal_housing.data", where / "cal_housing.tgz"
     if not raw.exists() and not archive.exists():
@@ -397,30 +397,30 @@ def housing(where: Path, download: bool = False) -> Dataset:
     longitude, latitude, age, rooms, bedrooms, population, households, income, value = table.T
     columns = (income, age, rooms / households, bedrooms / households, population, population / households)
     x = np.column_stack((*columns, latitude, longitude))
-    return Dataset(
+    return Table(
         "housing", "California Housing", "regression", "rmse", x, value / 100000.0, _HOUSING_FEATURES,
         "median house value", "100,000 dollars", source=path.name,
     )  # fmt: skip
 
 
-def diabetes(where: Path, download: bool = False) -> Dataset:
+def diabetes(where: Path, download: bool = False) -> Table:
     """Diabetes progression, which scikit-learn brings."""
     from sklearn.datasets import load_diabetes
 
     data = load_diabetes(scaled=False)
-    return Dataset(
+    return Table(
         "diabetes", "Diabetes progression", "regression", "rmse", np.asarray(data.data, np.float64),
         np.asarray(data.target, np.float64), tuple(map(str, data.feature_names)), "disease progression after a year",
         "points", source="bundled with scikit-learn",
     )  # fmt: skip
 
 
-def breast_cancer(where: Path, download: bool = False) -> Dataset:
+def breast_cancer(where: Path, download: bool = False) -> Table:
     """Breast cancer Wisconsin, which scikit-learn brings."""
     from sklearn.datasets import load_breast_cancer
 
     data = load_breast_cancer()
-    return Dataset(
+    return Table(
         "breast_cancer", "Breast cancer Wisconsin", "classification", "auc", np.asarray(data.data, np.float64),
         np.asarray(data.target, np.float64), tuple(map(str, data.feature_names)), "benign",
         source="bundled with scikit-learn",

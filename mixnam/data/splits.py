@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold, train_test_split
 
 from mixnam.data.download import fetch as fetch
-from mixnam.data.table import DataError, Dataset
+from mixnam.data.table import DataError, Table
 from mixnam.data.table import DataMissing as DataMissing
 
 Rows = NDArray[np.int64]
-#: What a `Dataset.parts` says of a row.
+#: What a `Table.parts` says of a row.
 DRAWN, TRAIN, VALIDATION, TEST = range(4)
 
 
@@ -132,7 +132,7 @@ class Split:
     test: Rows
 
 
-def split_rows(dataset: Dataset, split: str, seed: int) -> Split:
+def split_rows(dataset: Table, split: str, seed: int) -> Split:
     """Split the rows as the paper does (Appendix B).
 
     `holdout`, where the data set fixes its `parts`, is those, and of the rows that they leave open 20 % are for

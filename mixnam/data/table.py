@@ -21,13 +21,17 @@ class DataMissing(DataError):
 
 
 Array = NDArray[np.float64]
-
-
 Task = Literal["regression", "classification"]
+Metric = Literal["rmse", "mse", "auc"]
+
+
+def better(metric: str) -> int:
+    """Return 1 for a metric of which more is better, the area under the curve, and -1 for an error."""
+    return 1 if metric == "auc" else -1
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Table:
     """A table with its target.
 
     **Shape:** `x` is (rows, n) float64, categorical columns as codes 0, 1, ... into `categories[column]`;
@@ -42,7 +46,7 @@ class Dataset:
     name: str
     title: str
     task: Task
-    metric: Literal["rmse", "mse", "auc"]
+    metric: Metric
     x: Array
     y: Array
     features: tuple[str, ...]

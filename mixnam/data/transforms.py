@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import QuantileTransformer
 
 from mixnam import randomness
-from mixnam.data.table import Array, Dataset
+from mixnam.data.table import Array, Table
 
 Rows = NDArray[np.int64]
 _NOISE = 1e-3
@@ -23,7 +23,7 @@ class Preprocessing:
     `target_mean` and `target_scale` (regression; else 0 and 1) undo the target's scaling.
     """
 
-    def __init__(self, dataset: Dataset, train: Rows, seed: int, quantile_rows: int = 0) -> None:
+    def __init__(self, dataset: Table, train: Rows, seed: int, quantile_rows: int = 0) -> None:
         y = dataset.y[train]
         self.prior = float(y.mean())
         self.encodings = {c: self._encoding(dataset.x[train, c], y, len(n)) for c, n in dataset.categories.items()}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mixnam.data.table import Array, Dataset
+from mixnam.data.table import Array, Table
 from mixnam.data.transforms import Preprocessing
 from mixnam.explain.cells import histogram_range, least_rows
 from mixnam.models.layers import Tensors
@@ -59,7 +59,7 @@ def purify(surface: Array, weight: Array) -> Array:
 
 @torch.no_grad()
 def pair_surfaces(
-    network: Pairwise, tensors: Tensors, dataset: Dataset, preprocessing: Preprocessing, device: torch.device
+    network: Pairwise, tensors: Tensors, dataset: Table, preprocessing: Preprocessing, device: torch.device
 ) -> dict[str, Array]:
     """Return the surfaces of the pairs that interact most, by the interaction's standard deviation over rows.
 

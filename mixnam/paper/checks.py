@@ -12,9 +12,8 @@ import torch
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.models import MixNAM, make_network
+from mixnam.models import MixNAM, MixNAMDSettings, MixNAMSettings, make_network
 from mixnam.models.mixture import extra_parameters
-from mixnam.models.settings import MixNAMDSettings, MixNAMSettings
 from mixnam.paper import published
 
 Outcome = tuple[bool | None, str]

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from mixnam.data import catalogue
-from mixnam.models import make_network
-from mixnam.models.settings import NetworkSettings, TreeSettings
+from mixnam.models import NetworkSettings, TreeSettings, make_network
 from mixnam.runs.files import root
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mixnam.models.settings import Settings, make_settings
+from mixnam.models import Settings, make_settings
 from mixnam.paper import derived, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.experiments import specs_of
@@ -104,11 +104,11 @@ def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) 
 
 def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:
     """Return the runs that a claim rests on: so many seeds, or all folds, of each subject."""
-    specs: dict[str, RunSpec] = {}
+    specs: dict[RunSpec, None] = {}
     for subject in claim.subjects:
         dataset, model, overrides = parts(claim, subject)
-        specs |= {s.key: s for s in specs_of(dataset, model, preset, overrides, seeds=seeds)}
-    return sorted(specs.values(), key=lambda spec: (spec.seed, spec.split))
+        specs |= dict.fromkeys(specs_of(dataset, model, preset, overrides, seeds=seeds))
+    return sorted(specs, key=lambda spec: (spec.seed, spec.split))
 
 
 def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
-from mixnam.models.settings import make_settings
+from mixnam.models import make_settings
 from mixnam.paper.presets import Preset, load_preset
 from mixnam.runs.spec import RunSpec
 
@@ -196,8 +196,8 @@ def cases(experiment: str, preset: str) -> list[Case]:
 
 def specs_for(experiment: str, dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
     """Return an experiment's specs, first seeds first; ValueError lists the known experiments."""
-    specs: dict[str, RunSpec] = {}
+    specs: dict[RunSpec, None] = {}
     for case in cases(experiment, preset):
         found = specs_of(case.dataset or dataset, case.model, preset, case.overrides, experiment, seeds)
-        specs |= {spec.key: spec for spec in found}
-    return sorted(specs.values(), key=lambda spec: (spec.seed, spec.split))
+        specs |= dict.fromkeys(found)
+    return sorted(specs, key=lambda spec: (spec.seed, spec.split))

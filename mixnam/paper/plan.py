@@ -13,7 +13,7 @@ import torch
 
 from mixnam.data.splits import REPEATS
 from mixnam.data.table import DataError
-from mixnam.models.settings import NetworkSettings
+from mixnam.models import NetworkSettings
 from mixnam.paper import experiments, running
 from mixnam.paper.costs import alike, duration, training_work, usual_seconds
 from mixnam.paper.presets import load_preset
@@ -135,14 +135,14 @@ def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) 
     the others, those of least work first. Models of other libraries are left out unless `libraries` says otherwise:
     no GPU helps them.
     """
-    planned: set[str] = set()
+    planned: set[RunSpec] = set()
 
     def items(label: str, preset: str, specs: Iterable[RunSpec]) -> list[Item]:
         wanted = []
         for spec in specs:
             trained = isinstance(spec.settings, NetworkSettings) or libraries
-            if trained and spec.key not in planned and all(store.current(spec) is None for store in stores):
-                planned.add(spec.key)
+            if trained and spec not in planned and all(store.current(spec) is None for store in stores):
+                planned.add(spec)
                 wanted.append(spec)
         groups = stacks(wanted, side_by_side=True)
         return [Item(f"{label}: {group[0].model}", preset, tuple(group)) for group in groups]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from mixnam.models.settings import MODELS
+from mixnam.models import MODELS
 from mixnam.paper import experiments, published
 from mixnam.paper.experiments import Case
 from mixnam.paper.presets import PRESETS

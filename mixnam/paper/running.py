@@ -66,14 +66,14 @@ def run(
     pick_device(device)
     outcome = Outcome(experiment, dataset, preset, specs_for(experiment, dataset, preset, seeds))
     store = Store(results)
-    found = {spec.key: result for spec in outcome.specs if (result := store.get(spec)) is not None}
+    found = {spec: result for spec in outcome.specs if (result := store.get(spec)) is not None}
     # what has outdated measures is trained again, and shown where that is not possible
-    todo = [spec for spec in outcome.specs if spec.key not in found or found[spec.key].outdated] if train else []
+    todo = [spec for spec in outcome.specs if spec not in found or found[spec].outdated] if train else []
     fresh, reasons = train_available(todo, store, experiment, device, preset, progress)
     found |= fresh
     outcome.skipped = " ".join(reasons)
-    outcome.results = [found[spec.key] for spec in outcome.specs if spec.key in found]
-    outcome.missing = [spec for spec in outcome.specs if spec.key not in found]
+    outcome.results = [found[spec] for spec in outcome.specs if spec in found]
+    outcome.missing = [spec for spec in outcome.specs if spec not in found]
     return outcome
 
 
@@ -84,7 +84,7 @@ def train_available(
     device: str = "auto",
     preset: str = "",
     progress: Callable[[str], None] | None = say,
-) -> tuple[dict[str, Result], list[str]]:
+) -> tuple[dict[RunSpec, Result], list[str]]:
     """Train the specs whose data are at hand; return their results by key, and why the others were skipped.
 
     `label` says in the progress lines for what.
@@ -110,14 +110,14 @@ def train_missing(
     progress: Callable[[str], None] | None = say,
     deadline: float = math.inf,
     wait: bool = True,
-) -> dict[str, Result]:
-    """Train specs and store their results, by key; what another process is training is waited for last.
+) -> dict[RunSpec, Result]:
+    """Train specs and store their results; what another process is training is waited for last.
 
     Unless `wait` is set, what another process is training is left to it. A spec that diverges is reported and does
     not keep the others from training. Raises OutOfTime where the clock (`time.monotonic`) passes `deadline`; what was
     finished is stored, and others are not waited for.
     """
-    found: dict[str, Result] = {}
+    found: dict[RunSpec, Result] = {}
     waiting = list(specs)
     if pick_device(device).type != "cpu":
         for group in stacks(specs, side_by_side=True):
@@ -135,7 +135,7 @@ def train_missing(
                 if progress is not None:
                     progress(f"failed: {error}")
                 continue
-            found[spec.key] = result
+            found[spec] = result
             waiting.remove(spec)
     return found
 
@@ -165,11 +165,11 @@ def _train_together(
             return waiting
         for result in fit(todo, device, preset, progress, store.checkpoint, deadline=deadline):
             store.put(result)
-            stored.add(result.key)
+            stored.add(result.spec)
     except FloatingPointError as error:
         if progress is not None:
             progress(f"failed: {error}")
-        return [spec for spec in waiting if spec not in todo or spec.key in stored]
+        return [spec for spec in waiting if spec not in todo or spec in stored]
     finally:
         for _, lock in held:
             lock.release()

@@ -21,7 +21,7 @@ import numpy as np
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
-from mixnam.models.settings import NetworkSettings, Settings, settings_class
+from mixnam.models import NetworkSettings, Settings, settings_class
 from mixnam.paper import running, spaces
 from mixnam.paper.costs import duration
 from mixnam.paper.plan import budget as seconds_of
@@ -162,22 +162,22 @@ class Search:
     def _train(self, specs: Mapping[Any, RunSpec]) -> dict[Any, Result]:
         """Train what has no result yet; return results by label, without those that diverged now or earlier."""
         diverged = self._lost()
-        todo = list({s.key: s for s in specs.values() if s.key not in diverged}.values())
+        todo = [s for s in dict.fromkeys(specs.values()) if s.key not in diverged]
         network = issubclass(settings_class(self.plan.model), NetworkSettings)
-        found: dict[str, Result] = {}
+        found: dict[RunSpec, Result] = {}
         for part in [todo] if network and pick_device(self.device).type != "cpu" else [[spec] for spec in todo]:
-            known = {s.key: r for s in part if (r := self.store.get(s)) is not None}
-            lacking = [s for s in part if s.key not in known]
+            known = {s: r for s in part if (r := self.store.get(s)) is not None}
+            lacking = [s for s in part if s not in known]
             if lacking and time.monotonic() > self.deadline:
                 raise OutOfTime("the time given is over")
             fresh = train_missing(lacking, self.store, self.device, "search", self._progress, self.deadline)
             found |= known | fresh
-            lost = {s.key: str(s) for s in lacking if s.key not in fresh}
+            lost = {s.key: str(s) for s in lacking if s not in fresh}
             if lost and time.monotonic() > self.deadline:  # or another process is at it still
                 raise OutOfTime("the time given is over")
             if lost:
                 write_file(self._diverged, json.dumps(self._lost() | lost, indent=1).encode())
-        return {label: found[spec.key] for label, spec in specs.items() if spec.key in found}
+        return {label: found[spec] for label, spec in specs.items() if spec in found}
 
     def _score(self, result: Result | None) -> float:
         return math.nan if result is None else result.metrics["validation"][self.plan.metric]

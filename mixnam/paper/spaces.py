@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mixnam import randomness
-from mixnam.models.settings import MODELS, Settings, make_settings, settings_class
+from mixnam.models import MODELS, Settings, make_settings, settings_class
 
 OURS = "ours"
 #: Models that have nothing to search, and why.

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mixnam.data import catalogue
-from mixnam.data.table import Array, DataError, Dataset
+from mixnam.data.table import Array, DataError, Table
 from mixnam.runs.results import Result
 
 UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
@@ -30,7 +30,7 @@ def style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "axes.titlesize": 12, "axes.labelsize": 11, "savefig.bbox": "tight"})
 
 
-def _data(dataset: str) -> Dataset | None:
+def _data(dataset: str) -> Table | None:
     """Return a data set for its names, or None where it is not at hand."""
     try:
         return catalogue.load(dataset, download=False)

@@ -175,7 +175,7 @@ def preflight(specs: Sequence[RunSpec], jobs: int) -> str:
 def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str:
     """Return what a report has to train and how long that may take, and say what will be skipped."""
     store = Store(results)
-    wanted: dict[str, RunSpec] = {}
+    wanted: dict[RunSpec, None] = {}
     skipped = []
     for name in names:
         try:
@@ -184,8 +184,8 @@ def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str
             skipped.append(f"will be skipped: {name}: {error}")
             names = [n for n in names if n != name]
     for notebook, dataset in experiment_pages(names).values():
-        wanted |= {s.key: s for s in experiments.specs_for(notebook, dataset, preset)}
-    lacking = [spec for spec in wanted.values() if store.current(spec) is None]
+        wanted |= dict.fromkeys(experiments.specs_for(notebook, dataset, preset))
+    lacking = [spec for spec in wanted if store.current(spec) is None]
     line = (
         f"report at the {preset} preset on {', '.join(names) or 'bundled and simulated data'}: "
         f"{preflight(lacking, jobs)}, then about 3 min for pages"

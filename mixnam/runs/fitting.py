@@ -18,7 +18,7 @@ from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r
 from mixnam import randomness
 from mixnam.data import catalogue
 from mixnam.data.splits import Split, split_rows
-from mixnam.data.table import Array, DataError, Dataset
+from mixnam.data.table import Array, DataError, Table
 from mixnam.data.transforms import Preprocessing
 from mixnam.explain import cells
 from mixnam.explain.measures import (
@@ -32,11 +32,10 @@ from mixnam.explain.measures import (
     summarize,
 )
 from mixnam.explain.surfaces import pair_surfaces
-from mixnam.models import Network, make_network
+from mixnam.models import LibrarySettings, LinearSettings, Network, NetworkSettings, make_network
 from mixnam.models.layers import Tensors
 from mixnam.models.libraries import Fitted, Rows, fit_library, fit_linear
 from mixnam.models.pairs import Pairwise
-from mixnam.models.settings import LibrarySettings, LinearSettings, NetworkSettings
 from mixnam.runs.machine import peak_mb, pick_device, provenance, reset_peak
 from mixnam.runs.results import Arrays, Result
 from mixnam.runs.spec import RunSpec, stacks
@@ -49,7 +48,7 @@ Progress = Callable[[str], None]
 Checkpoint = Callable[[RunSpec, bool], Path]
 
 
-def _metrics(prediction: Array, y: Array, dataset: Dataset) -> dict[str, float]:
+def _metrics(prediction: Array, y: Array, dataset: Table) -> dict[str, float]:
     """Return a part's scores: errors in the target's units, or scores of log-odds against labels."""
     if dataset.task == "regression":
         error = prediction - y
@@ -72,7 +71,7 @@ def _metrics(prediction: Array, y: Array, dataset: Dataset) -> dict[str, float]:
 class _Member:
     """One spec with its rows, transforms and inputs."""
 
-    def __init__(self, spec: RunSpec, dataset: Dataset) -> None:
+    def __init__(self, spec: RunSpec, dataset: Table) -> None:
         self.spec, self.dataset = spec, dataset
         self.split: Split = split_rows(dataset, spec.split, spec.seed)
         self.preprocessing = Preprocessing(dataset, self.split.train, spec.seed, spec.settings.quantile_rows)
@@ -132,7 +131,7 @@ def fit(
         torch.set_num_threads(threads)
 
 
-def same_data(result: Result) -> Dataset:
+def same_data(result: Result) -> Table:
     """Return the data that a result was trained on; DataError where what is at hand is something else."""
     dataset = catalogue.load(result.spec.dataset)
     theirs = result.provenance["data_sha256"]

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 from mixnam.explain.measures import (
     REVISION,
 )
-from mixnam.models.settings import make_settings
+from mixnam.models import make_settings
 from mixnam.runs.spec import RunSpec
 
 SCHEMA = 1
@@ -136,8 +136,8 @@ def read(path: Path) -> Result:
         names = ("metrics", "measures", "history", "cost", "provenance", "status", "key", "revisions")
         result = Result(run, **{k: content[k] for k in names}, folder=path.parent)
         # the data that it was trained on may not be those at hand, or there may be none
-        own = (run.key, run.key_for(result.provenance.get("data_sha256", "")))
-        if result.key != path.stem or (not result.superseded and result.key not in own):
+        own = run.key_for(result.provenance["data_sha256"])
+        if result.key != path.stem or (not result.superseded and result.key != own):
             raise ValueError(f"its content belongs to key {result.key} ({run}), not to its name")
         return result
     except (OSError, ValueError, KeyError, TypeError) as error:

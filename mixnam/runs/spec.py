@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixnam.data import catalogue
-from mixnam.models.settings import REVISIONS, LibrarySettings, Settings
+from mixnam.data.table import DataMissing
+from mixnam.models import REVISIONS, LibrarySettings, Settings
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class RunSpec:
 
     **Examples**
 
-    >>> from mixnam.models.settings import MixNAMSettings
+    >>> from mixnam.models import MixNAMSettings
     >>> spec = RunSpec("housing", MixNAMSettings(variation_penalty=1.0), "holdout", 0)
     >>> spec.model, len(spec.key)
     ('MixNAM', 64)
@@ -59,9 +60,14 @@ class RunSpec:
 
         Hashed are the settings that differ from the frozen defaults, the checksum of the parsed data,
         split, seed, and the revisions of the parts passed through. Device, threads, versions and stack
-        size are provenance, not identity.
+        size are provenance, not identity. Raises DataMissing where the data are not at hand.
         """
-        return self.key_for(catalogue.checksum(self.dataset))
+        checksum = catalogue.checksum(self.dataset)
+        if checksum is None:
+            raise DataMissing(
+                f"{self}: without its data a run has no key. Remedy: {catalogue.entry(self.dataset).remedy}"
+            )
+        return self.key_for(checksum)
 
     def key_for(self, data: str) -> str:
         """Return the key of this run on data of a given checksum."""

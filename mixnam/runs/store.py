@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +22,9 @@ from mixnam.runs.files import write_file
 from mixnam.runs.results import Arrays, Result, UnreadableResult, read
 from mixnam.runs.spec import RunSpec
 
+#: Every result read in this process, with the stamp (time, size) of its file: none is opened twice.
+_READ: dict[Path, tuple[tuple[int, int], Result]] = {}
+
 
 class Store:
     """A directory of results. Attribute `problems`: what could not be read, a line each."""
@@ -30,7 +32,6 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.problems: list[str] = []
-        self._known: dict[str, str] = {}
 
     def folder(self, spec: RunSpec) -> Path:
         """Return the folder of a spec's results."""
@@ -42,10 +43,7 @@ class Store:
         Where the data are not at hand, so that their checksum is not known, it is the result of the same run on
         the data that most results of the store were trained on.
         """
-        key = spec.key
-        if catalogue.absent(catalogue.checksum(spec.dataset)):
-            key = spec.key_for(self._data(spec.dataset))
-        path = self.folder(spec) / f"{key}.json"
+        path = self.folder(spec) / f"{spec.key_for(self.data(spec.dataset))}.json"
         return self._try(path) if path.exists() else None
 
     def current(self, spec: RunSpec) -> Result | None:
@@ -53,18 +51,21 @@ class Store:
         result = self.get(spec)
         return None if result is None or result.outdated else result
 
-    def _data(self, dataset: str) -> str:
-        """Return the checksum of the data that most of a data set's results were trained on, else an empty text."""
-        if dataset not in self._known:
-            seen: Counter[str] = Counter()
-            for path in sorted(self.root.glob(f"{dataset}/*/*.json")):
-                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                    seen[json.loads(path.read_text(encoding="utf-8"))["provenance"]["data_sha256"]] += 1
-            self._known[dataset] = max(seen, key=lambda data: seen[data], default="")
-        return self._known[dataset]
+    def data(self, dataset: str) -> str:
+        """Return the checksum of a data set: of the data at hand, else of those that most results were trained on."""
+        checksum = catalogue.checksum(dataset)
+        if checksum is not None:
+            return checksum
+        found = (self._try(path) for path in sorted(self.root.glob(f"{dataset}/*/*.json")))
+        seen = Counter(result.provenance["data_sha256"] for result in found if result is not None)
+        return max(seen, key=lambda data: seen[data], default="")
 
     def _try(self, path: Path) -> Result | None:
         try:
+            status = path.stat()
+            stamp = status.st_mtime_ns, status.st_size
+            if path in _READ and _READ[path][0] == stamp:
+                return _READ[path][1]
             result = read(path)
             arrays = result.path(".safetensors")
             try:
@@ -72,8 +73,9 @@ class Store:
                     pass
             except (OSError, SafetensorError) as error:
                 raise UnreadableResult(f"{path}: its arrays, {arrays.name}, cannot be read: {error}") from error
+            _READ[path] = stamp, result
             return result
-        except UnreadableResult as error:
+        except (OSError, UnreadableResult) as error:
             if str(error) not in self.problems:
                 self.problems.append(str(error))
                 warnings.warn(f"set aside, trained again when it is needed: {error}", stacklevel=3)

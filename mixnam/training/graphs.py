@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 from mixnam import randomness
+from mixnam.models import NetworkSettings
 from mixnam.models.layers import Draws
-from mixnam.models.settings import NetworkSettings
 from mixnam.training.optimizers import AdamW
 
 

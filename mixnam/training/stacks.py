@@ -8,9 +8,8 @@ from typing import TypeVar
 
 import torch
 
-from mixnam.models import Network
+from mixnam.models import Network, NetworkSettings
 from mixnam.models.base import EVALUATED
-from mixnam.models.settings import NetworkSettings
 
 Member = TypeVar("Member")
 Outcome = TypeVar("Outcome")

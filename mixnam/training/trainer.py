@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from mixnam import randomness
-from mixnam.models import Network
+from mixnam.models import PER_MEMBER, Network, NetworkSettings
 from mixnam.models.base import EVALUATED
 from mixnam.models.fast.blocked import Blocked, evaluate
 from mixnam.models.layers import Draws, Tensors
-from mixnam.models.settings import PER_MEMBER, NetworkSettings
 from mixnam.training.graphs import Captured
 from mixnam.training.losses import Task, head_gradients, loss
 from mixnam.training.optimizers import AdamW

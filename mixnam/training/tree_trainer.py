@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mixnam import randomness
+from mixnam.models import TreeSettings
 from mixnam.models.layers import Draws
-from mixnam.models.settings import TreeSettings
 from mixnam.models.trees import Trees
 from mixnam.training.optimizers import QHAdam
 from mixnam.training.trainer import Trainer, _State

@@ -14,7 +14,7 @@ import pytest
 from mixnam.data import catalogue, publishers
 from mixnam.data.download import fetch
 from mixnam.data.splits import FOLDS, split_rows
-from mixnam.data.table import DataError, DataMissing, Dataset
+from mixnam.data.table import DataError, DataMissing, Table
 
 HOUSING = "0ddcd71747ec0d39cc20d106ca0b47b8b38b589d7bf25ca682663eccbf351c74"
 
@@ -410,7 +410,7 @@ SEXES = tuple("abcdefghijkl")  # X holds codes up to 11
 
 
 def table(x=X, y=Y, features=("age", "sex", "income"), task="regression", **more):
-    return Dataset("mine", "Mine", task, "rmse", x, y, features, "wealth", **more)
+    return Table("mine", "Mine", task, "rmse", x, y, features, "wealth", **more)
 
 
 def changed(array, index, value):
@@ -470,7 +470,7 @@ def test_checksum_depends_on_everything_that_training_sees():
 
 def test_checksum_depends_on_no_name_and_no_memory_layout():
     base = table(categories={1: SEXES})
-    same = Dataset(
+    same = Table(
         "theirs", "Theirs", "regression", "mse", np.asfortranarray(X), Y, ("a", "b", "c"), "t", "euros",
         categories={1: tuple("mnopqrstuvwx")}, source="elsewhere",
     )  # fmt: skip
@@ -481,9 +481,9 @@ def test_checksum_depends_on_no_name_and_no_memory_layout():
 def test_category_codes_outside_their_range_are_refused(code):
     x = np.array([[0.0], [1.0], [code]])
     with pytest.raises(DataError, match="feature 'kind' must hold codes 0 to 1, found"):
-        Dataset("mine", "", "regression", "rmse", x, np.arange(3.0), ("kind",), "y", categories={0: ("a", "b")})
+        Table("mine", "", "regression", "rmse", x, np.arange(3.0), ("kind",), "y", categories={0: ("a", "b")})
 
 
 def test_folds_of_another_length_are_refused():
     with pytest.raises(DataError, match=r"folds are .* they must agree in rows"):
-        Dataset("mine", "", "regression", "rmse", np.ones((3, 1)), np.arange(3.0), ("a",), "y", folds=np.zeros(2, int))
+        Table("mine", "", "regression", "rmse", np.ones((3, 1)), np.arange(3.0), ("a",), "y", folds=np.zeros(2, int))

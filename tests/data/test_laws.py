@@ -8,7 +8,7 @@ import pytest
 from mixnam import randomness
 from mixnam.data import catalogue, laws
 from mixnam.data.laws import SIMULATIONS
-from mixnam.models.settings import LinearSettings
+from mixnam.models import LinearSettings
 from mixnam.runs.spec import RunSpec
 
 TWO_FEATURES = [name for name in SIMULATIONS if "variability" not in name]

@@ -1,4 +1,4 @@
-"""Own tables: every branch of from_table, names, and descriptions."""
+"""Own tables: every branch of read_table, names, and descriptions."""
 
 import dataclasses
 import os
@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from mixnam.data import catalogue
-from mixnam.data.own import TableError, from_table
+from mixnam.data.own import TableError, read_table
 from mixnam.data.splits import FOLDS, HOLDOUT, split_rows
 from mixnam.data.table import DataError
-from mixnam.models.settings import LinearSettings
+from mixnam.models import LinearSettings
 from mixnam.paper import experiments
 from mixnam.paper.presets import load_preset
 from mixnam.runs.fitting import fit
@@ -50,7 +50,7 @@ def own_registry(monkeypatch):
 
 
 def test_columns_are_numbers_or_categories(frame):
-    dataset = from_table(frame, "price", categorical=["district"], drop=["street", "part", "sold"], unit="euros")
+    dataset = read_table(frame, "price", categorical=["district"], drop=["street", "part", "sold"], unit="euros")
     assert dataset.features == ("area", "rooms", "district", "heating", "garden")
     assert dataset.categories == {
         2: ("9", "10", "100"),  # numbers by value
@@ -70,15 +70,15 @@ def test_columns_are_numbers_or_categories(frame):
 @pytest.mark.parametrize("kind", ["category", "string", "object"])
 def test_text_of_every_type_is_categorical(frame, kind):
     other = frame[["area", "heating", "price"]].astype({"heating": kind})
-    dataset = from_table(other, "price")
-    assert dataset.checksum == from_table(frame[["area", "heating", "price"]], "price").checksum
+    dataset = read_table(other, "price")
+    assert dataset.checksum == read_table(frame[["area", "heating", "price"]], "price").checksum
     assert list(dataset.categories) == [1]
 
 
 @pytest.mark.parametrize("kind", ["Int64", "Float32", "int8", "float32"])
 def test_numbers_of_every_type_are_numbers(frame, kind):
     other = frame[["rooms", "price"]].astype({"rooms": kind})
-    assert from_table(other, "price").checksum == from_table(frame[["rooms", "price"]], "price").checksum
+    assert read_table(other, "price").checksum == read_table(frame[["rooms", "price"]], "price").checksum
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_numbers_of_every_type_are_numbers(frame, kind):
 def test_two_values_are_classes_the_later_one_being_1(frame, values, one):
     is_one = np.arange(ROWS) % 3 == 0
     frame["outcome"] = np.array(values)[is_one.astype(int)]
-    dataset = from_table(frame[["area", "outcome"]], "outcome")
+    dataset = read_table(frame[["area", "outcome"]], "outcome")
     assert (dataset.task, dataset.metric) == ("classification", "auc")
     assert np.array_equal(dataset.y, is_one)
     assert dataset.target == f"outcome = {one}"
@@ -96,17 +96,17 @@ def test_two_values_are_classes_the_later_one_being_1(frame, values, one):
 
 def test_task_overrides_what_the_values_suggest(frame):
     frame["flag"] = np.arange(ROWS) % 2 + 1
-    dataset = from_table(frame[["area", "flag"]], "flag", task="regression")
+    dataset = read_table(frame[["area", "flag"]], "flag", task="regression")
     assert (dataset.task, dataset.target) == ("regression", "flag")
     assert np.array_equal(dataset.y, frame["flag"])
     with pytest.raises(TableError, match="target 'rooms' has 8 classes; merge them into two"):
-        from_table(frame[["area", "rooms"]], "rooms", task="classification")
+        read_table(frame[["area", "rooms"]], "rooms", task="classification")
     with pytest.raises(TableError, match="task must be regression or classification, got 'ranking'"):
-        from_table(frame, "price", task="ranking")
+        read_table(frame, "price", task="ranking")
 
 
 def test_fold_column_gives_the_test_folds_in_sorted_order(frame):
-    dataset = from_table(frame, "price", name="mine", fold="part", drop=["sold"])
+    dataset = read_table(frame, "price", name="mine", fold="part", drop=["sold"])
     assert "part" not in dataset.features
     assert list(dataset.folds[:6]) == [2, 0, 1, 2, 0, 1]  # c, a, b
     catalogue.register(dataset)
@@ -122,11 +122,11 @@ def test_fold_column_gives_the_test_folds_in_sorted_order(frame):
 def test_other_numbers_of_folds_are_refused(frame, count):
     frame["fold"] = np.arange(ROWS) % count
     with pytest.raises(TableError, match=f"fold column 'fold' has {count} values; it must have 2 to 5"):
-        from_table(frame, "price", fold="fold")
+        read_table(frame, "price", fold="fold")
 
 
 def test_groups_are_never_split_across_folds(frame):
-    dataset = from_table(frame.sample(frac=1, random_state=1), "price", name="mine", group="street")
+    dataset = read_table(frame.sample(frac=1, random_state=1), "price", name="mine", group="street")
     catalogue.register(dataset)
     assert "street" not in dataset.features
     assert catalogue.entry("mine").splits == FOLDS
@@ -142,18 +142,18 @@ def test_groups_are_never_split_across_folds(frame):
 
 def test_too_few_groups_are_refused(frame):
     with pytest.raises(TableError, match="group column 'part' has 3 groups; 5 folds need as many"):
-        from_table(frame, "price", group="part")
+        read_table(frame, "price", group="part")
 
 
 def test_a_fold_of_one_class_is_refused(frame):
     frame["fold"] = (frame["sold"] == "yes").astype(int)
     with pytest.raises(TableError, match="test fold 0 of 'fold' holds one class only; merge"):
-        from_table(frame, "sold", fold="fold")
+        read_table(frame, "sold", fold="fold")
 
 
 @pytest.mark.parametrize(("target", "splits"), [("price", HOLDOUT), ("sold", FOLDS)])
 def test_without_folds_or_groups_the_task_decides(frame, target, splits):
-    dataset = from_table(frame, target, name="mine")
+    dataset = read_table(frame, target, name="mine")
     assert dataset.folds is None
     catalogue.register(dataset)
     assert catalogue.entry("mine").splits == splits
@@ -188,22 +188,22 @@ def test_what_cannot_be_used_is_refused(frame, change, arguments, message):
     for column, value in change.items():
         frame.loc[[3, 5], column] = value
     with pytest.raises(TableError, match=message):
-        from_table(frame, **{"target": "price", **arguments})
+        read_table(frame, **{"target": "price", **arguments})
 
 
 def test_odd_columns_are_refused(frame):
     with pytest.raises(TableError, match="two columns are called 'area'; rename one"):
-        from_table(frame.rename(columns={"rooms": "area"}), "price")
+        read_table(frame.rename(columns={"rooms": "area"}), "price")
     with pytest.raises(TableError, match="target 'price' has 1 values"):
-        from_table(frame.assign(price=1.0), "price")
+        read_table(frame.assign(price=1.0), "price")
     with pytest.raises(TableError, match="target 'price' has 0 values"):
-        from_table(frame[:0], "price")
+        read_table(frame[:0], "price")
     with pytest.raises(TableError, match="column 'when' holds times; turn them into numbers"):
-        from_table(frame.assign(when=pd.Timestamp("2026-01-01")), "price")
+        read_table(frame.assign(when=pd.Timestamp("2026-01-01")), "price")
     many = pd.DataFrame({"id": [f"row {i}" for i in range(1001)], "price": np.arange(1001.0)})
     with pytest.raises(TableError, match="column 'id' has 1001 categories, at most 1000 can be shown; drop it"):
-        from_table(many, "price")
-    assert from_table(many[1:], "price").x.shape == (1000, 1)
+        read_table(many, "price")
+    assert read_table(many[1:], "price").x.shape == (1000, 1)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
@@ -214,8 +214,8 @@ def test_files_hold_what_the_frame_held(frame, suffix, tmp_path):
         frame.to_parquet(path)
     else:
         frame.to_csv(path, index=False, sep="," if suffix == "csv" else "\t")
-    read = from_table(path, "price", categorical=["district"])
-    expected = from_table(frame, "price", categorical=["district"])
+    read = read_table(path, "price", categorical=["district"])
+    expected = read_table(frame, "price", categorical=["district"])
     assert np.array_equal(read.x, expected.x)
     assert read.y == pytest.approx(expected.y, rel=1e-14)
     assert read.categories == expected.categories
@@ -237,11 +237,11 @@ def test_files_that_cannot_be_read_are_named(name, content, message, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=message):
-        from_table(tmp_path / name, "price")
+        read_table(tmp_path / name, "price")
 
 
 def test_a_registered_table_is_known_by_its_name(frame):
-    name = catalogue.register(from_table(frame, "price", name="mine", group="street"))
+    name = catalogue.register(read_table(frame, "price", name="mine", group="street"))
     assert name == "mine"
     assert catalogue.load("mine").checksum == catalogue.checksum("mine")
     assert not catalogue.entry("mine").bundled
@@ -252,11 +252,11 @@ def test_a_registered_table_is_known_by_its_name(frame):
 
 
 def test_a_taken_name_is_refused_but_for_the_same_data(frame):
-    first = from_table(frame, "price", name="mine")
+    first = read_table(frame, "price", name="mine")
     catalogue.register(first)
-    catalogue.register(from_table(frame, "price", name="mine"))  # a notebook's cell run twice
+    catalogue.register(read_table(frame, "price", name="mine"))  # a notebook's cell run twice
     with pytest.raises(TableError, match="name 'mine' is taken by other data"):
-        catalogue.register(from_table(frame[1:], "price", name="mine"))
+        catalogue.register(read_table(frame[1:], "price", name="mine"))
     with pytest.raises(TableError, match="name 'diabetes' is taken"):
         catalogue.register(dataclasses.replace(first, name="diabetes"))
     with pytest.raises(TableError, match="name must be"):
@@ -276,7 +276,7 @@ def folder(frame, tmp_path, monkeypatch):
 
 def test_a_described_table_is_known_by_its_files_name(folder, frame, tmp_path):
     dataset = catalogue.load("houses")
-    expected = from_table(frame, "sold", name="houses", categorical=["district"], drop=["price"], fold="part")
+    expected = read_table(frame, "sold", name="houses", categorical=["district"], drop=["price"], fold="part")
     assert dataset.features == expected.features
     assert dataset.categories == expected.categories
     assert np.array_equal(dataset.folds, expected.folds)

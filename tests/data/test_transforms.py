@@ -7,7 +7,7 @@ from sklearn.preprocessing import QuantileTransformer
 
 from mixnam import randomness
 from mixnam.data.splits import FOLDS, split_rows
-from mixnam.data.table import Dataset
+from mixnam.data.table import Table
 from mixnam.data.transforms import Preprocessing
 
 
@@ -18,7 +18,7 @@ def make(rows=200, task="regression", columns=None, categories=None, folds=None,
     if task == "classification":
         y = (y > np.quantile(y, 0.7)).astype(float)
     features = tuple(f"x{i}" for i in range(x.shape[1]))
-    return Dataset("mine", "Mine", task, "rmse", x, y, features, "y", categories=categories or {}, folds=folds)
+    return Table("mine", "Mine", task, "rmse", x, y, features, "y", categories=categories or {}, folds=folds)
 
 
 def parts(split):
@@ -120,7 +120,7 @@ def test_a_category_becomes_its_mean_target_and_a_rare_one_the_overall_mean():
     codes = np.array([0, 0, 0, 1, 1, 2, 4, 4], dtype=float)
     y = np.array([1, 2, 6, 10, 20, 99, 1000, 3000], dtype=float)
     names = ("seen thrice", "seen twice", "seen once", "never seen", "not in training")
-    dataset = Dataset(
+    dataset = Table(
         "mine", "Mine", "regression", "rmse", np.column_stack([np.arange(8.0), codes]), y, ("x0", "c"), "y",
         categories={1: names},
     )  # fmt: skip
@@ -140,9 +140,7 @@ def test_a_category_becomes_its_mean_target_and_a_rare_one_the_overall_mean():
 def test_categories_encode_classes_by_their_share():
     codes = np.array([0, 0, 0, 0, 1, 1], dtype=float)
     y = np.array([1, 0, 0, 0, 1, 1], dtype=float)
-    dataset = Dataset(
-        "mine", "Mine", "classification", "auc", codes[:, None], y, ("c",), "y", categories={0: ("a", "b")}
-    )
+    dataset = Table("mine", "Mine", "classification", "auc", codes[:, None], y, ("c",), "y", categories={0: ("a", "b")})
     assert Preprocessing(dataset, np.arange(6), 0).encodings[0] == pytest.approx([0.25, 1])
 
 

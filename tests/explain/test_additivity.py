@@ -10,7 +10,7 @@ from test_measures import CASES, DIAGONAL, MLP, explained, table
 
 from mixnam.explain import additivity, measures
 from mixnam.explain.additivity import BACKGROUNDS, ROUND, estimate, share_of_means
-from mixnam.models.settings import MixNAMESettings, MixNAMSettings, NA2MSettings, NAMSettings
+from mixnam.models import MixNAMESettings, MixNAMSettings, NA2MSettings, NAMSettings
 
 
 def draws(x, count, size, seed=1):

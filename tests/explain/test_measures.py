@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from mixnam.explain import measures as explanations
 from mixnam.explain.cells import curve_grid
 from mixnam.explain.measures import Explainer, explain_prediction, quantile_grid, summarize, variance_share
-from mixnam.models.settings import (
+from mixnam.models import (
     LinearSettings,
     MixNAMDSettings,
     MixNAMESettings,

@@ -6,11 +6,10 @@ import torch
 
 from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
-from mixnam.data.table import Dataset
+from mixnam.data.table import Table
 from mixnam.data.transforms import Preprocessing
 from mixnam.explain import surfaces
-from mixnam.models import make_network
-from mixnam.models.settings import NA2MSettings
+from mixnam.models import NA2MSettings, make_network
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 
@@ -40,7 +39,7 @@ class Raw:
 def dataset(count=3000):
     numbers = np.random.default_rng(0)
     x = np.column_stack((numbers.normal(size=count), numbers.integers(0, 3, count), numbers.normal(size=count)))
-    return Dataset("t", "t", "regression", "rmse", x, x[:, 0], ("a", "b", "c"), "y", categories={1: ("p", "q", "r")})
+    return Table("t", "t", "regression", "rmse", x, x[:, 0], ("a", "b", "c"), "y", categories={1: ("p", "q", "r")})
 
 
 @pytest.fixture(scope="module")

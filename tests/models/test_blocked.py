@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from test_losses import by_autograd
 from test_trainer import assert_same, data
 
-from mixnam.models import make_network
+from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
 from mixnam.models.fast import blocked, columns
 from mixnam.models.fast.blocked import Blocked, evaluate, split
 from mixnam.models.fast.columns import Columns, Piece
 from mixnam.models.layers import Draws
-from mixnam.models.settings import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings
 from mixnam.training import trainer as training
 from mixnam.training.optimizers import AdamW
 from mixnam.training.trainer import Fold, Trainer, predict

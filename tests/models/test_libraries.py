@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import root_mean_squared_error
 from sklearn.preprocessing import SplineTransformer
 
+from mixnam.models import EB2MSettings, EBMSettings, LinearSettings, SplineSettings, XGBoostSettings
 from mixnam.models.libraries import EBM_027, PENALTIES, Rows, fit_library
-from mixnam.models.settings import EB2MSettings, EBMSettings, LinearSettings, SplineSettings, XGBoostSettings
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 

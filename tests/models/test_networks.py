@@ -10,10 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixnam.models import MixNAM, make_network
+from mixnam.models import LinearSettings, MixNAM, MixNAMSettings, NAMSettings, make_network
 from mixnam.models.layers import Draws
 from mixnam.models.mixture import extra_parameters, top_k_mask
-from mixnam.models.settings import LinearSettings, MixNAMSettings, NAMSettings
 from mixnam.paper import published
 from mixnam.training.trainer import loss
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mixnam.models import make_network, pairs
+from mixnam.models import NA2MSettings, NB2MSettings, NBMSettings, make_network, pairs
 from mixnam.models.layers import Draws
-from mixnam.models.settings import NA2MSettings, NB2MSettings, NBMSettings
 from mixnam.paper.costs import training_work
 from mixnam.runs.spec import RunSpec
 from mixnam.training.losses import loss
@@ -248,7 +247,7 @@ STEP = """
 import sys, torch
 torch.set_num_threads(1)
 from mixnam.networks import make_network
-from mixnam.models.settings import make_settings
+from mixnam.models import make_settings
 from mixnam.training import Fold, Trainer
 settings = make_settings(sys.argv[1], {"batch_size": 512, "epochs": 2, "dropout": 0.1})
 x, y = torch.randn(1, 512, 90), torch.randn(1, 512)

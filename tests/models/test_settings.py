@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from mixnam.models.settings import (
+from mixnam.models import (
     MODELS,
     PER_MEMBER,
     REVISIONS,

@@ -11,11 +11,10 @@ from test_networks import normal as values_of
 
 from benchmarks import nodegam
 from mixnam.explain.measures import Explainer, explain_prediction
-from mixnam.models import make_network
+from mixnam.models import make_network, make_settings
 from mixnam.models.fast.entmax import entmax15, entmoid15, entmoid15_
 from mixnam.models.fast.oblivious import Respond, respond
 from mixnam.models.layers import Draws, positive, subset
-from mixnam.models.settings import make_settings
 from mixnam.training.trainer import loss
 
 ROWS = 9

@@ -16,10 +16,9 @@ from test_trainer import MEMBERS, Killed, assert_identical, assert_same, data, k
 
 from mixnam import randomness
 from mixnam.explain import measures
-from mixnam.models import MLP, make_network
+from mixnam.models import MLP, MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, make_network
 from mixnam.models.layers import Draws
 from mixnam.models.mixture import extra_parameters
-from mixnam.models.settings import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings
 from mixnam.paper import published
 from mixnam.runs.fitting import fit, measure_again
 from mixnam.runs.spec import RunSpec

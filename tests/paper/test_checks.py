@@ -8,8 +8,7 @@ import torch
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.models import MixNAM, make_network
-from mixnam.models.settings import MixNAMDSettings, MixNAMSettings
+from mixnam.models import MixNAM, MixNAMDSettings, MixNAMSettings, make_network
 from mixnam.paper import checks, published
 
 FEATURES = {"housing": 8, "mimic2": 17, "mimic3": 57, "income": 14, "credit": 30, "year": 90}

@@ -18,7 +18,7 @@ from mixnam.data import catalogue
 from mixnam.data.laws import SIMULATIONS
 from mixnam.data.splits import FOLDS
 from mixnam.data.table import DataMissing
-from mixnam.models.settings import MODELS, MixNAMSettings, make_settings
+from mixnam.models import MODELS, MixNAMSettings, make_settings
 from mixnam.paper import experiments, presets, published, running
 from mixnam.paper.presets import Preset, load_preset
 from mixnam.runs import fitting

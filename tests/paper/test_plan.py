@@ -11,7 +11,7 @@ import torch
 from mixnam import __main__ as command_line
 from mixnam.data import catalogue
 from mixnam.data.table import DataMissing
-from mixnam.models.settings import LibrarySettings
+from mixnam.models import LibrarySettings
 from mixnam.paper import costs
 from mixnam.paper import plan as reference
 from mixnam.paper.experiments import specs_of

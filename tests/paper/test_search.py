@@ -10,7 +10,7 @@ import pytest
 from planted import COST, ORIGIN
 
 from mixnam.__main__ import main
-from mixnam.models.settings import MODELS, NetworkSettings, make_settings
+from mixnam.models import MODELS, NetworkSettings, make_settings
 from mixnam.paper import published, search, spaces
 from mixnam.paper.presets import load_preset
 from mixnam.paper.search import Plan, Search, shortened

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from mixnam.data import catalogue, laws
-from mixnam.data.table import DataMissing, Dataset
-from mixnam.models.settings import make_settings
+from mixnam.data.table import DataMissing, Table
+from mixnam.models import make_settings
 from mixnam.paper.experiments import specs_of
 from mixnam.plots import shapes
 from mixnam.report import figures
@@ -242,7 +242,7 @@ def categorical(monkeypatch):
     codes = np.concatenate([np.arange(20), np.full(30, 7), np.full(9, 3)]).astype(float)
     x = np.column_stack([np.linspace(0, 1, len(codes)), codes])
     y = (np.arange(len(codes)) % 2).astype(float)
-    data = Dataset("d", "D", "classification", "auc", x, y, ("size", "kind"), "yes", categories={1: names})
+    data = Table("d", "D", "classification", "auc", x, y, ("size", "kind"), "yes", categories={1: names})
     monkeypatch.setattr(catalogue, "load", lambda name, where=None, download=True: data)
     result = planted("sim_multimodal", WAVE + 1, WAVE - 1)
     arrays = dict(result.arrays)
@@ -367,7 +367,7 @@ def test_a_surface_turns_to_the_pair_that_was_asked_for():
 
 def test_a_surface_names_categories(monkeypatch):
     x = np.tile([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0]], (3, 1))
-    data = Dataset(
+    data = Table(
         "diabetes", "t", "regression", "rmse", x, x[:, 0] + np.arange(6), ("a", "kind", "c"), "y",
         categories={1: ("red", "an exceedingly long name of a category")},
     )  # fmt: skip

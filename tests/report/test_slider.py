@@ -13,7 +13,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 from sphinx.errors import ExtensionError
 
-from mixnam.models.settings import MixNAMSettings
+from mixnam.models import MixNAMSettings
 from mixnam.report import slider as interactive
 from mixnam.report import sphinx_ext
 from mixnam.runs.results import Result

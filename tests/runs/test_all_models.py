@@ -6,7 +6,7 @@ import pytest
 
 from mixnam.data import catalogue
 from mixnam.explain import additivity, measures
-from mixnam.models.settings import MODELS
+from mixnam.models import MODELS
 from mixnam.paper.experiments import cases, specs_of
 from mixnam.paper.published import table
 from mixnam.runs.fitting import fit

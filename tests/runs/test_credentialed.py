@@ -11,7 +11,7 @@ import pytest
 from mixnam.data import catalogue
 from mixnam.explain import additivity
 from mixnam.explain.cells import CELLS, CURVE, LEAST_ROWS, cell_quantiles
-from mixnam.models.settings import EBMSettings, LinearSettings, MixNAMSettings, MLPSettings, NA2MSettings, NAMSettings
+from mixnam.models import EBMSettings, LinearSettings, MixNAMSettings, MLPSettings, NA2MSettings, NAMSettings
 from mixnam.plots import shapes
 from mixnam.report import slider
 from mixnam.runs.fitting import fit, measure_again

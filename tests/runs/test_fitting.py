@@ -14,8 +14,7 @@ from mixnam.data.splits import split_rows
 from mixnam.data.table import DataMissing
 from mixnam.data.transforms import Preprocessing
 from mixnam.explain import additivity
-from mixnam.models import make_network
-from mixnam.models.settings import LinearSettings, MixNAMSettings, NAMSettings
+from mixnam.models import LinearSettings, MixNAMSettings, NAMSettings, make_network
 from mixnam.runs.fitting import fit
 from mixnam.runs.machine import pick_device
 from mixnam.runs.spec import RunSpec, stacks

@@ -15,8 +15,9 @@ from filelock import Timeout
 
 import mixnam
 from mixnam.data import catalogue
+from mixnam.data.table import DataMissing
 from mixnam.explain import measures
-from mixnam.models.settings import REVISIONS, LinearSettings, MixNAMSettings, NAMSettings, number
+from mixnam.models import REVISIONS, LinearSettings, MixNAMSettings, NAMSettings, number
 from mixnam.paper.running import run
 from mixnam.report.layout import notice
 from mixnam.report.parameters import Parameters
@@ -628,7 +629,9 @@ def test_results_for_data_that_are_not_at_hand_are_found(tmp_path, monkeypatch):
     Store(tmp_path / "store").put(made)
     monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "nothing here"))
     store, again = Store(tmp_path / "store"), RunSpec("credit", LinearSettings(), "fold0", 0)
-    assert again.key != spec.key and store.get(again).key == spec.key
+    with pytest.raises(DataMissing, match="without its data a run has no key. Remedy: download creditcard.csv"):
+        _ = again.key
+    assert store.get(again).key == spec.key
     assert [r.key for r in store] == [spec.key] and not store.problems
     assert store.get(RunSpec("credit", LinearSettings(), "fold1", 0)) is None
     assert store.get(RunSpec("credit", NAMSettings(), "fold0", 0)) is None

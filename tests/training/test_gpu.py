@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mixnam.models import make_network, pairs
-from mixnam.models.settings import (
+from mixnam.models import (
     MixNAMDSettings,
     MixNAMESettings,
     MixNAMSettings,
@@ -13,6 +12,8 @@ from mixnam.models.settings import (
     NAMSettings,
     NB2MSettings,
     NBMSettings,
+    make_network,
+    pairs,
 )
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec

@@ -11,8 +11,7 @@ import torch
 from test_trainer import EARLY, LATE, MEMBERS, MIDDLE, NAM_MEMBERS, assert_same, data, script, settings_list
 
 from mixnam import randomness
-from mixnam.models import make_network
-from mixnam.models.settings import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings
+from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
 from mixnam.training import graphs
 from mixnam.training.graphs import WARM_UP, Captured, step_tables, take_step
 from mixnam.training.trainer import Trainer

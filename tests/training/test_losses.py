@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixnam import randomness
-from mixnam.models import Outputs, make_network
+from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, Outputs, make_network
 from mixnam.models.layers import Draws
 from mixnam.models.mixture import top_k_mask
-from mixnam.models.settings import MixNAMDSettings, MixNAMESettings, MixNAMSettings
 from mixnam.training import losses
 from mixnam.training.losses import head_gradients, loss
 

@@ -13,8 +13,7 @@ from test_gpu import CASES, trainer
 from torch.torch_version import TorchVersion
 
 from mixnam.explain import measures
-from mixnam.models import pairs
-from mixnam.models.settings import MixNAMSettings, MLPSettings, NA2MSettings, NODEGAMSettings
+from mixnam.models import MixNAMSettings, MLPSettings, NA2MSettings, NODEGAMSettings, pairs
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 from mixnam.training import graphs

@@ -7,9 +7,8 @@ import time
 import pytest
 import torch
 
-from mixnam.models import make_network
+from mixnam.models import MixNAMDSettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
 from mixnam.models.layers import Draws
-from mixnam.models.settings import MixNAMDSettings, MixNAMSettings, MLPSettings, NAMSettings
 from mixnam.runs import fitting
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec

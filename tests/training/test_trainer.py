@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from mixnam import randomness
-from mixnam.models import make_network
+from mixnam.models import MixNAMSettings, NAMSettings, make_network
 from mixnam.models.fast.blocked import evaluate
 from mixnam.models.layers import Draws
-from mixnam.models.settings import MixNAMSettings, NAMSettings
 from mixnam.training import trainer as training
 from mixnam.training.optimizers import AdamW
 from mixnam.training.trainer import Fold, Trainer, predict

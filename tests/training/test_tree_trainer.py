@@ -8,9 +8,8 @@ import torch
 from test_trainer import MEMBERS, Killed, assert_identical, data, part, settings_list
 
 from mixnam import randomness
-from mixnam.models import make_network
+from mixnam.models import NAMSettings, NODEGAMSettings, NODESettings, make_network, make_settings
 from mixnam.models.layers import Draws
-from mixnam.models.settings import NAMSettings, NODEGAMSettings, NODESettings, make_settings
 from mixnam.paper import costs
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec

@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from mixnam.data import catalogue
-from mixnam.models.settings import MODELS, Settings, make_settings
+from mixnam.models import MODELS, Settings, make_settings
 from mixnam.paper.published import settings as published_settings
 
 PRESETS = ("smoke", "quick", "paper")

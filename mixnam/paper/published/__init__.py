@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mixnam.models.settings import MODELS
+from mixnam.models import MODELS
 
 
 @cache
