@@ -16,7 +16,6 @@ from IPython.display import HTML
 
 from mixnam.paper import experiments, verdicts
 from mixnam.paper.costs import duration
-from mixnam.paper.presets import load_preset
 from mixnam.paper.running import Outcome
 from mixnam.plots import shapes
 from mixnam.report.parameters import Parameters, rerun_command, told
@@ -68,9 +67,7 @@ def own_first(parameters: Parameters) -> list[Column]:
 
 def stored(column: Column, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> list[Result]:
     """Return every stored seed or fold of a model in a column."""
-    seeds = load_preset("paper").number("seeds")
-    specs = experiments.specs_of(dataset, model, column.preset, overrides, seeds=seeds)
-    return [r for spec in specs if (r := column.store.get(spec)) is not None]
+    return experiments.stored(column.store, dataset, model, column.preset, overrides)
 
 
 def spread(values: Iterable[float], digits: int = 3, count: bool = True) -> str:
