@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from mixnam.models import Settings, make_settings
-from mixnam.paper import derived, published
+from mixnam.paper import derived, experiments, published
 from mixnam.paper.claim import Claim
-from mixnam.paper.experiments import specs_of
 from mixnam.paper.intervals import Sample
-from mixnam.paper.presets import load_preset
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
@@ -98,8 +96,7 @@ def printed_joint(claim: Claim) -> Sample | None:
 def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> list[Result]:
     """Return every stored seed or fold of a subject."""
     dataset, model, overrides = parts(claim, subject)
-    specs = specs_of(dataset, model, preset, overrides, seeds=load_preset("paper").number("seeds"))
-    return [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
+    return experiments.stored(store, dataset, model, preset, overrides)
 
 
 def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:
@@ -107,7 +104,7 @@ def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:
     specs: dict[RunSpec, None] = {}
     for subject in claim.subjects:
         dataset, model, overrides = parts(claim, subject)
-        specs |= dict.fromkeys(specs_of(dataset, model, preset, overrides, seeds=seeds))
+        specs |= dict.fromkeys(experiments.specs_of(dataset, model, preset, overrides, seeds=seeds))
     return sorted(specs, key=lambda spec: (spec.seed, spec.split))
 
 

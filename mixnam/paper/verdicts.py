@@ -21,9 +21,8 @@ from mixnam.paper import checks, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, stored_samples
 from mixnam.paper.experiments import cases as cases_of
-from mixnam.paper.experiments import specs_of
+from mixnam.paper.experiments import stored
 from mixnam.paper.intervals import Interval, Sample, mean_interval, nadeau_bengio, row_bootstrap, welch
-from mixnam.paper.presets import load_preset
 from mixnam.runs.store import Store
 
 REPRODUCED, BETTER, NOT_REPRODUCED = "reproduced", "better", "not reproduced"
@@ -257,9 +256,7 @@ def _top_four(preset: str, store: Store) -> Verdict:
         metric = catalogue.entry(dataset).metric
         means = {}
         for case in cases:
-            seeds = load_preset("paper").number("seeds")
-            specs = specs_of(dataset, case.model, preset, case.overrides, seeds=seeds)
-            found = [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
+            found = stored(store, dataset, case.model, preset, case.overrides)
             keys += [r.key for r in found]
             runs.append(len(found))
             means[case.model] = float(np.mean([r.metrics["test"][metric] for r in found])) if found else math.nan

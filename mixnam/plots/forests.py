@@ -26,7 +26,13 @@ def forest_plot(table: pd.DataFrame, label: str, colors: Mapping[str, str]) -> F
     rows = list(dict.fromkeys(table["label"]))
     figure, ax = plt.subplots(figsize=(7.4, 0.42 * max(len(rows), 1) + 1.5), layout="constrained")
     ax.axvline(0, color=GREY, linewidth=1, linestyle="--", zorder=1)
-    hollow: dict[str, Any] = {"marker": "D", "linestyle": "", "color": "none", "markeredgecolor": COLORS[1], "markersize": 7}
+    hollow: dict[str, Any] = {
+        "marker": "D",
+        "linestyle": "",
+        "color": "none",
+        "markeredgecolor": COLORS[1],
+        "markersize": 7,
+    }
     for row in table.assign(place=table.get("place", 0.0)).to_dict("records"):
         y = rows.index(row["label"]) + 0.16 * row["place"]
         if row["kind"] == PAPER:

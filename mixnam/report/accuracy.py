@@ -118,8 +118,10 @@ class Standing:
     @cached_property
     def samples(self) -> dict[tuple[str, str], Sample]:
         """Scores by column's and row's label; what has none is not there."""
-        groups = dict(list(self.runs.groupby(["source", "row"])))
-        return {key: Sample.of(own["score"].to_numpy(float), tuple(own["result"])) for key, own in groups.items()}
+        found: dict[tuple[str, str], Sample] = {}
+        for (source, row), runs in dict(list(self.runs.groupby(["source", "row"]))).items():
+            found[str(source), str(row)] = Sample.of(runs["score"].to_numpy(float), tuple(runs["result"]))
+        return found
 
     def of(self, column: Column) -> dict[str, Sample]:
         """Return the scores of a column by the row's label, in the rows' order."""

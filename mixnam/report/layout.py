@@ -109,9 +109,7 @@ def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Re
 def page_results(experiment: str, parameters: Parameters) -> list[Result]:
     """Return the results behind a page: every column's, over all seeds or folds of the experiment's rows."""
     runs = parameters.runs(experiments.cases(experiment, "paper"))
-    order = {column.label: number for number, column in enumerate(parameters.columns)}
-    runs = runs.sort_values("source", key=lambda labels: labels.map(order), kind="stable")
-    return list(runs[~runs.index.duplicated()]["result"])
+    return list(runs.loc[~runs.index.duplicated(), "result"])
 
 
 def notice(outcome: Outcome, parameters: Parameters) -> str:

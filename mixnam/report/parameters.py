@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from mixnam.data import catalogue
-from mixnam.paper.experiments import Case
+from mixnam.paper.experiments import Case, stored
 from mixnam.paper.presets import load_preset
 from mixnam.runs.files import root
-from mixnam.runs.frame import frame, runs_of
+from mixnam.runs.frame import frame
 from mixnam.runs.machine import pick_device
 from mixnam.runs.store import Store
 
@@ -39,10 +39,21 @@ class Column:
         return self.source if self.setting == self.source else f"{self.source}: {self.setting}"
 
     def runs(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Return every seed or fold of a model as rows of the frame."""
-        settings = load_preset(self.preset).settings(dataset, model, overrides)
-        seeds = load_preset("paper").number("seeds")
-        return runs_of(frame(self.store), dataset, settings, self.store.data(dataset), seeds)
+        """Return every seed or fold of a model as rows of the store's frame."""
+        return self.of([Case("", model, overrides or {}, dataset)], dataset)
+
+    def of(self, rows: Sequence[Case], dataset: str) -> pd.DataFrame:
+        """Return every run of an experiment's rows, with `row` (its label) and `source` (this column's).
+
+        `dataset` is the page's, for rows that name none.
+        """
+        found = [
+            (result.key, case.label)
+            for case in rows
+            for result in stored(self.store, case.dataset or dataset, case.model, self.preset, case.overrides)
+        ]
+        runs = frame(self.store).loc[[key for key, _ in found]]
+        return runs.assign(row=[label for _, label in found], source=self.label)
 
 
 def _reference() -> Path:
@@ -86,14 +97,8 @@ class Parameters:
         return self.columns if self.is_reference else self.columns[::-1]
 
     def runs(self, rows: Sequence[Case]) -> pd.DataFrame:
-        """Return every stored run of an experiment's rows: the frame's columns, with `row` and `source` (labels)."""
-        found = [
-            column.runs(case.dataset or self.dataset, case.model, case.overrides).assign(
-                row=case.label, source=column.label
-            )
-            for case in rows
-            for column in self.columns
-        ]
+        """Return every stored run of an experiment's rows, column by column, as `Column.of` does."""
+        found = [column.of(rows, self.dataset) for column in self.columns]
         return pd.concat([runs for runs in found if len(runs)] or found[:1])
 
 

@@ -186,9 +186,9 @@ def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
 def first_results(parameters: Parameters, rows: Sequence[Case]) -> tuple[str, dict[str, dict[str, Result]]]:
     """Return the column with most rows at hand and its first results: by data set, then by the row's label."""
     label, runs = _fullest(parameters, parameters.runs(rows), ["dataset", "row"])
-    found = {
-        name: dict(zip(own["row"], own["result"], strict=True)) for name, own in runs.groupby("dataset", sort=False)
-    }
+    found: dict[str, dict[str, Result]] = {}
+    for dataset, row, result in zip(runs["dataset"], runs["row"], runs["result"], strict=True):
+        found.setdefault(dataset, {})[row] = result
     return label, found
 
 
