@@ -99,7 +99,7 @@ def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) 
     """Return every stored seed or fold of a subject."""
     dataset, model, overrides = parts(claim, subject)
     specs = specs_of(dataset, model, preset, overrides, seeds=load_preset("paper").number("seeds"))
-    return [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
+    return [r for spec in specs if (r := store.get(spec)) is not None]
 
 
 def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:

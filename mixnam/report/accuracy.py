@@ -114,7 +114,7 @@ def _setting(column: Column) -> str:
 
 def scores(results: Sequence[Result], metric: str) -> Sample:
     """Return the test scores of results that have one, as a sample; arrays are not loaded."""
-    kept = [r for r in results if r.status == "ok" and metric in r.metrics.get("test", {})]
+    kept = [r for r in results if metric in r.metrics.get("test", {})]
     return Sample.of([r.metrics["test"][metric] for r in kept], tuple(kept))
 
 
