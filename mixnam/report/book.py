@@ -17,17 +17,15 @@ from typing import Any
 
 import nbformat
 import pandas as pd
-import torch
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
 from mixnam.paper import costs, experiments
 from mixnam.paper.presets import PRESETS
-from mixnam.plots import shapes
-from mixnam.report import accuracy, layout, scorecard, tables
+from mixnam.plots import look, shapes
+from mixnam.report import accuracy, scorecard, tables
 from mixnam.report.parameters import Parameters, told
 from mixnam.runs.files import root, write_file
-from mixnam.runs.machine import provenance
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -229,11 +227,10 @@ def make_reference(names: Sequence[str] = REFERENCE) -> None:
 
 def picture(parameters: Parameters, path: Path) -> None:
     """Draw README's shape plots from the first MixNAM result at the paper's setting."""
-    results = layout.stored(layout.columns(parameters)[0], "housing", "MixNAM")
-    if results:
-        shapes.style()
+    look.style()
+    for result in parameters.columns[0].runs("housing", "MixNAM")["result"][:1]:
         path.parent.mkdir(exist_ok=True)
-        shapes.shape_plots(results[0], [7, 0]).savefig(path, dpi=130, metadata={"Software": None})
+        shapes.shape_plots(result, [7, 0]).savefig(path, dpi=130, metadata={"Software": None})
 
 
 def page_times(folder: Path) -> dict[str, float]:
@@ -286,61 +283,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def status_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the status page's table: for each page its results, their training time and its own run time."""
-    column = layout.own_first(parameters)[0]
-    folder = parameters.results.parent / "notebooks"
-    times = page_times(folder) if folder.exists() and not parameters.is_reference else {}
-    rows = []
-    real = [name for name, entry in catalogue.REGISTRY.items() if not entry.simulated]
-    for page, (notebook, dataset) in experiment_pages(real).items():
-        specs = experiments.specs_for(notebook, dataset, column.preset)
-        found = [r for spec in specs if (r := column.store.current(spec)) is not None]
-        seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
-        row = {
-            "page": page,
-            "results": f"{len(found)} of {len(specs)}",
-            "training": costs.duration(seconds) if found else "–",
-        }
-        if times:
-            row["page run in"] = costs.duration(times[page]) if page in times else "–"
-        rows.append(row | {"device": ", ".join(sorted({r.provenance["device"] for r in found})) or "–"})
-    return pd.DataFrame(rows)
-
-
 def pages_at_hand(parameters: Parameters) -> list[str]:
     """Return the pages of the book that a page belongs to: those executed beside it, or the reference's."""
     if parameters.is_reference:
         return [*all_pages(REFERENCE), *HAND_WRITTEN]
     return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
-
-
-def origin_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the status page's second table: commits, devices and versions behind the results shown."""
-    column = layout.own_first(parameters)[0]
-    rows = [
-        {
-            "commit": (p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else ""),
-            "device": f"{p['device']}, {p['threads']} thread" + ("s" if p["threads"] > 1 else ""),
-            "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items()),
-        }
-        for p in (result.provenance for result in column.store)
-    ]
-    if not rows:
-        p = provenance(torch.device("cpu"), parameters.preset)
-        versions = ", ".join(f"{k} {v}" for k, v in p["versions"].items())
-        return pd.DataFrame([{"commit": "no results yet", "device": p["device"], "versions": versions}])
-    table = pd.DataFrame(rows)
-    return table.groupby(list(table.columns), sort=False).size().rename("results").reset_index()
-
-
-def data_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the status page's third table: the data behind the results shown."""
-    column = layout.own_first(parameters)[0]
-    names = ("data_sha256", "data_source")
-    seen = {(r.spec.dataset, *(r.provenance[k] for k in names)) for r in column.store}
-    rows = [{"data set": d, "SHA-256 of the parsed arrays": s[:24], "read from": f} for d, s, f in sorted(seen)]
-    return pd.DataFrame(rows, columns=["data set", "SHA-256 of the parsed arrays", "read from"])
 
 
 if __name__ == "__main__":

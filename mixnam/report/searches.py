@@ -19,7 +19,7 @@ from mixnam.data import catalogue
 from mixnam.paper import published, search
 from mixnam.paper.costs import duration
 from mixnam.paper.spaces import shown
-from mixnam.plots.shapes import COLORS
+from mixnam.plots.look import COLORS
 
 Record = Mapping[str, Any]
 _GREY = "#b5b5b5"
