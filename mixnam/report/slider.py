@@ -50,10 +50,10 @@ def _feature(results: Sequence[Result], feature: int, name: str) -> dict[str, An
     low, high = (float(v) for v in arrays["density_range"][feature])
     x, _ = centred(arrays, feature)
     shown = (x >= low) & (x <= high)
-    steps = []
+    steps: list[dict[str, NDArray[Any]]] = []
     for result in results:
         curves = centred(result.arrays, feature)[1]
-        steps.append({name: curves[name][shown] for name in ("upper", "lower", "mean") if name in curves})
+        steps.append({kind: curve[shown] for kind, curve in curves.items()})
     rows = np.zeros(0)
     if "sample_x" in arrays:  # of credentialed data there are none
         rows = centred_rows(arrays, feature)[0]
