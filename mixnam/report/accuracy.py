@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
 from mixnam.data.table import better
-from mixnam.paper import experiments, published, verdicts
+from mixnam.paper import experiments, published
 from mixnam.paper.experiments import Case
-from mixnam.paper.intervals import Interval, Sample, nadeau_bengio, welch
+from mixnam.paper.intervals import Interval, Sample, difference
+from mixnam.paper.ranks import ERROR_SHARE, MARGINS, margin, ranks
 from mixnam.paper.reasons import reason
 from mixnam.paper.running import Outcome
 from mixnam.plots.forests import PAPER, forest_plot
@@ -38,11 +37,6 @@ PRINTED = {
     "credit": "Credit",
     "year": "Year",
 }
-#: Scores so near share a rank: the margins of the claims, fixed before any run at the paper's setting.
-MARGINS = {"housing": 0.010, "income": 0.005, "year": 0.8}
-AUC_MARGIN = 0.010
-#: Where no margin was fixed: this share of the smallest error, about what 0.010 is on Housing.
-ERROR_SHARE = 0.02
 #: Farther from the paper than this asks for a reason: share of the printed error, or difference in AUC.
 FAR_SHARE, FAR_AUC = 0.05, 0.010
 RANKS_NOTE = (
@@ -52,35 +46,6 @@ RANKS_NOTE = (
 )
 _ROUNDING = 1e-9
 _BEHIND = "MixNAM is behind"
-
-
-def margin(dataset: str, scores: Iterable[float]) -> float:
-    """Return how near two scores on a data set may be to share a rank.
-
-    >>> margin("income", [])
-    0.005
-    >>> round(margin("diabetes", [55.0, 60.0]), 3)
-    1.1
-    """
-    if dataset in MARGINS:
-        return MARGINS[dataset]
-    if catalogue.entry(dataset).metric == "auc":
-        return AUC_MARGIN
-    return ERROR_SHARE * min(scores, default=math.nan)
-
-
-def ranks(scores: Mapping[str, float], better: int, near: float) -> dict[str, int]:
-    """Return each score's rank: one more than the number of scores better by more than `near`.
-
-    `better` is 1 where higher is better, -1 where lower is.
-
-    >>> ranks({"a": 0.45, "b": 0.455, "c": 0.47}, -1, 0.01)
-    {'a': 1, 'b': 1, 'c': 3}
-    """
-    return {
-        name: 1 + sum(better * (other - own) > near + _ROUNDING for other in scores.values())
-        for name, own in scores.items()
-    }
 
 
 def digits(metric: str, value: float) -> int:
@@ -192,16 +157,9 @@ class Standing:
 
     def _advantage(self, own: Sample, rival: Sample) -> tuple[float, Interval, int]:
         """Return MixNAM's advantage over a rival, its 95 % interval, and the number of runs or shared folds."""
-        if catalogue.entry(self.dataset).splits == HOLDOUT:
-            low, high = sorted(self.better * x for x in welch(own, rival))
-            return self.better * (own.mean - rival.mean), (low, high), rival.n
-        mine, theirs = ({r.spec.split: r.metrics["test"][self.metric] for r in s.results} for s in (own, rival))
-        folds = [split for split in mine if split in theirs]
-        differences = self.better * np.array([mine[k] - theirs[k] for k in folds])
-        interval = (
-            nadeau_bengio(differences, verdicts.share_tested(self.dataset)) if len(folds) > 1 else (-math.inf, math.inf)
-        )
-        return (float(differences.mean()) if folds else math.nan), interval, len(folds)
+        found = difference(own, rival, self.dataset)
+        low, high = sorted(self.better * end for end in found.interval)
+        return self.better * found.mean, (low, high), found.n
 
     @cached_property
     def differences(self) -> pd.DataFrame:
