@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import pandas as pd
 from IPython.core.getipython import get_ipython
@@ -57,6 +58,11 @@ def spread(mean: float, sd: float = math.nan, digits: int = 3, n: int | str = ""
 def printed(value: tuple[float, float] | None) -> str:
     """Return a printed mean ± standard deviation, or a dash."""
     return spread(*value) if value else "–"
+
+
+def plural(count: int, what: str, ending: str = "s") -> str:
+    """Return a number of things: "1 thread", "2 threads"."""
+    return f"{count} {what}{'' if count == 1 else ending}"
 
 
 def percent(share: float, digits: int = 0, sign: str = "") -> str:
@@ -118,15 +124,12 @@ def notice(outcome: Outcome, parameters: Parameters) -> str:
         return f"**Not run here.** {outcome.skipped}"
     shown = {r.key: r for r in [*outcome.results, *page_results(outcome.experiment, parameters)]}.values()
     old = sum(result.outdated for result in shown)
-    said, runs = [], f"{len(outcome.specs)} runs"
-    lacking = bool(outcome.missing) or any(result.outdated for result in outcome.results)
-    if not lacking:
-        said.append(f"All {runs} of this page at the {outcome.preset} preset are at hand.")
-    if outcome.missing:
-        said.append(
-            f"**{len(outcome.missing)} of {runs} at the {outcome.preset} preset are not there yet**; "
-            "tables show those that are."
-        )
+    missing, runs = len(outcome.missing), f"{len(outcome.specs)} runs"
+    lacking = missing or any(result.outdated for result in outcome.results)
+    said = [] if lacking else [f"All {runs} of this page at the {outcome.preset} preset are at hand."]
+    if missing:
+        at = f"at the {outcome.preset} preset"
+        said.append(f"**{missing} of {runs} {at} are not there yet**; tables show those that are.")
     if old:
         said.append(
             f"**{old} of the {len(shown)} results behind this page hold measures of an older revision**: tables show "
@@ -154,7 +157,7 @@ def footer(experiment: str, parameters: Parameters) -> str:
     return rerun_command(experiment, parameters) + "\n\n" + provenance_line(page_results(experiment, parameters))
 
 
-def commit(provenance: dict[str, object]) -> str:
+def commit(provenance: Mapping[str, Any]) -> str:
     """Return a provenance's commit in ten digits, with a + where there were local changes."""
     return str(provenance["git_commit"] or "unknown")[:10] + ("+" if provenance["dirty"] else "")
 
@@ -176,7 +179,7 @@ def provenance_line(results: Sequence[Result]) -> str:
         )
     seconds = sum(r.cost["fit_seconds"] for r in results)
     return (
-        f"{len(results)} result{'s' if len(results) > 1 else ''}, preset {listed([p['preset'] for p in origin])}, "
+        f"{plural(len(results), 'result')}, preset {listed([p['preset'] for p in origin])}, "
         f"{duration(seconds)} of training on {listed([p['device'] for p in origin])}; "
         f"torch {listed([p['versions']['torch'] for p in origin])}, commit {listed([commit(p) for p in origin])}, "
         f"data SHA-256 {listed([p['data_sha256'][:12] for p in origin])}. Keys: {keys}"
