@@ -11,6 +11,7 @@ import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 #: Revision of each part that a result passes through. Raising one sets aside what passed through it.
@@ -48,6 +49,12 @@ def number(default: Any, low: float, high: float = math.inf, *, below_high: bool
     return dataclasses.field(default=default, metadata=bounds)
 
 
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    """Return the types that a class of settings declares; finding them takes milliseconds."""
+    return get_type_hints(kind)
+
+
 def _typed(name: str, value: Any, wanted: Any) -> Any:
     """Return `value` as `wanted`, or raise TypeError naming the setting."""
     if get_origin(wanted) is Literal:
@@ -83,7 +90,8 @@ class Settings:
     quantile_rows: int = number(0, 0)
 
     def __post_init__(self) -> None:
-        types = get_type_hints(type(self))
+        kind: type = type(self)
+        types = _types(kind)
         for field in dataclasses.fields(self):
             value = _typed(field.name, getattr(self, field.name), types[field.name])
             object.__setattr__(self, field.name, value)
