@@ -152,8 +152,8 @@ def _library(name: str) -> Any:
 def _basis(column: Array, knots: int) -> SplineTransformer | None:
     """Return the B-splines of one column (rows,), or None for a constant one.
 
-    Knots at quantiles coincide where a value is frequent, as in encoded categories: each is kept once, and
-    fewer than four knots take a lower degree (two values: a straight line). The extremes are always knots.
+    Knots at quantiles coincide where a value is frequent, as in encoded categories: each is kept once, and fewer than
+    four knots take a lower degree (two values: a straight line). The extremes are always knots.
     """
     places = np.unique(np.quantile(column, np.linspace(0, 1, knots), method="nearest"))
     if len(places) == 1:

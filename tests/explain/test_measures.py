@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from mixnam.explain import measures as explanations
 from mixnam.explain.cells import curve_grid
-from mixnam.explain.measures import Explainer, quantile_grid, summarize, variance_share
+from mixnam.explain.measures import Explainer, quantile_grid, variance_share
 from mixnam.models import (
     LinearSettings,
     MixNAMDSettings,
@@ -374,7 +374,7 @@ def test_a_summary_counts_contributions_outside_their_bounds(build):
     rows = as_arrays(explainer.rows())
     rows["contributions"][3, 1] = rows["upper"][3, 1] + 0.1
     rows["contributions"][5, 2] = rows["lower"][5, 2] - 0.1
-    assert summarize(explainer, rows)["bounds"]["violations"] == 2
+    assert explainer.measures(rows)["bounds"]["violations"] == 2
 
 
 @given(arrays.arrays(np.float64, st.integers(1, 300), elements=st.floats(-1e6, 1e6)), st.integers(1, 120))
