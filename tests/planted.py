@@ -8,7 +8,7 @@ from mixnam.paper.experiments import specs_of
 from mixnam.report.accuracy import Standing
 from mixnam.report.parameters import Parameters
 from mixnam.runs.results import Result
-from mixnam.runs.store import Store
+from mixnam.runs.store import Group, Store
 
 ORIGIN = {
     "preset": "made up",
@@ -42,13 +42,15 @@ def result(
             inner = inner.setdefault(name, {})
         inner[last] = number
     found = {"test_prediction": np.zeros(3, np.float32)} | {k: np.asarray(a) for k, a in (arrays or {}).items()}
-    return Result(spec, metrics, nested, {}, COST, ORIGIN, fresh=(found, {}))
+    origin = ORIGIN | {"data_sha256": catalogue.checksum(dataset)}
+    return Result(spec, metrics, nested, {}, COST, origin, fresh=(found, {}))
 
 
-class Memory:
+class Memory(Store):
     """A store of results that writes nothing."""
 
     def __init__(self):
+        super().__init__("in memory")
         self.found = {}
 
     def put(self, found):
@@ -58,6 +60,13 @@ class Memory:
         return self.found.get(spec.key)
 
     current = get
+
+    def group(self, dataset, model):
+        return Group(tuple(r for r in self.found.values() if (r.spec.dataset, r.spec.model) == (dataset, model)))
+
+    def groups(self):
+        names = sorted({(r.spec.dataset, r.spec.model) for r in self.found.values()})
+        return [self.group(*pair) for pair in names]
 
 
 def fill(store, seeds=5, scores=None, **options):

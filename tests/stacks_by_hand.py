@@ -33,7 +33,7 @@ def data(members=1, rows=27, validation=15, task="regression"):
 
 
 def part(fold, m):
-    return Fold(*(t[m : m + 1] for t in vars(fold).values()))
+    return Fold(*(t[m : m + 1] for t in vars(fold).values() if t is not None))
 
 
 def trainer(settings, fold, seeds=(0,), task="regression", dtype=torch.float64):
@@ -94,8 +94,8 @@ def kill(monkeypatch, one, epoch, batch):
     monkeypatch.setattr(one, "step", step)
 
 
-def by_autograd(network, experts, scores, bias, y, task, penalties, draws):
+def by_autograd(network, experts, scores, bias, y, task, penalties, draws, weights=None):
     """The gradients of what the general formulation computes."""
     leaves = [t.detach().clone().requires_grad_(True) for t in (experts, scores, bias)]
-    value = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties)
+    value = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties, weights)
     return torch.autograd.grad(value.sum(), leaves)

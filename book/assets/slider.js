@@ -1,4 +1,4 @@
-// Draws each .penalty-slider of a page: shape functions over the variation penalty. Data: mixnam/interactive.py.
+// Draws each .penalty-slider of a page: shape functions over the variation penalty. Data: mixnam/report/slider.py.
 (() => {
   "use strict";
   const PLOTLY = new URL("plotly.min.js", document.currentScript.src).href;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from scipy.signal import find_peaks
 
 from mixnam.data import catalogue, laws
 from mixnam.data.table import Array
+from mixnam.models import Settings
 from mixnam.paper import published
 from mixnam.runs.results import Result
 
@@ -267,14 +269,9 @@ def longitude_r2(results: Sequence[Result]) -> float:
 
 def width_over_penalty(results: Sequence[Result]) -> float:
     """Return Spearman's correlation of λ and the median width of bounds."""
+    penalties = [r.spec.settings.all()["variation_penalty"] for r in results]
     widths = [np.mean(r.current_measures()["bounds"]["median_width_per_feature"]) for r in results]
-    return _rank(results, widths)
-
-
-def additivity_and_error(results: Sequence[Result]) -> float:
-    """Return Spearman's correlation of additivity and test RMSE over models."""
-    pairs = [(r.value("measures.additivity.marginal"), r.value("metrics.test.rmse")) for r in results]
-    return float(stats.spearmanr(pairs).statistic)
+    return float(stats.spearmanr(penalties, widths).statistic)
 
 
 def _distance(results: Sequence[Result]) -> float:
@@ -294,46 +291,10 @@ def drift_over_seeds(results: Sequence[Result], others: Sequence[Result]) -> flo
     return _distance(results) / _distance([others[1], results[1]])
 
 
-def _rank(results: Sequence[Result], values: Sequence[float]) -> float:
-    penalties = [r.spec.settings.variation_penalty for r in results]  # type: ignore[attr-defined]
-    return float(stats.spearmanr(penalties, values).statistic)
-
-
-def _grid(results: Sequence[Result]) -> tuple[Array, Array, Array]:
-    """Return log2 C, log2 K and test RMSE of each cell of Table 8."""
-    settings = [r.spec.settings for r in results]
-    c, k = ([math.log2(getattr(s, name)) for s in settings] for name in ("experts", "active_experts"))
-    return np.array(c), np.array(k), np.array([r.value("metrics.test.rmse") for r in results])
-
-
-def _slopes(results: Sequence[Result]) -> Array:
-    c, k, rmse = _grid(results)
-    slopes: Array = np.linalg.lstsq(np.column_stack([np.ones_like(c), c, k]), rmse, rcond=None)[0].astype(float)
-    return slopes
-
-
-def slope_over_experts(results: Sequence[Result]) -> float:
-    """Return the slope of test RMSE over log2 C, at equal K."""
-    return float(_slopes(results)[1])
-
-
-def slope_over_active(results: Sequence[Result]) -> float:
-    """Return the slope of test RMSE over log2 K, at equal C."""
-    return float(_slopes(results)[2])
-
-
-def rank_as_printed(results: Sequence[Result]) -> float:
-    """Return Spearman's correlation of test RMSEs with those that Table 8 prints for the same cells."""
-    printed = []
-    for r in results:
-        found = published.scaling(r.spec.model, r.spec.settings.experts, r.spec.settings.active_experts)  # type: ignore[attr-defined]
-        printed.append(math.nan if found is None else found[0])
-    return float(stats.spearmanr(printed, [r.value("metrics.test.rmse") for r in results]).statistic)
-
-
 def rare_over_experts(results: Sequence[Result]) -> float:
     """Return Spearman's correlation of the number of experts and the rare mode's excess MSE."""
-    return float(stats.spearmanr(_grid(results)[0], [rare_excess_mse(r) for r in results]).statistic)
+    experts = [r.spec.settings.all()["experts"] for r in results]
+    return float(stats.spearmanr(experts, [rare_excess_mse(r) for r in results]).statistic)
 
 
 def rare_gain(results: Sequence[Result]) -> float:
@@ -341,16 +302,68 @@ def rare_gain(results: Sequence[Result]) -> float:
     return rare_excess_mse(results[1]) - rare_excess_mse(results[0])
 
 
-JOINT: dict[str, Callable[[Sequence[Result]], float]] = {
-    f.__name__: f
-    for f in (
-        shape_r2, longitude_r2, width_over_penalty, slope_over_experts, slope_over_active, rare_over_experts, rare_gain,
-    )
-}  # fmt: skip
-POOLED: dict[str, Callable[[Sequence[Result]], float]] = {
-    f.__name__: f for f in (additivity_and_error, rank_as_printed)
+@dataclass(frozen=True)
+class Numbers:
+    """One model's settings and its numbers by path: of a run, means over runs, or as printed.
+
+    `value` raises KeyError for a number that there is not.
+    """
+
+    settings: Settings
+    value: Callable[[str], float]
+
+
+def _errors(models: Sequence[Numbers]) -> list[float]:
+    return [model.value("metrics.test.rmse") for model in models]
+
+
+def additivity_and_error(models: Sequence[Numbers]) -> float:
+    """Return Spearman's correlation of additivity and test RMSE over models."""
+    additivity = [model.value("measures.additivity.marginal") for model in models]
+    return float(stats.spearmanr(additivity, _errors(models)).statistic)
+
+
+def _slopes(models: Sequence[Numbers]) -> Array:
+    """Return level and slopes of test RMSE over log2 C and log2 K, by least squares over cells of Table 8."""
+    cells = [(m.settings.all()["experts"], m.settings.all()["active_experts"]) for m in models]
+    design = np.column_stack([np.ones(len(cells)), np.log2(cells)])
+    slopes: Array = np.linalg.lstsq(design, _errors(models), rcond=None)[0].astype(float)
+    return slopes
+
+
+def slope_over_experts(models: Sequence[Numbers]) -> float:
+    """Return the slope of test RMSE over log2 C, at equal K."""
+    return float(_slopes(models)[1])
+
+
+def slope_over_active(models: Sequence[Numbers]) -> float:
+    """Return the slope of test RMSE over log2 K, at equal C."""
+    return float(_slopes(models)[2])
+
+
+def rank_as_printed(models: Sequence[Numbers]) -> float:
+    """Return Spearman's correlation of test RMSEs with those that Table 8 prints for the same cells."""
+    cells = [(m.settings.all()["experts"], m.settings.all()["active_experts"]) for m in models]
+    found = [published.scaling(m.settings.model, *cell) for m, cell in zip(models, cells, strict=True)]
+    printed = [math.nan if pair is None else pair[0] for pair in found]
+    return float(stats.spearmanr(printed, _errors(models)).statistic)
+
+
+#: Measures of several models: of their results, which hold curves and predictions, or of their numbers alone.
+OF_RESULTS: dict[str, Callable[[Sequence[Result]], float]] = {
+    f.__name__: f for f in (shape_r2, longitude_r2, width_over_penalty, rare_over_experts, rare_gain)
+}
+OF_NUMBERS: dict[str, Callable[[Sequence[Numbers]], float]] = {
+    f.__name__: f for f in (additivity_and_error, slope_over_experts, slope_over_active, rank_as_printed)
 }
 CROSSED: dict[str, Callable[[Sequence[Result], Sequence[Result]], float]] = {"drift_over_seeds": drift_over_seeds}
+
+
+def joint(name: str, results: Sequence[Result]) -> float:
+    """Return a measure of the results that several models have for one seed; KeyError where one lacks a number."""
+    if name in OF_RESULTS:
+        return OF_RESULTS[name](results)
+    return OF_NUMBERS[name]([Numbers(result.spec.settings, result.value) for result in results])
 
 
 #: Derived, joint and pooled numbers that rest on stored measures; the others on scores, curves and rows.
@@ -375,11 +388,6 @@ def find(result: Result, measure: str) -> float | None:
         return None
 
 
-def defined(result: Result, measure: str) -> bool:
-    """Return whether a result holds what a measure needs."""
-    return find(result, measure) is not None
-
-
 def value(result: Result, measure: str) -> float:
     """Return a number of one result as `find` does; NaN also where the result does not hold what it needs."""
     found = find(result, measure)
@@ -389,6 +397,6 @@ def value(result: Result, measure: str) -> float:
 def check(measure: str) -> None:
     """Raise ValueError where `measure` names no known function."""
     kind, _, name = measure.partition(".")
-    known = {"derived": [*DERIVED], "joint": [*JOINT], "pooled": [*POOLED], "crossed": [*CROSSED]}.get(kind, [name])
-    if name not in known:
-        raise ValueError(f"measure {measure!r} is unknown; known are {', '.join(known)}")
+    known = {"derived": [*DERIVED], "joint": [*OF_RESULTS, *OF_NUMBERS], "pooled": [*OF_NUMBERS], "crossed": [*CROSSED]}
+    if kind in known and name not in known[kind]:
+        raise ValueError(f"measure {measure!r} is unknown; known are {', '.join(known[kind])}")

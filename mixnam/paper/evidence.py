@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from mixnam.models import Settings, make_settings
-from mixnam.paper import derived, published
+from mixnam.data import catalogue
+from mixnam.data.splits import HOLDOUT
+from mixnam.models import make_settings
+from mixnam.paper import derived, experiments, published
 from mixnam.paper.claim import Claim
-from mixnam.paper.experiments import specs_of
-from mixnam.paper.intervals import Sample
-from mixnam.paper.presets import load_preset
+from mixnam.paper.derived import Numbers
+from mixnam.paper.intervals import UNKNOWN, Sample, Values
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
-PRINTED_RUNS = {"holdout": 10, "folds": 5}  # what the paper's ± stands on
+PRINTED_RUNS = {"holdout": 10, "folds": 5}  # what the paper's ± stands on (Appendix B)
 LEAST_SD = 0.0005  # a printed standard deviation of 0.000
+#: The paper's names of what its tables print beside other models' numbers.
+_QUANTITIES = {"measures.additivity.marginal": "additivity", "metrics.test.rmse": "rmse"}
 _RESAMPLES = 400
 
 
@@ -42,134 +45,101 @@ def printed_sample(claim: Claim, subject: Mapping[str, Any], quantity: str = "")
         found = published.scaling(model, overrides["experts"], overrides["active_experts"])
     if found is None:
         return None
-    folds = dataset not in ("housing", "year")  # Appendix B
-    return Sample(found[0], max(found[1], LEAST_SD), PRINTED_RUNS["folds" if folds else "holdout"])
-
-
-@dataclass(frozen=True)
-class _Printed:
-    """A printed cell that stands where a measure of several models expects a result."""
-
-    settings: Settings
-    claim: Claim
-    subject: Mapping[str, Any]
-
-    @property
-    def spec(self) -> _Printed:
-        return self
-
-    @property
-    def model(self) -> str:
-        return self.settings.model
-
-    def value(self, path: str) -> float:
-        quantity = "additivity" if "additivity" in path else "rmse"
-        found = printed_sample(self.claim, self.subject, quantity)
-        if found is None:
-            raise KeyError(path)
-        return found.mean
-
-
-@dataclass(frozen=True)
-class _Averaged:
-    """Several runs of one model that stand where a measure of several models expects a result."""
-
-    runs: Sequence[Result]
-
-    @property
-    def spec(self) -> RunSpec:
-        return self.runs[0].spec
-
-    def value(self, path: str) -> float:
-        return float(np.mean([r.value(path) for r in self.runs]))
+    runs = PRINTED_RUNS["holdout" if catalogue.entry(dataset).splits == HOLDOUT else "folds"]
+    return Sample(found[0], max(found[1], LEAST_SD), runs)
 
 
 def printed_joint(claim: Claim) -> Sample | None:
     """Return a measure of several printed means, which has no spread of its own; None where it needs more."""
-    cells = [_Printed(make_settings(m, o), claim, s) for s in claim.subjects for _, m, o in [parts(claim, s)]]
-    kind, _, name = claim.measure.partition(".")
-    try:
-        found = {"joint": derived.JOINT, "pooled": derived.POOLED}[kind][name](cells)  # type: ignore[arg-type]
-    except (KeyError, AttributeError):
+    name = claim.measure.partition(".")[2]
+    if name not in derived.OF_NUMBERS:
         return None
-    return Sample(found, LEAST_SD, PRINTED_RUNS["holdout"])
+
+    def numbers(subject: Mapping[str, Any]) -> Numbers:
+        def value(path: str) -> float:
+            found = printed_sample(claim, subject, _QUANTITIES[path])
+            if found is None:
+                raise KeyError(path)
+            return found.mean
+
+        _, model, overrides = parts(claim, subject)
+        return Numbers(make_settings(model, overrides), value)
+
+    found = _tried(derived.OF_NUMBERS[name], [numbers(subject) for subject in claim.subjects])
+    return None if found is None else Sample(found, LEAST_SD, PRINTED_RUNS["holdout"])
 
 
 def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> list[Result]:
     """Return every stored seed or fold of a subject."""
     dataset, model, overrides = parts(claim, subject)
-    specs = specs_of(dataset, model, preset, overrides, seeds=load_preset("paper").number("seeds"))
-    return [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
+    return experiments.stored(store, dataset, model, preset, overrides)
 
 
 def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:
-    """Return the runs that a claim rests on: so many seeds, or all folds, of each subject."""
-    specs: dict[RunSpec, None] = {}
-    for subject in claim.subjects:
-        dataset, model, overrides = parts(claim, subject)
-        specs |= dict.fromkeys(specs_of(dataset, model, preset, overrides, seeds=seeds))
-    return sorted(specs, key=lambda spec: (spec.seed, spec.split))
+    """Return the runs that a claim rests on, first seeds first: so many seeds of one split, or all folds."""
+    subjects = [parts(claim, subject) for subject in claim.subjects]
+    found = [
+        spec for d, m, overrides in subjects for spec in experiments.specs_of(d, m, preset, overrides, seeds=seeds)
+    ]
+    return sorted(dict.fromkeys(found), key=lambda spec: (spec.seed, spec.split))
 
 
 def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     """Return our numbers for a claim's subjects under a preset; a measure of several models gives one sample.
 
-    Taken is every seed or fold that is stored and has the number. A joint measure needs all subjects of a
-    seed, and is taken for each; a pooled one is taken of the subjects' means over the seeds that all have,
-    its interval by resampling those seeds; a crossed one sets each seed beside the one before.
+    Taken is every stored seed or fold that has the number. A joint measure needs all subjects of a seed, and is taken
+    for each; a crossed one sets each seed beside the one before; a pooled one is taken of the subjects' means over the
+    seeds that all have, its interval by resampling those seeds.
     """
     runs = [stored(claim, subject, preset, store) for subject in claim.subjects]
+    if not claim.joint:
+        return [_single(claim, results) for results in runs]
     kind, _, name = claim.measure.partition(".")
-    if kind not in ("joint", "pooled", "crossed"):
-        found = []
-        for results in runs:
-            pairs = [(r, v) for r in results if (v := derived.find(r, claim.measure)) is not None]
-            kept = [(r, v) for r, v in pairs if math.isfinite(v) or claim.kind == "threshold"]
-            found.append(Sample.of([v for _, v in kept], tuple(r for r, _ in kept)))
-        return found
     by_run = [{(r.spec.split, r.spec.seed): r for r in results} for results in runs]
-    shared = [key for key in by_run[0] if all(key in other for other in by_run)]
-    seeds = [[found[key] for found in by_run] for key in shared]
+    seeds = [[found[run] for found in by_run] for run in by_run[0] if all(run in other for other in by_run)]
+    if kind == "crossed":
+        values = [_tried(derived.CROSSED[name], models, seeds[i - 1]) for i, models in enumerate(seeds)]
+        values = values if len(seeds) > 1 else []
+    else:
+        values = [_tried(derived.joint, name, models) for models in seeds]
     if kind == "pooled":
-        seeds = [seed for seed in seeds if _has(name, seed)]
-        return [_pooled(name, seeds, tuple(result for seed in seeds for result in seed))]
-    values: list[float] = []
-    used: list[Result] = []
-    for number, models in enumerate(seeds):
-        try:
-            if kind == "joint":
-                found_value = derived.JOINT[name](models)
-            else:
-                found_value = derived.CROSSED[name](models, seeds[number - 1]) if len(seeds) > 1 else math.nan
-        except KeyError:  # a result from before the number existed
-            continue
-        if math.isfinite(found_value):
-            values.append(found_value)
-            used += models
-    return [Sample.of(values, tuple(used))]
+        return [_pooled(name, [m for m, value in zip(seeds, values, strict=True) if value is not None])]
+    kept = [(m, v) for m, v in zip(seeds, values, strict=False) if v is not None and math.isfinite(v)]
+    return [Sample.of([value for _, value in kept], tuple(result for models, _ in kept for result in models))]
 
 
-def _has(name: str, models: list[Result]) -> bool:
-    """Return whether the results of one seed hold what a pooled measure needs."""
+def _tried(measure: Callable[..., float], *models: Any) -> float | None:
+    """Return a measure of several models; None where they lack what it needs, as results from before it existed."""
     try:
-        derived.POOLED[name](models)
+        return measure(*models)
     except KeyError:
-        return False
-    return True
+        return None
 
 
-def _pooled(name: str, seeds: list[list[Result]], results: tuple[Result, ...]) -> Sample:
-    def measure(chosen: Iterable[int]) -> float:
-        picked = list(chosen)
-        models = [_Averaged([seeds[i][k] for i in picked]) for k in range(len(seeds[0]))]
-        return derived.POOLED[name](models)  # type: ignore[arg-type]
+def _single(claim: Claim, results: Iterable[Result]) -> Sample:
+    """Summarise a number of single results; where there is no number a threshold counts the run as failed."""
+    pairs = [(r, v) for r in results if (v := derived.find(r, claim.measure)) is not None]
+    kept = [(r, v) for r, v in pairs if math.isfinite(v) or claim.kind == "threshold"]
+    return Sample.of([value for _, value in kept], tuple(result for result, _ in kept))
 
+
+def _pooled(name: str, seeds: Sequence[Sequence[Result]]) -> Sample:
+    """Take a measure of models' means over seeds, with the 95 % interval of resampled seeds."""
     if not seeds:
         return Sample.of([])
-    point = measure(range(len(seeds)))
-    generator = np.random.default_rng(0)
-    drawn = [
-        measure(generator.integers(len(seeds), size=len(seeds))) for _ in range(_RESAMPLES if len(seeds) > 1 else 0)
-    ]
-    low, high = np.nanquantile(drawn, [0.025, 0.975]) if drawn else (-math.inf, math.inf)
-    return Sample(point, math.nan, len(seeds), None, results, (float(low), float(high)))
+
+    @cache
+    def column(model: int, path: str) -> Values:
+        return np.array([models[model].value(path) for models in seeds])
+
+    def numbers(model: int, picked: Any) -> Numbers:
+        return Numbers(seeds[0][model].spec.settings, lambda path: float(column(model, path)[picked].mean()))
+
+    def measure(picked: Any) -> float:
+        return derived.OF_NUMBERS[name]([numbers(model, picked) for model in range(len(seeds[0]))])
+
+    generator, count = np.random.default_rng(0), len(seeds)
+    drawn = [measure(generator.integers(count, size=count)) for _ in range(_RESAMPLES if count > 1 else 0)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975]) if drawn else UNKNOWN
+    results = tuple(result for models in seeds for result in models)
+    return Sample(measure(slice(None)), math.nan, count, None, results, (float(low), float(high)))

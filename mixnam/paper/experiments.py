@@ -11,7 +11,10 @@ from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
 from mixnam.models import make_settings
 from mixnam.paper.presets import Preset, load_preset
+from mixnam.runs.frame import results_of
+from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
+from mixnam.runs.store import Store
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ def specs_of(
         return [RunSpec(dataset, settings, "holdout", seed) for seed in range(count)]
     folds = splits[: chosen.number("folds", experiment)] if seeds is None else splits
     return [RunSpec(dataset, settings, split, 0) for split in folds]
+
+
+def stored(
+    store: Store, dataset: str, model: str, preset: str, overrides: Mapping[str, Any] | None = None
+) -> list[Result]:
+    """Return what a store holds of a model at a preset: every seed up to the paper's number, or every fold."""
+    settings = load_preset(preset).settings(dataset, model, overrides)
+    return results_of(store, dataset, settings, load_preset("paper").number("seeds"))
 
 
 def _mixture(label: str, **overrides: Any) -> Case:

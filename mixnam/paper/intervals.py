@@ -13,11 +13,12 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from mixnam.data import catalogue
-from mixnam.data.splits import split_rows
+from mixnam.data.splits import HOLDOUT, split_rows
 from mixnam.runs.results import Result
 
 Values = NDArray[np.float64]
 Interval = tuple[float, float]
+UNKNOWN: Interval = (-math.inf, math.inf)
 _RESAMPLES = {"rmse": 2000, "mse": 2000, "auc": 400}
 _PART = 100  # resamples at a time
 
@@ -26,8 +27,8 @@ _PART = 100  # resamples at a time
 class Sample:
     """A mean with its standard deviation over `n` seeds or folds, and the results it comes from.
 
-    `interval`, where it is set, is the 95 % interval of a mean that no single run has: a statistic of
-    several models' means.
+    `interval`, where it is set, is the 95 % interval of a mean that no single run has: a statistic of several
+    models' means.
     """
 
     mean: float
@@ -39,10 +40,30 @@ class Sample:
 
     @staticmethod
     def of(values: Sequence[float] | Values, results: tuple[Result, ...] = ()) -> Sample:
-        """Summarise values; a single one has an unknown spread."""
+        """Summarise values, one a result where these are given; the spread of a single value is unknown."""
         found = np.array(values, dtype=float)
         sd = float(found.std(ddof=1)) if len(found) > 1 else math.nan
         return Sample(float(found.mean()) if len(found) else math.nan, sd, len(found), found, results)
+
+    @property
+    def by_split(self) -> dict[str, float]:
+        """The values by the name of their result's split."""
+        values = () if self.values is None else self.values
+        return {r.spec.split: float(value) for r, value in zip(self.results, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of two samples' means with its 95 % interval; `n` counts the second's runs or shared folds."""
+
+    mean: float
+    interval: Interval
+    n: int
+
+
+def _student(mean: float, variance: float, freedom: float) -> Interval:
+    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+    return mean - reach, mean + reach
 
 
 def mean_interval(sample: Sample) -> Interval:
@@ -51,24 +72,19 @@ def mean_interval(sample: Sample) -> Interval:
         return sample.interval
     if sample.values is None:
         return sample.mean, sample.mean
-    if sample.n < 2:
-        return -math.inf, math.inf
-    reach = float(stats.t.ppf(0.975, sample.n - 1)) * sample.sd / math.sqrt(sample.n)
-    return sample.mean - reach, sample.mean + reach
+    return UNKNOWN if sample.n < 2 else _student(sample.mean, sample.sd**2 / sample.n, sample.n - 1)
 
 
 def welch(a: Sample, b: Sample) -> Interval:
     """Return the 95 % interval of mean(a) − mean(b) (Welch); infinite where a spread is unknown."""
     if min(a.n, b.n) < 2:
-        return -math.inf, math.inf
+        return UNKNOWN
     parts = [s.sd**2 / s.n for s in (a, b)]
-    total = sum(parts)
-    difference = a.mean - b.mean
+    total, difference = sum(parts), a.mean - b.mean
     if total == 0:
         return difference, difference
     freedom = total**2 / sum(p**2 / (s.n - 1) for p, s in zip(parts, (a, b), strict=True))
-    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(total)
-    return difference - reach, difference + reach
+    return _student(difference, total, freedom)
 
 
 def nadeau_bengio(differences: Values, test_share: float) -> Interval:
@@ -77,9 +93,34 @@ def nadeau_bengio(differences: Values, test_share: float) -> Interval:
     `test_share` is test rows over training rows (Nadeau and Bengio 2003).
     """
     n = len(differences)
-    spread = float(differences.var(ddof=1)) * (1 / n + test_share)
-    reach = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(spread)
-    return float(differences.mean()) - reach, float(differences.mean()) + reach
+    variance = float(differences.var(ddof=1)) * (1 / n + test_share)
+    return _student(float(differences.mean()), variance, n - 1)
+
+
+def share_tested(dataset: str) -> float:
+    """Return the test rows of a fold over its training rows, of which a fifth are kept for validation.
+
+    >>> round(share_tested("income"), 4)
+    0.3125
+    """
+    folds = len(catalogue.entry(dataset).splits)
+    return (1 / folds) / ((1 - 1 / folds) * 0.8)
+
+
+def difference(a: Sample, b: Sample, dataset: str) -> Difference:
+    """Return mean(a) − mean(b) on a data set: over seeds by Welch, over folds of the shared ones, paired by name.
+
+    Printed means, which have no results, are compared by Welch. Of folds that are not shared nothing is known: the
+    mean is NaN without any, the interval infinite with fewer than two.
+    """
+    if not a.results or not b.results or catalogue.entry(dataset).splits == HOLDOUT:
+        return Difference(a.mean - b.mean, welch(a, b), b.n)
+    ours, theirs = a.by_split, b.by_split
+    differences = np.array([value - theirs[split] for split, value in ours.items() if split in theirs])
+    if len(differences) < 2:
+        return Difference(float(differences[0]) if len(differences) else math.nan, UNKNOWN, len(differences))
+    interval = nadeau_bengio(differences, share_tested(dataset))
+    return Difference(float(differences.mean()), interval, len(differences))
 
 
 @lru_cache(maxsize=4)

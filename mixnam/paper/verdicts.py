@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,10 @@ from mixnam.paper import checks, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, stored_samples
 from mixnam.paper.experiments import cases as cases_of
-from mixnam.paper.experiments import specs_of
-from mixnam.paper.intervals import Interval, Sample, mean_interval, nadeau_bengio, row_bootstrap, welch
-from mixnam.paper.presets import load_preset
+from mixnam.paper.experiments import stored
+from mixnam.paper.intervals import Interval, Sample, difference, mean_interval, row_bootstrap, welch
+from mixnam.paper.ranks import top_four
+from mixnam.runs.results import Result
 from mixnam.runs.store import Store
 
 REPRODUCED, BETTER, NOT_REPRODUCED = "reproduced", "better", "not reproduced"
@@ -31,6 +32,8 @@ UNDECIDED, TOO_FEW, NO_DATA = "undecided", "not enough runs", "data not availabl
 NOT_PRINTED, PRINTED = "not printed", "is a printed number"
 DECIDED = (REPRODUCED, BETTER, NOT_REPRODUCED)
 VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED, PRINTED)
+
+Rows = Callable[[Sequence[Result], Sequence[Result], str], Interval]
 
 _ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
@@ -46,28 +49,26 @@ class Verdict:
     keys: tuple[str, ...] = ()
 
 
-def share_tested(dataset: str) -> float:
-    """Return the test rows of a fold over its training rows, of which a fifth are kept for validation.
+def _intervals(a: Sample, b: Sample, claim: Claim, side: int, rows: Rows) -> list[Interval]:
+    """Return the intervals of a − b, turned by `side`, that a comparison must clear: over seeds and rows, or folds."""
+    found = [difference(a, b, claim.dataset).interval]
+    split_once = catalogue.entry(claim.dataset).splits == HOLDOUT
+    if a.results and b.results and split_once and claim.measure.startswith("metrics.test."):
+        found.append(rows(a.results, b.results, claim.measure.rsplit(".", 1)[1]))
+    return [_turned(interval, side) for interval in found]
 
-    >>> round(share_tested("income"), 4)
-    0.3125
-    """
-    folds = len(catalogue.entry(dataset).splits)
-    return (1 / folds) / ((1 - 1 / folds) * 0.8)
+
+def _turned(interval: Interval, side: int) -> Interval:
+    low, high = sorted(side * end for end in interval)
+    return low, high
 
 
-def _difference(a: Sample, b: Sample, claim: Claim) -> list[Interval]:
-    """Return the intervals that a comparison must clear: over seeds and rows, or over folds."""
-    if not a.results or not b.results:
-        return [welch(a, b)]
-    if catalogue.entry(claim.dataset).splits != HOLDOUT:
-        assert a.values is not None and b.values is not None
-        shared = min(a.n, b.n)
-        return [nadeau_bengio(a.values[:shared] - b.values[:shared], share_tested(claim.dataset))]
-    intervals = [welch(a, b)]
-    if claim.measure.startswith("metrics.test."):
-        intervals.append(row_bootstrap(a.results, b.results, claim.measure.rsplit(".", 1)[1]))
-    return intervals
+def _of_all(steps: Iterable[tuple[bool, bool]]) -> str:
+    """Return the verdict of several comparisons, each as whether it is won and whether it is lost."""
+    found = list(steps)
+    if any(lost for _, lost in found):
+        return NOT_REPRODUCED
+    return REPRODUCED if all(won for won, _ in found) else UNDECIDED
 
 
 def _span(interval: Interval) -> str:
@@ -86,7 +87,7 @@ def subject_name(subject: Mapping[str, Any]) -> str:
     return str(subject["model"]) + (f" ({', '.join([*shown, *where])})" if shown or where else "")
 
 
-def _value(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
+def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
     low, high = interval = welch(samples[0], printed[0])
     text = f"{samples[0].mean:.4f} − {printed[0].mean:g}: {_span(interval)} against ±{claim.margin:g}"
     if -claim.margin <= low and high <= claim.margin:
@@ -97,97 +98,84 @@ def _value(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[
     return UNDECIDED, text
 
 
-def _order(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
-    verdict, lines = REPRODUCED, []
+def _order(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+    """Hold the advantage over each rival against the margin."""
+    steps, lines = [], []
     for subject, rival in zip(claim.subjects[1:], samples[1:], strict=True):
-        intervals = [sorted((claim.better * x, claim.better * y)) for x, y in _difference(samples[0], rival, claim)]
-        lines.append(f"{subject_name(subject)}: {', '.join(_span((x, y)) for x, y in intervals)}")
-        if all(high < claim.margin for _, high in intervals):
-            verdict = NOT_REPRODUCED
-        elif not all(low > claim.margin for low, _ in intervals) and verdict == REPRODUCED:
-            verdict = UNDECIDED
+        intervals = _intervals(samples[0], rival, claim, claim.better, rows)
+        lines.append(f"{subject_name(subject)}: {', '.join(map(_span, intervals))}")
+        steps.append((all(i[0] > claim.margin for i in intervals), all(i[1] < claim.margin for i in intervals)))
     least = f", to exceed {claim.margin:g}" if claim.margin else ""
-    return verdict, "advantage over " + "; ".join(lines) + least
+    return _of_all(steps), "advantage over " + "; ".join(lines) + least
 
 
-def _tie(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
+def _tie(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
     """Hold each rival's distance against the margin; with `better`, only how far the best one is ahead."""
     rivals = list(zip(claim.subjects[1:], samples[1:], strict=True))
     if claim.better:
         rivals = [max(rivals, key=lambda pair: claim.better * pair[1].mean)]
-    verdict, lines = REPRODUCED, []
+    steps, lines = [], []
     for subject, rival in rivals:
-        intervals = _difference(samples[0], rival, claim)
+        intervals = _intervals(samples[0], rival, claim, -claim.better or 1, rows)
         if claim.better:  # how far the claim's model is behind; ahead is as good as level
-            behind = [sorted(-claim.better * x for x in interval) for interval in intervals]
-            intervals = [(max(-claim.margin, low), max(-claim.margin, high)) for low, high in behind]
+            intervals = [(max(-claim.margin, low), max(-claim.margin, high)) for low, high in intervals]
         low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
         sign = "behind" if claim.better else "−"
         lines.append(f"{subject_name(claim.subjects[0])} {sign} {subject_name(subject)}: {_span((low, high))}")
-        if all(i[0] > claim.margin for i in intervals) or all(i[1] < -claim.margin for i in intervals):
-            verdict = NOT_REPRODUCED
-        elif not (-claim.margin <= low and high <= claim.margin) and verdict == REPRODUCED:
-            verdict = UNDECIDED
-    return verdict, f"{'; '.join(lines)} against ±{claim.margin:g}"
+        lost = all(i[0] > claim.margin for i in intervals) or all(i[1] < -claim.margin for i in intervals)
+        steps.append((-claim.margin <= low and high <= claim.margin, lost))
+    return _of_all(steps), f"{'; '.join(lines)} against ±{claim.margin:g}"
 
 
-def _trend(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
-    verdict, lines = REPRODUCED, []
-    for step, (a, b) in enumerate(itertools.pairwise(samples)):
-        low, high = sorted(claim.better * x for x in welch(b, a))
-        lines.append(f"{subject_name(claim.subjects[step + 1])}: {_span((low, high))}")
-        if high < 0:
-            verdict = NOT_REPRODUCED
-        elif not low > 0 and step >= claim.ties and verdict == REPRODUCED:
-            verdict = UNDECIDED
+def _trend(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+    """Hold each step's interval against zero."""
+    found = [_turned(welch(b, a), claim.better) for a, b in itertools.pairwise(samples)]
+    lines = [f"{subject_name(s)}: {_span(i)}" for s, i in zip(claim.subjects[1:], found, strict=True)]
+    verdict = _of_all((low > 0 or step < claim.ties, high < 0) for step, (low, high) in enumerate(found))
     return verdict, "steps to " + "; ".join(lines)
 
 
-def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
+def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
     """Count every subject's runs at or above the limit, or at or below it where lower is better."""
     held, lines = True, []
-    for number, sample in enumerate(samples):
+    for name, sample in zip(_headings(claim, samples), samples, strict=True):
         values = np.array([sample.mean]) if sample.values is None else sample.values
         below, above = values <= claim.limit + _ROUNDING, values >= claim.limit - _ROUNDING
         passed = int((below if claim.better < 0 else above).sum())  # a run without the number has failed
         seen = values[np.isfinite(values)]
-        extreme = (
-            "no number"
-            if not len(seen)
-            else f"most {seen.max():.5g}"
-            if claim.better < 0
-            else f"least {seen.min():.5g}"
+        worst = (
+            f"most {seen.max(initial=-math.inf):.5g}" if claim.better < 0 else f"least {seen.min(initial=math.inf):.5g}"
         )
-        name = f"{subject_name(claim.subjects[number])}: " if len(samples) > 1 else ""
-        lines.append(f"{name}{passed} of {len(values)}, {extreme}")
+        lines.append(f"{name}{passed} of {len(values)}, {worst if len(seen) else 'no number'}")
         held &= passed >= claim.share * len(values)
     side = "at or below" if claim.better < 0 else "at or above"
     return (REPRODUCED if held else NOT_REPRODUCED), f"{side} {claim.limit:g}: {'; '.join(lines)}"
 
 
-def _mean(claim: Claim, samples: list[Sample], printed: list[Sample]) -> tuple[str, str]:
+def _mean(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
     """Hold the interval of every subject's mean against the limit."""
-    verdict, lines = REPRODUCED, []
-    for number, sample in enumerate(samples):
-        interval = mean_interval(sample)
-        low, high = sorted(claim.better * (x - claim.limit) for x in interval)
-        name = f"{subject_name(claim.subjects[number])}: " if len(samples) > 1 else ""
-        lines.append(f"{name}{_span(interval)}")
-        if high < -_ROUNDING:
-            verdict = NOT_REPRODUCED
-        elif not low >= -_ROUNDING and verdict == REPRODUCED:
-            verdict = UNDECIDED
+    found = [mean_interval(sample) for sample in samples]
+    lines = [name + _span(interval) for name, interval in zip(_headings(claim, samples), found, strict=True)]
+    beyond = [_turned((low - claim.limit, high - claim.limit), claim.better) for low, high in found]
     side = "above" if claim.better > 0 else "below"
+    verdict = _of_all((low >= -_ROUNDING, high < -_ROUNDING) for low, high in beyond)
     return verdict, f"{'; '.join(lines)}, to lie {side} {claim.limit:g}"
+
+
+def _headings(claim: Claim, samples: list[Sample]) -> list[str]:
+    """Return what stands before each subject's numbers: its name where there are several."""
+    several = len(samples) > 1
+    return [f"{subject_name(s)}: " if several else "" for s, _ in zip(claim.subjects, samples, strict=False)]
 
 
 _RULES = {"value": _value, "order": _order, "tie": _tie, "trend": _trend, "threshold": _threshold, "mean": _mean}
 
 
-def judge(claim: Claim, samples: list[Sample], printed: list[Sample]) -> Verdict:
+def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows = row_bootstrap) -> Verdict:
     """Apply the claim's rule to samples, one a subject, with the printed ones beside.
 
-    Fewer than five runs of any subject give "not enough runs".
+    `rows` gives the interval of a difference over test rows. Fewer than five runs of any subject give "not enough
+    runs".
     """
     runs = min(s.n for s in samples)
     keys = tuple(r.key for s in samples for r in s.results)
@@ -195,7 +183,7 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample]) -> Verdict
         short = [subject_name(s) for s, x in zip(claim.subjects, samples, strict=False) if x.n == runs]
         lacking = "all its models together" if claim.joint else ", ".join(short[:3]) + (" …" if len(short) > 3 else "")
         return Verdict(TOO_FEW, f"{runs} of {LEAST_RUNS} for {lacking}", runs, keys)
-    verdict, text = _RULES[claim.kind](claim, samples, printed)
+    verdict, text = _RULES[claim.kind](claim, samples, printed, rows)
     return Verdict(verdict, text, runs, keys)
 
 
@@ -252,31 +240,27 @@ def _top_four(preset: str, store: Store) -> Verdict:
     """Rank MixNAM by means among the models of Table 1 on its six data sets, as its print is ranked."""
     table = published.table("table1_accuracy").query("source == 'Table 1'")
     cases = [c for c in cases_of("accuracy", preset) if c.published in set(table["model"])]
-    ranks, absent, keys, runs = {}, [], [], []
+    scores: dict[str, dict[str, float]] = {}
+    absent: list[str] = []
+    keys: list[str] = []
+    runs: list[int] = []
     for dataset in dict.fromkeys(table["dataset"]):
-        metric = catalogue.entry(dataset).metric
-        means = {}
-        for case in cases:
-            seeds = load_preset("paper").number("seeds")
-            specs = specs_of(dataset, case.model, preset, case.overrides, seeds=seeds)
-            found = [r for spec in specs if (r := store.get(spec)) is not None and r.status == "ok"]
-            keys += [r.key for r in found]
-            runs.append(len(found))
-            means[case.model] = float(np.mean([r.metrics["test"][metric] for r in found])) if found else math.nan
-        if all(map(math.isnan, means.values())) and not _available(dataset):
+        path = f"metrics.test.{catalogue.entry(dataset).metric}"
+        found = {c.model: stored(store, dataset, c.model, preset, c.overrides) for c in cases}
+        keys += [r.key for results in found.values() for r in results]
+        runs += map(len, found.values())
+        scores[dataset] = {m: float(np.mean([r.value(path) for r in rs])) for m, rs in found.items() if rs}
+        if not scores[dataset] and not _available(dataset):
             absent.append(dataset)
-        better = 1 if metric == "auc" else -1
-        ranks[dataset] = 1 + sum(better * (mean - means["MixNAM"]) > 0 for mean in means.values())
     if absent:
         return Verdict(NO_DATA, f"not at hand: {', '.join(absent)}", 0, tuple(keys))
     if min(runs) < LEAST_RUNS:
-        lacking = sum(count < LEAST_RUNS for count in runs)
-        return Verdict(
-            TOO_FEW, f"{lacking} of {len(runs)} cells have fewer than {LEAST_RUNS} runs", min(runs), tuple(keys)
-        )
-    text = ", ".join(f"{name}: {rank}" for name, rank in ranks.items())
+        few = sum(count < LEAST_RUNS for count in runs)
+        text = f"{few} of {len(runs)} cells have fewer than {LEAST_RUNS} runs"
+        return Verdict(TOO_FEW, text, min(runs), tuple(keys))
+    held, text = top_four(scores)
     text += "" if preset == "paper" else f" (short schedule: preset {preset})"
-    return Verdict(REPRODUCED if max(ranks.values()) <= 4 else NOT_REPRODUCED, text, min(runs), tuple(keys))
+    return Verdict(REPRODUCED if held else NOT_REPRODUCED, text, min(runs), tuple(keys))
 
 
 def _available(dataset: str) -> bool:

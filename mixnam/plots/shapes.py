@@ -1,66 +1,57 @@
-"""Figures: shape plots with bounds, and what the variation penalty does."""
+"""Shape plots: what a model says of one feature, with bounds, rows and the data's density."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mixnam.data import catalogue
-from mixnam.data.table import Array, DataError, Table
+from mixnam.data.table import Array, Table
+from mixnam.explain.curves import bounded, centred, centred_rows
+from mixnam.plots.look import (
+    DENSITY,
+    LOWER,
+    ROWS,
+    SMALL,
+    UPPER,
+    about,
+    contribution_label,
+    finished,
+    outer_labels,
+    say,
+    with_unit,
+)
 from mixnam.runs.results import Result
 
-UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
-_ZERO = 1e-4  # where a logarithmic axis of λ shows 0
-COLORS = ("#222222", "#b8551f", "#2a6f97", "#5f8a3b")
 #: Categories that a shape plot shows at most: their names must stay readable.
 CATEGORIES = 16
 
 
-def style() -> None:
-    """Set the look that all figures share."""
-    sns.set_theme(style="whitegrid", context="notebook", rc={"grid.color": "#eeeeee", "axes.edgecolor": "#999999"})
-    plt.rcParams.update({"figure.dpi": 110, "axes.titlesize": 12, "axes.labelsize": 11, "savefig.bbox": "tight"})
+def draw_curves(
+    draw: Callable[..., Any],
+    x: NDArray[Any],
+    curves: Mapping[str, Array],
+    width: float = 1.6,
+    middle: bool = True,
+    color: str = "#444444",
+) -> None:
+    """Draw bounds and, unless `middle` is False, the mean between them; a model without bounds is one line in `color`.
 
-
-def _data(dataset: str) -> Table | None:
-    """Return a data set for its names, or None where it is not at hand."""
-    try:
-        return catalogue.load(dataset, download=False)
-    except DataError:
-        return None
-
-
-def feature_names(dataset: str) -> tuple[tuple[str, ...], str]:
-    """Return a data set's feature names and the unit of contributions, both empty where it is not at hand."""
-    data = _data(dataset)
-    if data is None:
-        return (), ""
-    return data.features, "log-odds" if data.task == "classification" else data.unit
-
-
-def _features(dataset: str) -> tuple[tuple[str, ...], str]:
-    """Return feature names and the label of contributions."""
-    data = _data(dataset)
-    if data is None:
-        return (), "contribution"
-    names, unit = feature_names(dataset)
-    label = f"contribution to {data.target}"
-    return names, textwrap.fill(label, 36 if len(label) <= 36 else 28) + (f"\n({unit})" if unit else "")
-
-
-def _curve(result: Result, kind: str, feature: int) -> Array:
-    """Return a feature's upper, lower or mean curve on its grid, centred; without bounds, its shape function."""
-    arrays = result.arrays
-    values: Array = arrays.get(f"grid_{kind}", arrays["grid_mean"])[feature] - arrays["contribution_mean"][feature]
-    return values
+    `draw` is an axes' `plot`, or what strokes a category.
+    """
+    if not bounded(curves):
+        draw(x, curves["mean"], color=color, linewidth=width, label="shape function", zorder=3)
+        return
+    draw(x, curves["upper"], color=UPPER, linewidth=width, label="upper bound", zorder=3)
+    draw(x, curves["lower"], color=LOWER, linewidth=width, label="lower bound", zorder=3)
+    if middle:
+        draw(x, curves["mean"], color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
 
 
 def _rows(ax: Axes, x: Array, y: Array) -> None:
@@ -74,175 +65,139 @@ def _cells(ax: Axes, x: Array, quantiles: Array) -> None:
     ax.scatter(x, middle, s=7, color=ROWS, linewidth=0, label="median of the rows", zorder=2)
 
 
-def _category_plot(result: Result, feature: int, ax: Axes, names: Sequence[str], counts: NDArray[Any]) -> None:
-    """Draw one categorical feature's contributions: bounds as strokes, the most frequent categories first."""
-    arrays = result.arrays
-    centre = arrays["contribution_mean"][feature]
-    grid = arrays["grid"][feature]
-    codes = grid[~np.isnan(grid)].astype(int)
-    chosen = np.argsort(-counts[codes], kind="stable")[:CATEGORIES]
-    places = {int(code): place for place, code in enumerate(codes[chosen])}
-    at = np.arange(len(chosen))
-    for place, code in enumerate(codes[chosen]):
-        share = float(counts[code] / max(counts.max(), 1))
-        ax.axvspan(place - 0.5, place + 0.5, color=DENSITY, alpha=0.75 * share, linewidth=0, zorder=0)
+def _categories(result: Result, feature: int, ax: Axes, data: Table) -> None:
+    """Draw a categorical feature: bounds as strokes, the most frequent categories first."""
+    arrays, names = result.arrays, data.categories[feature]
+    counts = np.bincount(data.x[:, feature].astype(int), minlength=len(names))
+    grid, curves = centred(arrays, feature)
+    chosen = np.argsort(-counts[grid.astype(int)], kind="stable")[:CATEGORIES]
+    codes, at = grid[chosen].astype(int), np.arange(len(chosen))
+    place = np.full(len(names), -1)
+    place[codes] = at
+    for i, share in enumerate(counts[codes] / max(counts.max(), 1)):
+        ax.axvspan(i - 0.5, i + 0.5, color=DENSITY, alpha=0.75 * float(share), linewidth=0, zorder=0)
     if "cell_quantiles" in arrays:
-        found = [code for code in codes[chosen] if code < len(arrays["cell_quantiles"][feature])]
-        _cells(ax, np.array([places[int(c)] for c in found]), arrays["cell_quantiles"][feature][found] - centre)
+        quantiles = arrays["cell_quantiles"][feature] - arrays["contribution_mean"][feature]
+        found = codes[codes < len(quantiles)]
+        _cells(ax, place[found], quantiles[found])
     else:
-        rows = arrays["sample_x"][:, feature].astype(int)
-        inside = np.isin(rows, codes[chosen])
+        rows, y = centred_rows(arrays, feature)
         jitter = (np.arange(len(rows)) * 0.618034 % 1 - 0.5) * 0.6  # spread evenly and always the same
-        x = np.array([places[int(code)] for code in rows[inside]]) + jitter[inside]
-        _rows(ax, x, arrays["sample_contributions"][inside, feature] - centre)
-    upper, lower, mean = (_curve(result, k, feature)[chosen] for k in ("upper", "lower", "mean"))
-    if np.abs(upper - lower).max() > 1e-6:
-        ax.hlines(upper, at - 0.4, at + 0.4, color=UPPER, linewidth=2, label="upper bound", zorder=3)
-        ax.hlines(lower, at - 0.4, at + 0.4, color=LOWER, linewidth=2, label="lower bound", zorder=3)
-        ax.hlines(mean, at - 0.4, at + 0.4, color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
-    else:
-        ax.hlines(mean, at - 0.4, at + 0.4, color="#444444", linewidth=2, label="shape function", zorder=3)
-    labels = [n if len(n) <= 14 else f"{n[:13]}…" for n in (names[code] for code in codes[chosen])]
+        inside = place[rows.astype(int)] >= 0
+        _rows(ax, (place[rows.astype(int)] + jitter)[inside], y[inside])
+    strokes = {name: curve[chosen] for name, curve in curves.items()}
+    draw_curves(lambda x, y, **look: ax.hlines(y, x - 0.4, x + 0.4, **look), at, strokes, 2)
+    labels = [n if len(n) <= 14 else f"{n[:13]}…" for n in (names[code] for code in codes)]
     ax.set_xticks(at, labels, rotation=0 if sum(map(len, labels)) <= 24 else 90, fontsize=9)
     ax.set_xlim(-0.5, len(at) - 0.5)
 
 
-def shape_plot(result: Result, feature: int, ax: Axes, names: Sequence[str] = (), label: str = "contribution") -> None:
-    """Draw one feature's contributions against its values: bounds, mean, rows and data density (Figure 3).
-
-    Bounds and rows are centred by the feature's mean contribution; the bounds stay the model's own. A model
-    without bounds is one line. Categories, named where the data set is at hand, stand most frequent first,
-    16 at most.
-    """
-    data = _data(result.spec.dataset)
-    categories = () if data is None else data.categories.get(feature, ())
-    name = names[feature] if names else f"feature {feature}"
-    ax.set_xlabel(
-        name + (f"\n({CATEGORIES} most frequent of {len(categories)})" if len(categories) > CATEGORIES else "")
-    )
-    ax.set_ylabel(label)
-    ax.grid(False)
-    if data is not None and categories:
-        counts = np.bincount(data.x[:, feature].astype(int), minlength=len(categories))
-        _category_plot(result, feature, ax, categories, counts)
-        return
+def _numbers(result: Result, feature: int, ax: Axes) -> None:
+    """Draw a numeric feature over the central 99 % of the rows."""
     arrays = result.arrays
-    centre = arrays["contribution_mean"][feature]
-    grid = arrays["grid"][feature]
+    x, curves = centred(arrays, feature)
     low, high = arrays["density_range"][feature]
-    shown = ~np.isnan(grid) & (grid >= low) & (grid <= high)
-    x = grid[shown]
-    upper, lower, mean = (_curve(result, k, feature)[shown] for k in ("upper", "lower", "mean"))
     density = arrays["density"][feature] / max(arrays["density"][feature].max(), 1)
     edges = np.linspace(low, high, len(density) + 1)
     for share, left, right in zip(density, edges, edges[1:], strict=False):
         ax.axvspan(left, right, color=DENSITY, alpha=0.75 * float(share), linewidth=0, zorder=0)
     if "cell_quantiles" in arrays:
-        _cells(ax, (edges[1:] + edges[:-1]) / 2, arrays["cell_quantiles"][feature] - centre)
+        quantiles = arrays["cell_quantiles"][feature] - arrays["contribution_mean"][feature]
+        _cells(ax, (edges[1:] + edges[:-1]) / 2, quantiles)
     else:
-        rows = arrays["sample_x"][:, feature]
+        rows, y = centred_rows(arrays, feature)
         inside = (rows >= low) & (rows <= high)
-        _rows(ax, rows[inside], arrays["sample_contributions"][inside, feature] - centre)
-    if np.abs(upper - lower).max() > 1e-6:
-        ax.plot(x, upper, color=UPPER, linewidth=1.6, label="upper bound", zorder=3)
-        ax.plot(x, lower, color=LOWER, linewidth=1.6, label="lower bound", zorder=3)
-        ax.plot(x, mean, color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
-    else:
-        ax.plot(x, mean, color="#444444", linewidth=1.6, label="shape function", zorder=3)
+        _rows(ax, rows[inside], y[inside])
+    shown = (x >= low) & (x <= high)
+    draw_curves(ax.plot, x[shown], {name: curve[shown] for name, curve in curves.items()})
     ax.set_xlim(low, high)
 
 
-def _finished(figure: Figure) -> Figure:
-    """Give a figure one legend for all its panels and close it: else a notebook shows it a second time."""
-    entries: dict[str, Any] = {}
-    for ax in figure.axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    if entries:
-        handles, labels = list(entries.values()), list(entries)
-        fitting = max(1, int(figure.get_figwidth() / (0.8 + 0.09 * max(map(len, labels)))))
-        lines = -(-len(labels) // fitting)
-        columns = -(-len(labels) // lines)
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
-    plt.close(figure)
-    return figure
+def shape_plot(result: Result, feature: int, ax: Axes, label: str = "contribution") -> None:
+    """Draw one feature's contributions against its values: bounds, mean, rows and data density (Figure 3).
+
+    Bounds and rows are centred by the feature's mean contribution; the bounds stay the model's own. A model
+    without bounds is one line. Categories, named where the data are known, stand most frequent first, 16 at most.
+    """
+    data = about(result)
+    name = f"feature {feature}" if data is None else data.features[feature]
+    ax.set_ylabel(label)
+    ax.grid(False)
+    if data is not None and feature in data.categories:
+        count = len(data.categories[feature])
+        name += f"\n({CATEGORIES} most frequent of {count})" if count > CATEGORIES else ""
+        _categories(result, feature, ax, data)
+    else:
+        _numbers(result, feature, ax)
+    ax.set_xlabel(name)
 
 
-def _outer_labels(axes: NDArray[Any], count: int) -> None:
-    """Of `count` panels on shared axes, label x below the last of each column, and hide the panels beyond."""
-    across = axes.shape[1]
-    for i, ax in enumerate(axes.flat):
-        ax.set_visible(i < count)
-        if i < count - across:
-            ax.set_xlabel("")
-        else:
-            ax.tick_params(labelbottom=True)
+def most_important(result: Result, count: int = 4) -> list[int]:
+    """Return the features with the largest mean absolute contribution, largest first."""
+    importance = np.array(result.measures["importance"]["per_feature"])
+    return [int(i) for i in np.argsort(-importance)[:count]]
 
 
 def shape_plots(result: Result, features: Sequence[int], columns: int = 2, title: str = "") -> Figure:
     """Draw several features of one result, most plots sharing nothing but the legend."""
-    names, label = _features(result.spec.dataset)
+    data = about(result)
     rows = -(-len(features) // columns)
-    data = _data(result.spec.dataset)
     lines = [features[i : i + columns] for i in range(0, len(features), columns)]
     named = [any(data is not None and feature in data.categories for feature in line) for line in lines]
     size = (4.3 * columns, 3.1 * rows + 0.9 * sum(named))  # categories' names take room below
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax, feature in zip(axes.flat, features, strict=False):
-        shape_plot(result, feature, ax, names, label)
+        shape_plot(result, feature, ax, contribution_label(data))
     for ax in list(axes.flat)[len(features) :]:
         ax.set_visible(False)
     for ax in axes[:, 1:].flat:
         ax.set_ylabel("")
     if title:
         figure.suptitle(title)
-    return _finished(figure)
+    return finished(figure)
 
 
 def sweep_shapes(results: Mapping[float, Result], feature: int) -> Figure:
     """Draw one feature's shape plot at each λ, on one scale (Table 2's pictures)."""
-    first = next(iter(results.values()))
-    names, label = _features(first.spec.dataset)
-    columns = min(3, len(results))
-    rows = -(-len(results) // columns)
+    across = min(3, len(results))
+    down = -(-len(results) // across)
     figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(2.9 * columns, 2.7 * rows),
-        sharex=True,
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
+        down, across, figsize=(2.9 * across, 2.7 * down), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
     for ax, (penalty, result) in zip(axes.flat, results.items(), strict=False):
-        shape_plot(result, feature, ax, names, "")
+        shape_plot(result, feature, ax, "")
         ax.set_title(f"λ = {penalty:g}")
-    _outer_labels(axes, len(results))
-    figure.supylabel(label, fontsize=11)
-    return _finished(figure)
+    outer_labels(axes, len(results))
+    figure.supylabel(contribution_label(about(next(iter(results.values())))), fontsize=11)
+    return finished(figure)
 
 
-def sweep_plot(lines: Mapping[str, Mapping[str, Any]], panels: Mapping[str, str]) -> Figure:
-    """Draw measures over λ, one panel a measure and one line a source (paper, reference, rerun).
+def compare_shapes(results: Mapping[str, Result | None], feature: int) -> Figure:
+    """Draw what each model says about one feature, a panel a model on shared axes (Figures 3 and 8).
 
-    `lines[source][measure]` is a list of (λ, mean, standard deviation); `panels` gives each measure's
-    label. λ = 0 is drawn at the left end of a logarithmic axis.
+    An additive model is one line, a mixture its bounds; rows are dots, the shading is the data's density.
+    x is in the feature's own units, y in the target's (log-odds for classes), centred by the mean contribution.
     """
-    rows = -(-len(panels) // 2)
-    figure, axes = plt.subplots(rows, 2, figsize=(8.6, 3.0 * rows), squeeze=False, layout="constrained")
-    for ax, (measure, label) in zip(axes.flat, panels.items(), strict=False):
-        for color, (source, values) in zip(COLORS, lines.items(), strict=False):
-            points = values.get(measure, [])
-            if not points:
-                continue
-            x = [_ZERO if p[0] == 0 else p[0] for p in points]
-            error = [0.0 if np.isnan(p[2]) else p[2] for p in points]
-            ax.errorbar(
-                x, [p[1] for p in points], error, color=color, marker="o", markersize=5, capsize=3, label=source
-            )
-        ax.set_xscale("log")
-        ax.set_xticks([_ZERO, 0.001, 0.01, 0.1, 1, 10, 100], ["0", ".001", ".01", "0.1", "1", "10", "100"])
-        ax.minorticks_off()
-        ax.set_xlabel("variation penalty λ")
-        ax.set_ylabel(label)
-    return _finished(figure)
+    across = min(3, max(len(results), 1))
+    down = -(-max(len(results), 1) // across)
+    data = next((about(result) for result in results.values() if result is not None), None)
+    categorical = data is not None and feature in data.categories
+    figure, axes = plt.subplots(
+        down, across, figsize=(min(2.7 * across, 8) + 0.5, 2.7 * down + 0.6 + categorical),
+        sharex=True, sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    xlabel, ylabel = f"feature {feature}", "contribution"
+    for ax, (name, result) in zip(axes.flat, results.items(), strict=False):
+        if result is not None and "grid_mean" in result.arrays:
+            ylabel = contribution_label(data)
+            shape_plot(result, feature, ax, "")
+            xlabel = ax.get_xlabel()
+        else:
+            say(ax, "not run" if result is None else "no shape functions")
+        ax.set_title(textwrap.fill(name, 24), fontsize=11)
+    for ax in axes.flat:
+        ax.set_xlabel(with_unit(xlabel))
+        ax.tick_params(labelsize=SMALL if categorical else 10)
+    outer_labels(axes, len(results))
+    figure.supylabel(ylabel, fontsize=11)
+    return finished(figure)

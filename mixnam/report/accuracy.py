@@ -1,28 +1,30 @@
-"""Standings: Tables 1 and 6 beside the paper, with shared ranks, differences to MixNAM, and what lies far off."""
+"""Tables 1 and 6 beside the paper: shared ranks, differences to MixNAM, and what lies far off."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
-from mixnam.paper import experiments, published, verdicts
+from mixnam.data.table import better
+from mixnam.paper import experiments, published
 from mixnam.paper.experiments import Case
-from mixnam.paper.intervals import Interval, Sample, nadeau_bengio, welch
+from mixnam.paper.intervals import Interval, Sample, difference
+from mixnam.paper.ranks import ERROR_SHARE, MARGINS, margin, ranks
 from mixnam.paper.reasons import reason
 from mixnam.paper.running import Outcome
-from mixnam.plots.forests import forest_plot
+from mixnam.plots.forests import PAPER, forest_plot
+from mixnam.plots.look import COLORS, LOWER
 from mixnam.report import layout
-from mixnam.report.layout import Column
-from mixnam.report.parameters import Parameters
-from mixnam.runs.results import Result
+from mixnam.report.layout import percent, spread
+from mixnam.report.parameters import Column, Parameters
+from mixnam.report.tables import numbers, score
 
 #: Models whose contributions are each one feature's (Table 1's column FA).
 ATTRIBUTING = ("Linear", "Spline", "EBM", "NAM", "NBM", "NODE-GAM", "MixNAM", "MixNAM-D", "MixNAM-E")
@@ -35,11 +37,6 @@ PRINTED = {
     "credit": "Credit",
     "year": "Year",
 }
-#: Scores so near share a rank: the margins of the claims, fixed before any run at the paper's setting.
-MARGINS = {"housing": 0.010, "income": 0.005, "year": 0.8}
-AUC_MARGIN = 0.010
-#: Where no margin was fixed: this share of the smallest error, about what 0.010 is on Housing.
-ERROR_SHARE = 0.02
 #: Farther from the paper than this asks for a reason: share of the printed error, or difference in AUC.
 FAR_SHARE, FAR_AUC = 0.05, 0.010
 RANKS_NOTE = (
@@ -48,102 +45,53 @@ RANKS_NOTE = (
     "would take in place of its model's own."
 )
 _ROUNDING = 1e-9
+_BEHIND = "MixNAM is behind"
 
 
-def metric_of(dataset: str) -> str:
-    """Return a data set's metric: rmse, mse or auc; the paper's six are known without a loader."""
-    return _printed_metrics().get(dataset) or catalogue.entry(dataset).metric
+def digits(metric: str, value: float) -> int:
+    """Return how many decimals a score is told with."""
+    return 2 if metric != "auc" and abs(value) >= 10 else 3
 
 
-@cache
-def _printed_metrics() -> dict[str, str]:
-    table = published.table("table1_accuracy")
-    return dict(zip(table["dataset"], table["metric"], strict=True))
-
-
-def margin(dataset: str, scores: Iterable[float]) -> float:
-    """Return how near two scores on a data set may be to share a rank.
-
-    >>> margin("income", [])
-    0.005
-    >>> round(margin("diabetes", [55.0, 60.0]), 3)
-    1.1
-    """
-    if dataset in MARGINS:
-        return MARGINS[dataset]
-    if metric_of(dataset) == "auc":
-        return AUC_MARGIN
-    return ERROR_SHARE * min(scores, default=math.nan)
-
-
-def ranks(scores: Mapping[str, float], better: int, near: float) -> dict[str, int]:
-    """Return each score's rank: one more than the number of scores better by more than `near`.
-
-    `better` is 1 where higher is better, -1 where lower is.
-
-    >>> ranks({"a": 0.45, "b": 0.455, "c": 0.47}, -1, 0.01)
-    {'a': 1, 'b': 1, 'c': 3}
-    """
-    return {
-        name: 1 + sum(better * (other - own) > near + _ROUNDING for other in scores.values())
-        for name, own in scores.items()
-    }
-
-
-def at_hand(dataset: str) -> bool:
-    """Return whether a data set has a loader, or a description, and its files are there."""
-    try:
-        return catalogue.at_hand(dataset)
-    except ValueError:  # nobody knows it
-        return False
-
-
-def _score(value: float, metric: str) -> str:
-    return f"{value:.{2 if metric != 'auc' and abs(value) >= 10 else 3}f}"
-
-
-def _spread(mean: float, sd: float, metric: str) -> str:
-    """Return mean ± sd with digits that fit the mean."""
-    digits = len(_score(mean, metric).partition(".")[2])
-    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if math.isfinite(sd) else "")
-
-
-def _setting(column: Column) -> str:
-    return column.label.split(": ")[-1]
-
-
-def scores(results: Sequence[Result], metric: str) -> Sample:
-    """Return the test scores of results that have one, as a sample; arrays are not loaded."""
-    kept = [r for r in results if r.status == "ok" and metric in r.metrics.get("test", {})]
-    return Sample.of([r.metrics["test"][metric] for r in kept], tuple(kept))
+def _told(found: Sample, metric: str, n: int | str = "") -> str:
+    return spread(found.mean, found.sd, digits(metric, found.mean), n)
 
 
 class Standing:
-    """Tables 1 and 6 on one data set: every model's stored scores, read once, beside the paper's.
+    """Tables 1 and 6 on one data set: every model's stored scores beside the paper's.
 
-    Attributes: `cases`, the rows; `columns`, the sources of results; `samples`, the scores by column's and
-    row's label; `better`, 1 where higher is better, else -1.
+    Attributes: `cases`, the rows; `columns`, the sources of results; `better`, 1 where higher is better, else -1;
+    `printed`, the paper's mean and standard deviation by the row's label.
     """
 
     def __init__(self, parameters: Parameters) -> None:
-        self.dataset = parameters.dataset
-        self.metric = metric_of(self.dataset)
-        self.better = 1 if self.metric == "auc" else -1
+        self.dataset, self.columns, self.parameters = parameters.dataset, parameters.columns, parameters
+        self.metric = catalogue.entry(self.dataset).metric
+        self.better = better(self.metric)
+        self.path, self.label = score(self.dataset)
         self.cases = experiments.cases("accuracy", "paper")
-        self.columns = layout.columns(parameters)
+        known = {case.label: published.accuracy(self.dataset, case.model) for case in self.cases}
+        self.printed = {label: Sample(*pair, 0) for label, pair in known.items() if pair is not None}
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """The runs that have a score: the frame's rows, with `row`, `source` and `score`."""
+        runs = self.parameters.runs(self.cases)
+        runs = runs.assign(score=numbers(runs, self.path))
+        return runs[runs["score"].notna()]
 
     @cached_property
     def samples(self) -> dict[tuple[str, str], Sample]:
-        """Scores by column's and row's label."""
-        return {
-            (column.label, case.label): scores(layout.case_results(column, case, self.dataset), self.metric)
-            for column in self.columns
-            for case in self.cases
-        }
+        """Scores by column's and row's label; what has none is not there."""
+        found: dict[tuple[str, str], Sample] = {}
+        for (source, row), runs in dict(list(self.runs.groupby(["source", "row"]))).items():
+            found[str(source), str(row)] = Sample.of(runs["score"].to_numpy(float), tuple(runs["result"]))
+        return found
 
-    def printed(self, case: Case) -> tuple[float, float] | None:
-        """Return the mean and standard deviation that the paper prints for a row's model."""
-        return published.accuracy(self.dataset, case.model)
+    def of(self, column: Column) -> dict[str, Sample]:
+        """Return the scores of a column by the row's label, in the rows' order."""
+        found = {case.label: self.samples.get((column.label, case.label)) for case in self.cases}
+        return {label: sample for label, sample in found.items() if sample is not None}
 
     def _ranked(self, means: Mapping[str, float]) -> tuple[dict[str, str], int]:
         """Return ranks by row, those of rows that the paper has not in parentheses, and how many were counted."""
@@ -159,40 +107,30 @@ class Standing:
 
     def accuracy_table(self) -> pd.DataFrame:
         """Return each model's paper value and each column's mean ± sd (n), with ranks."""
-        printed = {c.label: p for c in self.cases if c.published and (p := self.printed(c)) is not None}
-        theirs, count = self._ranked({name: mean for name, (mean, _) in printed.items()})
-        ours = {}
+        labels = [case.label for case in self.cases]
+        paper = {c.label: self.printed[c.label] for c in self.cases if c.published and c.label in self.printed}
+        table = pd.DataFrame({f"{self.label} of": labels})
+        table["FA"] = ["✓" if case.model in ATTRIBUTING else "✗" for case in self.cases]
+        table["paper"] = [_told(paper[label], self.metric) if label in paper else "–" for label in labels]
+        if paper:
+            places, of = self._ranked({label: sample.mean for label, sample in paper.items()})
+            table[f"rank of {of}"] = [places.get(label, "–") for label in labels]
         for column in self.columns:
-            found = {c.label: self.samples[column.label, c.label] for c in self.cases}
-            ours[column.label] = self._ranked({name: s.mean for name, s in found.items() if s.n})
-        rows = []
-        for case in self.cases:
-            pair = printed.get(case.label)
-            row = {
-                f"{layout.METRIC_LABELS[self.metric]} of": case.label,
-                "FA": "✓" if case.model in ATTRIBUTING else "✗",
-                "paper": _spread(*pair, self.metric) if pair else "–",
-            }
-            if printed:
-                row[f"rank of {count}"] = theirs.get(case.label, "–")
-            for column in self.columns:
-                sample = self.samples[column.label, case.label]
-                place, of = ours[column.label]
-                text = _spread(sample.mean, sample.sd, self.metric) + f" (n = {sample.n})" if sample.n else "not run"
-                row[column.label] = text
-                if of:
-                    row[f"rank of {of}, {_setting(column)}"] = place.get(case.label, "–")
-            rows.append(row)
-        return pd.DataFrame(rows)
+            ours = self.of(column)
+            places, of = self._ranked({label: sample.mean for label, sample in ours.items()})
+            told = {label: _told(sample, self.metric, sample.n) for label, sample in ours.items()}
+            table[column.label] = [told.get(label, "not run") for label in labels]
+            if of:
+                table[f"rank of {of}, {column.setting}"] = [places.get(label, "–") for label in labels]
+        return table
 
     def ranks_note(self) -> str:
         """Return how ranks are shared, as Markdown."""
-        means = [s.mean for s in self.samples.values() if s.n]
-        unit = layout.METRIC_LABELS[self.metric].removeprefix("test ")
-        near = margin(self.dataset, means)
+        unit = self.label.removeprefix("test ")
+        near = margin(self.dataset, [sample.mean for sample in self.samples.values()])
         told = f"{near:.{3 if near < 0.1 else 2}f} in {unit}"
         if self.dataset not in MARGINS and self.metric != "auc":
-            told = f"{ERROR_SHARE:.0%} of the smallest {unit}".replace("%", " %")
+            told = f"{percent(ERROR_SHARE)} of the smallest {unit}"
         paper = " The paper's numbers are ranked in the same way." if self.dataset in PRINTED else ""
         return RANKS_NOTE.format(margin=told, paper=paper, count=sum(bool(c.published) for c in self.cases))
 
@@ -201,104 +139,96 @@ class Standing:
 
         Seconds name the kind of device where it was not a CPU.
         """
+        groups = dict(list(self.runs.groupby(["source", "row"])))
+        filled = [column for column in self.columns if column.label in set(self.runs["source"])]
         rows = []
-        filled = [c for c in self.columns if any(self.samples[c.label, case.label].n for case in self.cases)]
         for case in self.cases:
             row = {"model": case.label}
             for column in filled:
-                results = self.samples[column.label, case.label].results
-                sizes = [r.cost["parameters"] for r in results if r.cost.get("parameters") is not None]
-                seconds = [r.cost["fit_seconds"] for r in results]
-                kinds = sorted({r.provenance.get("device_type", "cpu") for r in results} - {"cpu"})
-                took = f"{np.mean(seconds):,.1f}{' on ' + ', '.join(kinds) if kinds else ''}" if seconds else "–"
-                row[f"parameters, {_setting(column)}"] = f"{np.mean(sizes):,.0f}" if sizes else "–"
-                row[f"seconds a run, {_setting(column)}"] = took
-            if len(row) > 1 and set(row.values()) != {case.label, "–"}:
+                runs = groups.get((column.label, case.label), self.runs[:0])
+                size, seconds = (float(runs[f"cost.{name}"].mean()) for name in ("parameters", "fit_seconds"))
+                kinds = ", ".join(sorted({*runs["device_type"]} - {"cpu"}))
+                row[f"parameters, {column.setting}"] = f"{size:,.0f}" if math.isfinite(size) else "–"
+                took = f"{seconds:,.1f}" + (f" on {kinds}" if kinds else "")
+                row[f"seconds a run, {column.setting}"] = took if len(runs) else "–"
+            if {*row.values()} - {case.label, "–"}:
                 rows.append(row)
         return pd.DataFrame(rows)
 
     def _advantage(self, own: Sample, rival: Sample) -> tuple[float, Interval, int]:
         """Return MixNAM's advantage over a rival, its 95 % interval, and the number of runs or shared folds."""
-        if catalogue.entry(self.dataset).splits == HOLDOUT:
-            low, high = sorted(self.better * x for x in welch(own, rival))
-            return self.better * (own.mean - rival.mean), (low, high), rival.n
-        mine, theirs = ({r.spec.split: r.metrics["test"][self.metric] for r in s.results} for s in (own, rival))
-        folds = [split for split in mine if split in theirs]
-        differences = self.better * np.array([mine[k] - theirs[k] for k in folds])
-        interval = (
-            nadeau_bengio(differences, verdicts.share_tested(self.dataset)) if len(folds) > 1 else (-math.inf, math.inf)
-        )
-        return (float(differences.mean()) if folds else math.nan), interval, len(folds)
+        found = difference(own, rival, self.dataset)
+        low, high = sorted(self.better * end for end in found.interval)
+        return self.better * found.mean, (low, high), found.n
 
+    @cached_property
     def differences(self) -> pd.DataFrame:
-        """Return how far MixNAM is ahead of each row: label, source, mean, low, high and n.
+        """How far MixNAM is ahead of each row: label, source, mean, low, high and n.
 
         Positive is better, whatever the metric. Over folds: of paired differences, by the corrected resampled t;
         over seeds of one split: Welch's interval. The paper's own (source "paper") has no interval.
         """
         rows = []
-        base = published.accuracy(self.dataset, "MixNAM")
-        for case in self.cases:
-            if case.model == "MixNAM":
-                continue
-            printed = self.printed(case) if case.published else None
-            if base and printed:
-                ahead = self.better * (base[0] - printed[0])
-                rows.append({"label": case.label, "source": "paper", "mean": ahead, "low": math.nan, "high": math.nan})
-            for column in self.columns:
-                own, rival = self.samples[column.label, "MixNAM"], self.samples[column.label, case.label]
-                if own.n and rival.n:
-                    mean, (low, high), n = self._advantage(own, rival)
-                    found = {"label": case.label, "source": column.label, "mean": mean, "low": low, "high": high}
-                    rows += [found | {"n": n}] if n else []
+        printed, ours = self.printed.get("MixNAM"), [(column, self.of(column)) for column in self.columns]
+        for case in (case for case in self.cases if case.model != "MixNAM"):
+            if printed and case.published and case.label in self.printed:
+                ahead = self.better * (printed.mean - self.printed[case.label].mean)
+                rows.append((case.label, PAPER, ahead, math.nan, math.nan, math.nan))
+            for column, found in ours:
+                if "MixNAM" in found and case.label in found:
+                    mean, interval, n = self._advantage(found["MixNAM"], found[case.label])
+                    rows += [(case.label, column.label, mean, *interval, n)] if n else []
         return pd.DataFrame(rows, columns=["label", "source", "mean", "low", "high", "n"])
 
     def difference_table(self) -> pd.DataFrame:
         """Return `differences` for reading: a row for each model, each column's interval beside the paper's."""
-        found = self.differences()
-        sources = [s for s in ("paper", *(c.label for c in self.columns)) if s in set(found["source"])]
-        rows = []
-        for label in dict.fromkeys(found["label"]):
-            row = {"MixNAM ahead of": label}
-            for source in sources:
-                cells = found[(found["label"] == label) & (found["source"] == source)].to_dict("records")
-                row[source] = _signed(cells[0], self.metric) if cells else "–" if source == "paper" else "not run"
-            rows.append(row)
-        return pd.DataFrame(rows)
+        found = self.differences
+        told = {(row["label"], row["source"]): _signed(row, self.metric) for row in found.to_dict("records")}
+        sources = [s for s in (PAPER, *(c.label for c in self.columns)) if s in set(found["source"])]
+        lacking = {source: "–" if source == PAPER else "not run" for source in sources}
+        return pd.DataFrame(
+            {"MixNAM ahead of": label} | {s: told.get((label, s), lacking[s]) for s in sources}
+            for label in dict.fromkeys(found["label"])
+        )
 
     def picture(self) -> Figure | Markdown:
         """Return `differences` as a forest plot, or a line that says why there is none."""
-        found = self.differences()
-        if (found["source"] == "paper").all():
+        found = self.differences
+        if (found["source"] == PAPER).all():
             return Markdown("No model of ours stands beside MixNAM on these data yet.")
-        return forest_plot(found, f"MixNAM's advantage in {layout.METRIC_LABELS[self.metric]} (mean and 95 % interval)")
+        sources = [column.label for column in self.columns if column.label in set(found["source"])]
+        places = dict(zip(sources, (-1, 1), strict=True)) if len(sources) > 1 else {}
+        kind = found["source"].mask(found["high"] < 0, _BEHIND)
+        colors = dict(zip(sources, COLORS[2:], strict=False)) | {_BEHIND: LOWER}
+        drawn = found.assign(kind=kind, place=found["source"].map(places).fillna(0))
+        return forest_plot(drawn, f"MixNAM's advantage in {self.label}", colors)
 
     def gaps(self) -> list[str]:
         """Return a line of Markdown for each row that lies far from the paper, with the reason where one is known."""
         found: dict[tuple[str, str], list[str]] = {}
-        for case in self.cases:
-            printed = self.printed(case)
+        for case in (case for case in self.cases if case.label in self.printed):
+            paper = self.printed[case.label]
             for column in self.columns:
-                sample = self.samples[column.label, case.label]
-                if not sample.n or printed is None:
+                ours = self.samples.get((column.label, case.label))
+                if ours is None:
                     continue
-                off = sample.mean - printed[0]
-                share = off / printed[0]
+                off = ours.mean - paper.mean
+                share = off / paper.mean
                 if abs(off) <= FAR_AUC + _ROUNDING if self.metric == "auc" else abs(share) <= FAR_SHARE:
                     continue
                 side = "better" if self.better * off > 0 else "worse"
-                told = f"{off:+.3f}" if self.metric == "auc" else f"{share:+.1%}".replace("%", " %")
-                line = f"{_score(sample.mean, self.metric)} (n = {sample.n}, {_setting(column)}) against "
-                line += f"{_score(printed[0], self.metric)}: {told}, {side}"
+                told = f"{off:+.3f}" if self.metric == "auc" else percent(share, 1, "+")
+                ours_told, paper_told = (spread(s.mean, digits=digits(self.metric, s.mean)) for s in (ours, paper))
+                line = f"{ours_told} (n = {ours.n}, {column.setting}) against {paper_told}: {told}, {side}"
                 found.setdefault((case.label, reason(case, self.dataset, column.preset, side)), []).append(line)
         return [f"- **{row}**: {'; '.join(lines)}. *{why}*" for (row, why), lines in found.items()]
 
     def gaps_note(self) -> str:
         """Return what lies far from the paper, as Markdown."""
-        limit = f"{FAR_AUC:.3f}" if self.metric == "auc" else f"{FAR_SHARE:.0%}".replace("%", " %")
-        if not any(self.printed(case) for case in self.cases):
+        limit = f"{FAR_AUC:.3f}" if self.metric == "auc" else percent(FAR_SHARE)
+        if not self.printed:
             return "The paper prints nothing for these data."
-        if not any(sample.n for sample in self.samples.values()):
+        if not self.samples:
             return "Nothing was run on these data here yet, so nothing stands beside the paper's numbers."
         lines = self.gaps()
         if not lines:
@@ -306,18 +236,17 @@ class Standing:
         return "\n".join([f"More than {limit} from the paper:\n", *lines])
 
 
-def _signed(cell: Mapping[str, float], metric: str) -> str:
-    digits = 4 if metric == "auc" else 2 if abs(cell["mean"]) >= 1 else 3
-    text = f"{cell['mean']:+.{digits}f}"
-    finite = math.isfinite(cell["low"]) and math.isfinite(cell["high"])
-    interval = f"[{cell['low']:+.{digits}f},\N{NO-BREAK SPACE}{cell['high']:+.{digits}f}]"
-    return f"{text} {interval}" if finite else text
+def _signed(row: Mapping[Hashable, Any], metric: str) -> str:
+    places = 4 if metric == "auc" else 2 if abs(row["mean"]) >= 1 else 3
+    text = f"{row['mean']:+.{places}f}"
+    finite = math.isfinite(row["low"]) and math.isfinite(row["high"])
+    return text + (f" [{row['low']:+.{places}f},\N{NO-BREAK SPACE}{row['high']:+.{places}f}]" if finite else "")
 
 
 def opening(outcome: Outcome, parameters: Parameters) -> str:
     """Return what a page on one data set starts with, as Markdown: its title, its runs, and how to get missing data."""
     known = catalogue.entry(parameters.dataset)
-    if outcome.skipped or at_hand(parameters.dataset):
+    if outcome.skipped or catalogue.at_hand(parameters.dataset):
         return f"Data set: **{known.title}**. {layout.notice(outcome, parameters)}"
     return (
         f"Data set: **{known.title}**. **Its data are not at hand**, so nothing can be trained: shown is what the "
@@ -326,40 +255,33 @@ def opening(outcome: Outcome, parameters: Parameters) -> str:
     )
 
 
-def _sources(parameters: Parameters) -> dict[str, list[Column]]:
-    """Return the overview's lines beside the paper's, each with the columns that it takes a cell from in turn."""
-    columns = layout.columns(parameters)
-    if parameters.is_reference:
-        return {"ours": columns}
-    return {"reference": columns[:1], **{c.label.removeprefix("this "): [c] for c in columns[1:]}}
-
-
 def overview_table(parameters: Parameters, names: Sequence[str]) -> pd.DataFrame:
     """Return Tables 1 and 6 over several data sets: a line for the paper and each source, models by data sets.
 
     The reference takes the paper's setting, else the quick one, and says so; it also says how many runs there
     are where they are fewer than the paper's. Empty cells say "not run" or "data not at hand".
     """
+    metrics = {name: catalogue.entry(name).metric for name in names}
+    reference, *others = parameters.columns
+    sources = {"reference": [reference], **{f"rerun: {column.setting}": [column] for column in others}}
     lines = []
-    sources = _sources(parameters)
-    there = {name: at_hand(name) for name in names}
     for case in experiments.cases("accuracy", "paper"):
-        printed = {n: published.accuracy(n, case.model) for n in names} if case.published else {}
-        cells = {"paper": {n: _spread(*p, metric_of(n)) for n, p in printed.items() if p is not None}}
-        for source, columns in sources.items():
-            cells[source] = {n: _cell(columns, case, n, there[n]) for n in names}
+        known = {name: published.accuracy(name, case.model) for name in names} if case.published else {}
+        cells = {PAPER: {name: _told(Sample(*pair, 0), metrics[name]) for name, pair in known.items() if pair}}
+        for source, columns in ({"ours": parameters.columns} if parameters.is_reference else sources).items():
+            cells[source] = {name: _ours(columns, case, name) for name in names}
         for source, by_name in cells.items():
             if by_name:
                 row = {"model": _short(case), "source": source}
-                lines.append(row | {heading(n): by_name.get(n, "–") for n in names})
+                lines.append(row | {heading(name): by_name.get(name, "–") for name in names})
     return pd.DataFrame(lines)
 
 
 def heading(dataset: str) -> str:
     """Return a data set's column heading: its name, metric and the side that is better."""
-    metric = metric_of(dataset)
-    title = PRINTED.get(dataset) or catalogue.entry(dataset).title
-    return f"{title}, {metric.upper()}\N{NO-BREAK SPACE}{'↑' if metric == 'auc' else '↓'}"
+    known = catalogue.entry(dataset)
+    arrow = "↑" if better(known.metric) > 0 else "↓"
+    return f"{PRINTED.get(dataset) or known.title}, {known.metric.upper()}\N{NO-BREAK SPACE}{arrow}"
 
 
 def _short(case: Case) -> str:
@@ -369,18 +291,17 @@ def _short(case: Case) -> str:
     return name.replace("NODE-", "NODE\N{NON-BREAKING HYPHEN}") + mark
 
 
-def _cell(columns: Sequence[Column], case: Case, dataset: str, there: bool) -> str:
-    if dataset in catalogue.REGISTRY:
-        metric = metric_of(dataset)
-        for column in columns:
-            sample = scores(layout.case_results(column, case, dataset), metric)
-            if sample.n:
-                full = len(experiments.specs_of(dataset, case.model, "paper"))
-                marks = [f"n = {sample.n}"] if sample.n < full else []
-                marks += [column.preset] if column is not columns[0] else []
-                text = _spread(sample.mean, sample.sd, metric)
-                return text + (f" ({', '.join(marks)})" if marks else "")
-    return "not run" if there else "data not at hand"
+def _ours(columns: Sequence[Column], case: Case, dataset: str) -> str:
+    """Return the first column's scores that are there, marked where they are fewer runs or of another setting."""
+    for column in columns:
+        runs = column.runs(dataset, case.model, case.overrides)
+        found = Sample.of(numbers(runs, score(dataset)[0]).dropna().to_numpy())
+        if found.n:
+            full = len(experiments.specs_of(dataset, case.model, "paper"))
+            marks = [f"n = {found.n}"] if found.n < full else []
+            marks += [column.preset] if column is not columns[0] else []
+            return _told(found, catalogue.entry(dataset).metric) + (f" ({', '.join(marks)})" if marks else "")
+    return "not run" if catalogue.at_hand(dataset) else "data not at hand"
 
 
 def other_names() -> list[str]:

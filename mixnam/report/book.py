@@ -17,17 +17,15 @@ from typing import Any
 
 import nbformat
 import pandas as pd
-import torch
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
 from mixnam.paper import costs, experiments
 from mixnam.paper.presets import PRESETS
-from mixnam.plots import shapes
-from mixnam.report import accuracy, layout, scorecard, tables
+from mixnam.plots import look, shapes
+from mixnam.report import accuracy, scorecard, tables
 from mixnam.report.parameters import Parameters, told
 from mixnam.runs.files import root, write_file
-from mixnam.runs.machine import provenance
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -37,8 +35,6 @@ FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches"
 REFERENCE = ("housing", "income", "support2", "bike")
 HAND_WRITTEN = ("method", "rivals", "rerun", "data")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
-
-
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
 
@@ -64,30 +60,40 @@ def all_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     return front | experiment_pages(names) | back
 
 
+def pages_at_hand(parameters: Parameters) -> list[str]:
+    """Return the pages of the book that a page belongs to: those executed beside it, or the reference's."""
+    if parameters.is_reference:
+        return [*all_pages(REFERENCE), *HAND_WRITTEN]
+    return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
+
+
+class _Lines(logging.Handler):
+    """Prints what a notebook says of its training, with the page's name."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.page = page
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in record.getMessage().splitlines():
+            if any(word in line for word in ("epoch", "after", "skipped", "failed")):
+                print(f"[{self.page}] {line}", flush=True)
+
+
 def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, device: str, train: bool) -> None:
     """Execute a notebook through papermill with the given parameters; `out` appears only when it is done."""
     import papermill
 
-    class Lines(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            for line in record.getMessage().splitlines():
-                if "epoch" in line or "after" in line or "skipped" in line or "failed" in line:
-                    print(f"[{out.stem}] {line}", flush=True)
-
     logger = logging.getLogger("papermill")
-    logger.handlers, logger.propagate = [Lines()], False
+    logger.handlers, logger.propagate = [_Lines(out.stem)], False
     logger.setLevel(logging.INFO)
     out.parent.mkdir(parents=True, exist_ok=True)
-    project = root()
     given: dict[str, Any] = {"dataset": dataset} if dataset else {}
-    given |= {"preset": preset, "device": device}
-    given |= {"results": told(results.absolute()), "train": train}
+    given |= {"preset": preset, "device": device, "results": told(results.absolute()), "train": train}
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
     papermill.execute_notebook(
-        str(project / "notebooks" / f"{notebook}.ipynb"), str(temporary),
-        given,
-        kernel_name="python3", cwd=str(project), progress_bar=False, log_output=True,
-        extra_arguments=["--log-level=50"],
+        str(root() / "notebooks" / f"{notebook}.ipynb"), str(temporary), given, kernel_name="python3",
+        cwd=str(root()), progress_bar=False, log_output=True, extra_arguments=["--log-level=50"],
     )  # fmt: skip
     os.replace(temporary, out)
 
@@ -117,17 +123,16 @@ def clean(path: Path, title: str = "") -> bytes:
 
 def table_of_contents(names: Sequence[str]) -> str:
     """Return the content of `_toc.yml` for these data sets."""
-    experiment = experiment_pages(names)
-    real = [page for page, (_, dataset) in experiment.items() if dataset]
-    parts = (
-        ("Verdicts", list(FRONT[1:])),
-        ("Real data", real),
-        ("Simulated data", [page for page in experiment if page not in real]),
-        ("Background", list(HAND_WRITTEN)),
-        ("About this run", list(BACK)),
-    )
-    lines = ["# written by python -m mixnam.book", "format: jb-book", "root: index", "parts:"]
-    for caption, listed in parts:
+    pages = experiment_pages(names)
+    parts = {
+        "Verdicts": FRONT[1:],
+        "Real data": [page for page, (_, dataset) in pages.items() if dataset],
+        "Simulated data": [page for page, (_, dataset) in pages.items() if not dataset],
+        "Background": HAND_WRITTEN,
+        "About this run": BACK,
+    }
+    lines = ["# written by python -m mixnam.report.book", "format: jb-book", "root: index", "parts:"]
+    for caption, listed in parts.items():
         lines += [f"  - caption: {caption}", "    chapters:"] + [f"      - file: {page}" for page in listed]
     return "\n".join(lines) + "\n"
 
@@ -174,23 +179,19 @@ def preflight(specs: Sequence[RunSpec], jobs: int) -> str:
 
 def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str:
     """Return what a report has to train and how long that may take, and say what will be skipped."""
-    store = Store(results)
-    wanted: dict[RunSpec, None] = {}
-    skipped = []
+    store, skipped = Store(results), {}
     for name in names:
         try:
             catalogue.load(name)
         except DataError as error:
-            skipped.append(f"will be skipped: {name}: {error}")
-            names = [n for n in names if n != name]
-    for notebook, dataset in experiment_pages(names).values():
+            skipped[name] = f"will be skipped: {name}: {error}"
+    kept = [name for name in names if name not in skipped]
+    wanted: dict[RunSpec, None] = {}
+    for notebook, dataset in experiment_pages(kept).values():
         wanted |= dict.fromkeys(experiments.specs_for(notebook, dataset, preset))
     lacking = [spec for spec in wanted if store.current(spec) is None]
-    line = (
-        f"report at the {preset} preset on {', '.join(names) or 'bundled and simulated data'}: "
-        f"{preflight(lacking, jobs)}, then about 3 min for pages"
-    )
-    return "\n".join([line, *skipped])
+    line = f"report at the {preset} preset on {', '.join(kept) or 'bundled and simulated data'}: "
+    return "\n".join([line + f"{preflight(lacking, jobs)}, then about 3 min for pages", *skipped.values()])
 
 
 def results_markdown(parameters: Parameters) -> str:
@@ -229,26 +230,15 @@ def make_reference(names: Sequence[str] = REFERENCE) -> None:
 
 def picture(parameters: Parameters, path: Path) -> None:
     """Draw README's shape plots from the first MixNAM result at the paper's setting."""
-    results = layout.stored(layout.columns(parameters)[0], "housing", "MixNAM")
-    if results:
-        shapes.style()
+    look.style()
+    for result in parameters.columns[0].runs("housing", "MixNAM")["result"][:1]:
         path.parent.mkdir(exist_ok=True)
-        shapes.shape_plots(results[0], [7, 0]).savefig(path, dpi=130, metadata={"Software": None})
-
-
-def page_times(folder: Path) -> dict[str, float]:
-    """Return how many seconds each executed notebook in `folder` took, by page, as papermill recorded it."""
-    times = {}
-    for path in sorted(folder.glob("*.ipynb")):
-        duration = nbformat.read(path, as_version=4).metadata.get("papermill", {}).get("duration")
-        if duration is not None:
-            times[path.stem] = float(duration)
-    return times
+        shapes.shape_plots(result, [7, 0]).savefig(path, dpi=130, metadata={"Software": None})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of `make report` and `make reference`; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m mixnam.book", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m mixnam.report.book", description=__doc__)
     parser.add_argument("command", choices=("estimate", "page", "report", "place", "reference"))
     parser.add_argument("page", nargs="?", help="the page to execute")
     parser.add_argument("--preset", default="quick", choices=PRESETS)
@@ -265,12 +255,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ValueError, DataError) as error:
             parser.error(f"--datasets: {error}")
     run = (arguments.run or root() / "runs" / arguments.preset).absolute()
+    pages = all_pages(names)
     if arguments.command == "estimate":
         print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
     elif arguments.command == "page":
-        if arguments.page not in all_pages(names):
-            parser.error(f"page must be one of {', '.join(all_pages(names))}, got {arguments.page!r}")
-        notebook, dataset = all_pages(names)[arguments.page]
+        if arguments.page not in pages:
+            parser.error(f"page must be one of {', '.join(pages)}, got {arguments.page!r}")
+        notebook, dataset = pages[arguments.page]
         out = run / "notebooks" / f"{arguments.page}.ipynb"
         execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
     elif arguments.command == "report":
@@ -284,63 +275,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         make_reference()
     return 0
-
-
-def status_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the status page's table: for each page its results, their training time and its own run time."""
-    column = layout.own_first(parameters)[0]
-    folder = parameters.results.parent / "notebooks"
-    times = page_times(folder) if folder.exists() and not parameters.is_reference else {}
-    rows = []
-    real = [name for name, entry in catalogue.REGISTRY.items() if not entry.simulated]
-    for page, (notebook, dataset) in experiment_pages(real).items():
-        specs = experiments.specs_for(notebook, dataset, column.preset)
-        found = [r for spec in specs if (r := column.store.current(spec)) is not None]
-        seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
-        row = {
-            "page": page,
-            "results": f"{len(found)} of {len(specs)}",
-            "training": costs.duration(seconds) if found else "–",
-        }
-        if times:
-            row["page run in"] = costs.duration(times[page]) if page in times else "–"
-        rows.append(row | {"device": ", ".join(sorted({r.provenance["device"] for r in found})) or "–"})
-    return pd.DataFrame(rows)
-
-
-def pages_at_hand(parameters: Parameters) -> list[str]:
-    """Return the pages of the book that a page belongs to: those executed beside it, or the reference's."""
-    if parameters.is_reference:
-        return [*all_pages(REFERENCE), *HAND_WRITTEN]
-    return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
-
-
-def origin_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the status page's second table: commits, devices and versions behind the results shown."""
-    column = layout.own_first(parameters)[0]
-    rows = [
-        {
-            "commit": (p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else ""),
-            "device": f"{p['device']}, {p['threads']} thread" + ("s" if p["threads"] > 1 else ""),
-            "versions": ", ".join(f"{k} {v}" for k, v in p["versions"].items()),
-        }
-        for p in (result.provenance for result in column.store)
-    ]
-    if not rows:
-        p = provenance(torch.device("cpu"), parameters.preset)
-        versions = ", ".join(f"{k} {v}" for k, v in p["versions"].items())
-        return pd.DataFrame([{"commit": "no results yet", "device": p["device"], "versions": versions}])
-    table = pd.DataFrame(rows)
-    return table.groupby(list(table.columns), sort=False).size().rename("results").reset_index()
-
-
-def data_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the status page's third table: the data behind the results shown."""
-    column = layout.own_first(parameters)[0]
-    names = ("data_sha256", "data_source")
-    seen = {(r.spec.dataset, *(r.provenance[k] for k in names)) for r in column.store}
-    rows = [{"data set": d, "SHA-256 of the parsed arrays": s[:24], "read from": f} for d, s, f in sorted(seen)]
-    return pd.DataFrame(rows, columns=["data set", "SHA-256 of the parsed arrays", "read from"])
 
 
 if __name__ == "__main__":

@@ -1,27 +1,25 @@
-"""What notebooks and book share: the parameter check, paper-beside-ours tables, the provenance line."""
+"""What pages share: how a number, a table and the lines around it are written."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.core.getipython import get_ipython
 from IPython.core.pylabtools import select_figure_formats
 from IPython.display import HTML
 
-from mixnam.paper import experiments, verdicts
+from mixnam.paper import experiments
 from mixnam.paper.costs import duration
-from mixnam.paper.presets import load_preset
 from mixnam.paper.running import Outcome
-from mixnam.plots import shapes
-from mixnam.report.parameters import Parameters, rerun_command, told
+from mixnam.plots import look
+from mixnam.report.parameters import Parameters, told
 from mixnam.runs.results import Result
-from mixnam.runs.store import Store
 
 #: Keys that a provenance line spells out.
 _KEYS = 24
@@ -29,12 +27,14 @@ METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
 
 
 @dataclass(frozen=True)
-class Column:
-    """A source of results in a table: its heading, the preset and the store."""
+class Judged:
+    """A table's cell: a verdict, and what it rests on in small print."""
 
-    label: str
-    preset: str
-    store: Store
+    verdict: str
+    reasons: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.reasons}" if self.reasons else self.verdict
 
 
 def style() -> None:
@@ -42,88 +42,80 @@ def style() -> None:
     shell = get_ipython()
     if shell is not None:
         select_figure_formats(shell, {"png"})
-    shapes.style()
+    look.style()
 
 
-def columns(parameters: Parameters) -> list[Column]:
-    """Return what stands beside the paper: the reference at both settings, or reference and this rerun.
+def spread(mean: float, sd: float = math.nan, digits: int = 3, n: int | str = "") -> str:
+    """Return a mean ± standard deviation, where there is one, and what `n` says of the runs behind it.
 
-    Simulations have one setting, ours, at both presets: one column of the reference.
+    >>> spread(0.4512, 0.0071, n=10), spread(0.5)
+    ('0.451 ± 0.007 (n = 10)', '0.500')
     """
-    reference = Store(parameters.reference)
-    if not parameters.dataset:
-        ours = Column("reference", "paper", reference)
-        rerun = Column(f"this rerun: {parameters.preset}", parameters.preset, Store(parameters.results))
-        return [ours] if parameters.is_reference else [ours, rerun]
-    paper = Column("reference: paper's setting", "paper", reference)
-    if parameters.is_reference:
-        return [paper, Column("reference: quick setting", "quick", reference)]
-    return [paper, Column(f"this rerun: {parameters.preset}", parameters.preset, Store(parameters.results))]
+    deviation = f" ± {sd:.{digits}f}" if math.isfinite(sd) else ""
+    return f"{mean:.{digits}f}{deviation}" + (f" (n = {n})" if n else "")
 
 
-def own_first(parameters: Parameters) -> list[Column]:
-    """Return the columns, the one that the page is about first: this rerun, or the reference at the paper's setting."""
-    return columns(parameters) if parameters.is_reference else columns(parameters)[::-1]
+def printed(value: tuple[float, float] | None) -> str:
+    """Return a printed mean ± standard deviation, or a dash."""
+    return spread(*value) if value else "–"
 
 
-def stored(column: Column, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> list[Result]:
-    """Return every stored seed or fold of a model in a column."""
-    seeds = load_preset("paper").number("seeds")
-    specs = experiments.specs_of(dataset, model, column.preset, overrides, seeds=seeds)
-    return [r for spec in specs if (r := column.store.get(spec)) is not None]
+def plural(count: int, what: str, ending: str = "s") -> str:
+    """Return a number of things: "1 thread", "2 threads"."""
+    return f"{count} {what}{'' if count == 1 else ending}"
 
 
-def spread(values: Iterable[float], digits: int = 3, count: bool = True) -> str:
-    """Format a mean ± standard deviation, with the number of runs unless `count` is False."""
-    found = np.array([v for v in values if np.isfinite(v)])
-    if len(found) == 0:
-        return "not run"
-    deviation = f" ± {found.std(ddof=1):.{digits}f}" if len(found) > 1 else ""
-    return f"{found.mean():.{digits}f}{deviation}" + (f" (n = {len(found)})" if count else "")
+def percent(share: float, digits: int = 0, sign: str = "") -> str:
+    """Return a share as a percentage: "5 %"."""
+    return f"{share:{sign}.{digits}%}".replace("%", " %")
 
 
 def show(table: pd.DataFrame) -> HTML:
-    """Return a table as the book shows it: numbers on one line, the paper's own set off, rows grouped.
+    """Return a table as the book shows it: the paper's own set off, rows grouped by their first cell.
 
-    A cell "verdict: reasons" shows its reasons in small print.
+    The paper's are the column `paper` and rows whose `source` is `paper`.
     """
     if table.empty:
         return HTML("<p>Nothing yet.</p>")
     dense = (" dense" if table.shape[1] > 5 else "") + (" wide" if table.shape[1] > 7 else "")
-    lines = [f"<div class='results-table{dense}'><table><thead><tr>"]
-    lines += [f"<th>{escape(str(name))}</th>" for name in table.columns]
-    lines.append("</tr></thead><tbody>")
-    before = None
-    for _, row in table.iterrows():
-        first = row.iloc[0] != before
-        before = row.iloc[0]
-        lines.append("<tr class='first'>" if first else "<tr>")
-        for i, (name, value) in enumerate(row.items()):
-            text = escape("" if i == 0 and not first else str(value))
-            verdict, colon, reasons = text.partition(": ")
-            if colon and verdict in verdicts.VERDICTS:
-                text = f"<b>{verdict}</b><div class='reasons'>{reasons}</div>"
-            number = len(text) <= 28
-            kind = "paper" if "paper" in (name, row.get("source")) and i else "number" if number else "text"
-            text = text.replace("MixNAM-", "MixNAM\N{NON-BREAKING HYPHEN}")
-            text = re.sub(r" (±|=) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)  # "(n = 2)" may go to a new line
-            lines.append(f"<td class='{kind}'>{text}</td>")
-        lines.append("</tr>")
+    heads = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
+    lines = [f"<div class='results-table{dense}'><table><thead><tr>{heads}</tr></thead><tbody>"]
+    firsts = table.iloc[:, 0].tolist()
+    for row, first, before in zip(table.to_dict("records"), firsts, [None, *firsts], strict=False):
+        grouped = first == before
+        cells = ["<td></td>" if grouped else f"<td>{_cell(first)}</td>"]
+        for name, value in list(row.items())[1:]:
+            kind = " class='paper'" if "paper" in (name, row.get("source")) else ""
+            cells.append(f"<td{kind}>{_cell(value)}</td>")
+        lines.append(f"<tr{'' if grouped else ' class=first'}>{''.join(cells)}</tr>")
     return HTML("".join([*lines, "</tbody></table></div>"]))
 
 
-def printed_text(value: tuple[float, float] | None) -> str:
-    """Return a printed mean ± standard deviation, or a dash."""
-    return "–" if value is None else f"{value[0]:.3f} ± {value[1]:.3f}"
+def _cell(value: object) -> str:
+    if isinstance(value, Judged):
+        reasons = f"<div class='reasons'>{_unbroken(value.reasons)}</div>" if value.reasons else ""
+        return f"<b>{escape(value.verdict)}</b>{reasons}" if value.reasons else escape(value.verdict)
+    return _unbroken(str(value))
+
+
+def _unbroken(text: str) -> str:
+    """Escape a text, and keep a number with its spread and a name with its hyphen on one line."""
+    text = escape(text).replace("MixNAM-", "MixNAM\N{NON-BREAKING HYPHEN}")
+    return re.sub(r" (±|=) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)  # "(n = 2)" may go to a new line
 
 
 def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:
     """Return a model's first stored result with its column: this rerun's, else the reference at the paper's setting."""
-    for column in own_first(parameters):
-        results = stored(column, parameters.dataset, model)
-        if results:
-            return column.label, results[0]
+    for column in parameters.own_first:
+        for result in column.runs(parameters.dataset, model)["result"]:
+            return column.label, result
     return None
+
+
+def page_results(experiment: str, parameters: Parameters) -> list[Result]:
+    """Return the results behind a page: every column's, over all seeds or folds of the experiment's rows."""
+    runs = parameters.runs(experiments.cases(experiment, "paper"))
+    return list(runs.loc[~runs.index.duplicated(), "result"])
 
 
 def notice(outcome: Outcome, parameters: Parameters) -> str:
@@ -132,37 +124,32 @@ def notice(outcome: Outcome, parameters: Parameters) -> str:
         return f"**Not run here.** {outcome.skipped}"
     shown = {r.key: r for r in [*outcome.results, *page_results(outcome.experiment, parameters)]}.values()
     old = sum(result.outdated for result in shown)
-    said, runs = [], f"of {len(outcome.specs)} runs at the {outcome.preset} preset"
-    lacking = bool(outcome.missing) or any(result.outdated for result in outcome.results)
-    if not lacking:
-        said.append(f"All {len(outcome.specs)} runs of this page at the {outcome.preset} preset are at hand.")
-    dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
-    command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
-    command += f" --results {told(parameters.results)}"
-    if outcome.missing:
-        said.append(f"**{len(outcome.missing)} {runs} are not there yet**; tables show those that are.")
+    missing, runs = len(outcome.missing), f"{len(outcome.specs)} runs"
+    lacking = missing or any(result.outdated for result in outcome.results)
+    said = [] if lacking else [f"All {runs} of this page at the {outcome.preset} preset are at hand."]
+    if missing:
+        at = f"at the {outcome.preset} preset"
+        said.append(f"**{missing} of {runs} {at} are not there yet**; tables show those that are.")
     if old:
         said.append(
             f"**{old} of the {len(shown)} results behind this page hold measures of an older revision**: tables show "
             "their scores, not their measures."
         )
     if lacking:
-        said.append(f"`{command}` trains what is lacking.")
+        dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
+        command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
+        said.append(f"`{command} --results {told(parameters.results)}` trains what is lacking.")
     return " ".join(said)
 
 
-def case_results(column: Column, case: experiments.Case, dataset: str) -> list[Result]:
-    """Return every stored seed or fold of an experiment's row in a column."""
-    return stored(column, case.dataset or dataset, case.model, case.overrides)
-
-
-def page_results(experiment: str, parameters: Parameters) -> list[Result]:
-    """Return the results behind a page: every column's, over all seeds or folds of the experiment's rows."""
-    found: dict[str, Result] = {}
-    for column in columns(parameters):
-        for case in experiments.cases(experiment, "paper"):
-            found |= {r.key: r for r in case_results(column, case, parameters.dataset)}
-    return list(found.values())
+def rerun_command(notebook: str, parameters: Parameters) -> str:
+    """Return the command that reruns a notebook with these parameters, as Markdown."""
+    preset = "quick" if parameters.is_reference else parameters.preset
+    dataset = f"-p dataset {parameters.dataset} " if parameters.dataset else ""
+    return (
+        f"Rerun this page: `mkdir -p runs/mine && papermill notebooks/{notebook}.ipynb runs/mine/{notebook}.ipynb "
+        f"{dataset}-p preset {preset}`"
+    )
 
 
 def footer(experiment: str, parameters: Parameters) -> str:
@@ -170,30 +157,30 @@ def footer(experiment: str, parameters: Parameters) -> str:
     return rerun_command(experiment, parameters) + "\n\n" + provenance_line(page_results(experiment, parameters))
 
 
+def commit(provenance: Mapping[str, Any]) -> str:
+    """Return a provenance's commit in ten digits, with a + where there were local changes."""
+    return str(provenance["git_commit"] or "unknown")[:10] + ("+" if provenance["dirty"] else "")
+
+
 def provenance_line(results: Sequence[Result]) -> str:
     """Return one line saying where a page's results come from: number, keys, device, versions, commit."""
     if not results:
         return "No stored result stands behind this page yet."
+
+    def listed(found: list[str]) -> str:
+        return ", ".join(sorted(set(found)))
+
     origin = [r.provenance for r in results]
-    devices = ", ".join(sorted({p["device"] for p in origin}))
-    torches = ", ".join(sorted({p["versions"]["torch"] for p in origin}))
-    commits = ", ".join(sorted({(p["git_commit"] or "unknown")[:10] + ("+" if p["dirty"] else "") for p in origin}))
-    presets = ", ".join(sorted({p["preset"] for p in origin}))
-    data = ", ".join(sorted({p["data_sha256"][:12] for p in origin}))
     keys = " ".join(f"`{r.key[:8]}`" for r in results[:_KEYS])
     if len(results) > _KEYS:
         keys += (
-            f" and {len(results) - _KEYS} more (`python -m mixnam status` counts them; [evidence](evidence) lists them)"
+            f" and {len(results) - _KEYS} more (`python -m mixnam status` counts them; "
+            "[evidence](evidence.html) lists them)"
         )
     seconds = sum(r.cost["fit_seconds"] for r in results)
-    count = f"{len(results)} result" + ("s" if len(results) > 1 else "")
     return (
-        f"{count}, preset {presets}, {duration(seconds)} of training on {devices}; "
-        f"torch {torches}, commit {commits}, data SHA-256 {data}. Keys: {keys}"
+        f"{plural(len(results), 'result')}, preset {listed([p['preset'] for p in origin])}, "
+        f"{duration(seconds)} of training on {listed([p['device'] for p in origin])}; "
+        f"torch {listed([p['versions']['torch'] for p in origin])}, commit {listed([commit(p) for p in origin])}, "
+        f"data SHA-256 {listed([p['data_sha256'][:12] for p in origin])}. Keys: {keys}"
     )
-
-
-def most_important(result: Result, count: int = 4) -> list[int]:
-    """Return the features with the largest mean absolute contribution, largest first."""
-    importance = np.array(result.measures["importance"]["per_feature"])
-    return [int(i) for i in np.argsort(-importance)[:count]]

@@ -1,21 +1,63 @@
-"""Parameters of a notebook, checked."""
+"""Parameters of a notebook, checked, and the columns of results that its page sets beside the paper."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
+
 from mixnam.data import catalogue
+from mixnam.paper.experiments import Case, stored
 from mixnam.paper.presets import load_preset
 from mixnam.runs.files import root
+from mixnam.runs.frame import frame
 from mixnam.runs.machine import pick_device
+from mixnam.runs.store import Store
 
 #: Notebook names that IPython itself puts into the namespace.
 _INTERACTIVE = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A source of results in a table: where they are from, what their setting is called, its preset, the store."""
+
+    source: str
+    setting: str
+    preset: str
+    store: Store
+
+    @property
+    def label(self) -> str:
+        """Heading: the source, and the setting where there are several."""
+        return self.source if self.setting == self.source else f"{self.source}: {self.setting}"
+
+    def runs(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return every seed or fold of a model as rows of the store's frame."""
+        return self.of([Case("", model, overrides or {}, dataset)], dataset)
+
+    def of(self, rows: Sequence[Case], dataset: str) -> pd.DataFrame:
+        """Return every run of an experiment's rows, with `row` (its label) and `source` (this column's).
+
+        `dataset` is the page's, for rows that name none.
+        """
+        found = [
+            (result.key, case.label)
+            for case in rows
+            for result in stored(self.store, case.dataset or dataset, case.model, self.preset, case.overrides)
+        ]
+        runs = frame(self.store).loc[[key for key, _ in found]]
+        return runs.assign(row=[label for _, label in found], source=self.label)
+
+
+def _reference() -> Path:
+    return root() / "book" / "results"
 
 
 @dataclass(frozen=True)
@@ -30,16 +72,34 @@ class Parameters:
     device: str
     results: Path
     train: bool
-
-    @property
-    def reference(self) -> Path:
-        """Directory of the reference results."""
-        return root() / "book" / "results"
+    reference: Path = field(default_factory=_reference)
 
     @property
     def is_reference(self) -> bool:
         """Whether this page shows the reference itself."""
         return self.results.resolve() == self.reference.resolve()
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """What stands beside the paper: the reference at both settings, or reference and this rerun.
+
+        Simulations have one setting, ours, at both presets: one column of the reference.
+        """
+        reference = Store(self.reference)
+        paper = Column("reference", "paper's setting" if self.dataset else "reference", "paper", reference)
+        if not self.is_reference:
+            return [paper, Column("this rerun", self.preset, self.preset, Store(self.results))]
+        return [paper, Column("reference", "quick setting", "quick", reference)] if self.dataset else [paper]
+
+    @property
+    def own_first(self) -> list[Column]:
+        """The columns, the one that the page is about first: this rerun, or the reference at the paper's setting."""
+        return self.columns if self.is_reference else self.columns[::-1]
+
+    def runs(self, rows: Sequence[Case]) -> pd.DataFrame:
+        """Return every stored run of an experiment's rows, column by column, as `Column.of` does."""
+        found = [column.of(rows, self.dataset) for column in self.columns]
+        return pd.concat([runs for runs in found if len(runs)] or found[:1])
 
 
 def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Parameters:
@@ -77,13 +137,3 @@ def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Para
 def told(path: Path) -> str:
     """Return a path as a reader may type it in the project's directory."""
     return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()
-
-
-def rerun_command(notebook: str, parameters: Parameters) -> str:
-    """Return the command that reruns a notebook with these parameters, as Markdown."""
-    preset = "quick" if parameters.is_reference else parameters.preset
-    dataset = f"-p dataset {parameters.dataset} " if parameters.dataset else ""
-    return (
-        f"Rerun this page: `mkdir -p runs/mine && papermill notebooks/{notebook}.ipynb runs/mine/{notebook}.ipynb "
-        f"{dataset}-p preset {preset}`"
-    )

@@ -15,8 +15,8 @@ from mixnam.data.splits import HOLDOUT
 from mixnam.paper import evidence, experiments, published, verdicts
 from mixnam.paper.claim import Claim, claims
 from mixnam.paper.verdicts import Verdict
-from mixnam.report.layout import Column, columns
-from mixnam.report.parameters import Parameters
+from mixnam.report.layout import Judged
+from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
 
 #: Notebooks that make one page for each data set; the others make one page.
@@ -50,9 +50,8 @@ class Scorecard:
 
     def __init__(self, parameters: Parameters, page: str = "", pages: Sequence[str] = ()) -> None:
         self.pages = set(pages)
-        self.columns: list[Column] = columns(parameters)
-        dataset = parameters.dataset
-        self.claims = [c for c in claims() if not page or settled_on(c, page, dataset)]
+        self.columns = parameters.columns
+        self.claims = [c for c in claims() if not page or settled_on(c, page, parameters.dataset)]
 
     @cached_property
     def verdicts(self) -> dict[str, list[Verdict]]:
@@ -67,14 +66,18 @@ class Scorecard:
         """Headings of the verdicts."""
         return ["on the paper's own numbers", *(column.label for column in self.columns)]
 
+    def _judged(self, claim: Claim) -> list[tuple[str, Verdict]]:
+        """Return a claim's verdicts under their headings."""
+        return list(zip(self.labels, self.verdicts[claim.id], strict=True))
+
     def table(self) -> pd.DataFrame:
         """Return claim, statement and verdicts, those on results with what they rest on."""
         rows = []
         for claim in self.claims:
-            row = {"claim": claim.id, "statement": claim.statement}
-            for label, verdict in zip(self.labels, self.verdicts[claim.id], strict=True):
-                text = verdict.text if label != self.labels[0] or claim.kind == "static" else ""
-                row[label] = f"{verdict.verdict}: {text}" if text else verdict.verdict
+            row: dict[str, str | Judged] = {"claim": claim.id, "statement": claim.statement}
+            for label, verdict in self._judged(claim):
+                shown = label != self.labels[0] or claim.kind == "static"
+                row[label] = Judged(verdict.verdict, verdict.text if shown else "")
             rows.append(row)
         return pd.DataFrame(rows, columns=["claim", "statement", *self.labels])
 
@@ -101,7 +104,7 @@ class Scorecard:
         for claim in self.claims:
             cells = [
                 f"<td><a href='evidence.html#{claim.id}'>{escape(claim.id)}</a></td>",
-                f"<td class='text'>{escape(claim.statement)}</td>",
+                f"<td>{escape(claim.statement)}</td>",
                 f"<td>{self._to_page(claim)}</td>",
             ]
             for verdict in self.verdicts[claim.id]:
@@ -127,7 +130,7 @@ class Scorecard:
         for claim in self.claims:
             row: dict[str, str | float] = {"claim": claim.id, "place": claim.place, "statement": claim.statement}
             row |= {"kind": claim.kind, "measure": claim.measure, "margin": claim.margin, "limit": claim.limit}
-            for label, verdict in zip(self.labels, self.verdicts[claim.id], strict=True):
+            for label, verdict in self._judged(claim):
                 row |= {label: verdict.verdict, f"{label}: rests on": verdict.text, f"{label}: runs": verdict.n}
                 row[f"{label}: keys"] = " ".join(verdict.keys)
             rows.append(row | {"command": rerun(claim)})
@@ -149,7 +152,7 @@ class Scorecard:
             if claim.note:
                 lines.append(f"<p class='reasons'>{escape(claim.note)}</p>")
             lines.append(f"<p class='reasons'>Rule: {escape(rule(claim))}</p><ul>")
-            for label, verdict in zip(self.labels, self.verdicts[claim.id], strict=True):
+            for label, verdict in self._judged(claim):
                 text = f": {escape(verdict.text)}" if verdict.text else ""
                 lines.append(f"<li>{escape(label)}: <b>{verdict.verdict}</b>{text}</li>")
             lines.append("</ul>")
@@ -204,11 +207,11 @@ def figures_table(pages: Sequence[str]) -> HTML:
 
     `pages` are the pages of this book; a page that it does not have is named without a link.
     """
-    lines = ["<div class='results-table'><table><thead><tr><th>paper</th><th>what it shows</th><th>page</th>"]
-    lines.append("<th>lacking</th></tr></thead><tbody>")
+    heads = "".join(f"<th>{name}</th>" for name in ("paper", "what it shows", "page", "lacking"))
+    lines = [f"<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
     for row in published.table("figures").fillna("").to_dict("records"):
-        page = page_name(row["page"])
-        link = f"<a href='{page}.html'>{escape(row['title'])}</a>" if page in pages else escape(row["title"])
-        cells = (escape(row["item"]), escape(row["what"]), link, escape(row["lacking"]))
-        lines.append(f"<tr class='first'><td>{'</td><td class=text>'.join(cells)}</td></tr>")
+        page, text = page_name(row["page"]), {name: escape(value) for name, value in row.items()}
+        link = f"<a href='{page}.html'>{text['title']}</a>" if page in pages else text["title"]
+        cells = "</td><td>".join((text["item"], text["what"], link, text["lacking"]))
+        lines.append(f"<tr class='first'><td>{cells}</td></tr>")
     return HTML("".join([*lines, "</tbody></table></div>"]))

@@ -1,6 +1,6 @@
 """Plots that a reader moves: shape functions over the variation penalty λ.
 
-The page holds data only; `book/assets/slider.js` draws it with the plotly script that `mixnam.sphinx` puts
+The page holds data only; `book/assets/slider.js` draws it with the plotly script that `mixnam.report.sphinx_ext` puts
 beside it. Elsewhere, as in Jupyter, a line of text stands in the plot's place.
 """
 
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixnam.explain.curves import centred, centred_rows
+from mixnam.plots import look
 from mixnam.runs.results import Result
 
 ROWS = 150  # rows drawn of a feature, at most
-CURVES = ("upper", "lower", "mean")
 _SHARED = ("grid", "density", "density_range", "sample_x")  # drawn once, so they must agree over λ
 
 
@@ -43,39 +44,37 @@ def _rounded(values: NDArray[Any], span: float, digits: int) -> list[float]:
     return [float(v) + 0.0 for v in np.round(values.astype(float), decimals)]  # + 0.0: no negative zero
 
 
-def _thinned(count: int) -> NDArray[Any]:
-    return np.unique(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int))
-
-
 def _feature(results: Sequence[Result], feature: int, name: str) -> dict[str, Any]:
     """Return one feature's part of the payload: curves and rows at each λ, less its mean contribution there."""
     arrays = results[0].arrays
     low, high = (float(v) for v in arrays["density_range"][feature])
-    grid = arrays["grid"][feature]
-    rows = arrays["sample_x"][:, feature] if "sample_x" in arrays else np.zeros(0)  # of credentialed data none
-    shown = ~np.isnan(grid) & (grid >= low) & (grid <= high)
-    inside = np.flatnonzero((rows >= low) & (rows <= high))
-    inside = inside[_thinned(len(inside))] if len(inside) else inside
+    x, _ = centred(arrays, feature)
+    shown = (x >= low) & (x <= high)
     steps: list[dict[str, NDArray[Any]]] = []
     for result in results:
-        a = result.arrays
-        centre = a["contribution_mean"][feature]
-        step = {k: a[f"grid_{k}"][feature][shown] - centre for k in CURVES if f"grid_{k}" in a}
-        shift = a["sample_contributions"][inside, feature] if len(inside) else np.zeros(0)
-        steps.append(step | {"rows": shift - centre})
+        curves = centred(result.arrays, feature)[1]
+        steps.append({kind: curve[shown] for kind, curve in curves.items()})
+    rows = np.zeros(0)
+    if "sample_x" in arrays:  # of credentialed data there are none
+        rows = centred_rows(arrays, feature)[0]
+        inside = np.flatnonzero((rows >= low) & (rows <= high))
+        thinned = np.linspace(0, len(inside) - 1, min(len(inside), ROWS)).round().astype(int)
+        inside = inside[np.unique(thinned)]
+        rows = rows[inside]
+        for step, result in zip(steps, results, strict=True):
+            step["rows"] = centred_rows(result.arrays, feature)[1][inside]
     everything = np.concatenate([v for step in steps for v in step.values()])
     bottom, top = float(everything.min()), float(everything.max())
     height = (top - bottom) or 1.0
     width = (high - low) or 1.0
-    density = arrays["density"][feature] / max(arrays["density"][feature].max(), 1)
     return {
         "name": name,
         "range": [low, high],
         "y": _rounded(np.array([bottom - 0.04 * height, top + 0.04 * height]), height, 3),
-        "density": _rounded(density, 1.0, 2),
-        "x": _rounded(grid[shown], width, 4),
-        "rows": _rounded(rows[inside], width, 4),
-        "at": [{k: _rounded(v, height, 3) for k, v in step.items()} for step in steps],
+        "density": _rounded(arrays["density"][feature] / max(arrays["density"][feature].max(), 1), 1.0, 2),
+        "x": _rounded(x[shown], width, 4),
+        "rows": _rounded(rows, width, 4),
+        "at": [{"rows": []} | {k: _rounded(v, height, 3) for k, v in step.items()} for step in steps],
     }
 
 
@@ -93,7 +92,7 @@ def payload(
     penalties = sorted(results)
     ordered = [results[p] for p in penalties]
     arrays = ordered[0].arrays
-    names = names or [f"feature {i}" for i in range(len(arrays["grid"]))]  # where the data are not at hand
+    names = names or [f"feature {i}" for i in range(len(arrays["grid"]))]
     if len(names) != len(arrays["grid"]):
         raise ValueError(f"names must hold {len(arrays['grid'])} features, got {len(names)}")
     for penalty, result in zip(penalties, ordered, strict=True):
@@ -101,22 +100,25 @@ def payload(
             if k in arrays and not np.array_equal(result.arrays[k], arrays[k], equal_nan=True):
                 raise ValueError(f"results must share one split: {k} at λ = {penalty:g} differs from {penalties[0]:g}")
     chosen = range(len(names)) if features is None else features
-    return {
-        "unit": unit,
-        "penalties": [float(p) for p in penalties],
-        "features": [_feature(ordered, i, names[i]) for i in chosen],
-    }
+    shown = [_feature(ordered, i, names[i]) for i in chosen]
+    return {"unit": unit, "penalties": [float(p) for p in penalties], "features": shown}
 
 
-def penalty_slider(
+def penalty_slider(results: Mapping[float, Result], features: Sequence[int] | None = None) -> Slider:
+    """Return `slider` of results {λ: result}, with the names and the unit of their data where they are known."""
+    data = next((look.about(result) for result in results.values()), None)
+    return slider(results, () if data is None else data.features, look.unit(data), features)
+
+
+def slider(
     results: Mapping[float, Result], names: Sequence[str], unit: str, features: Sequence[int] | None = None
 ) -> Slider:
     """Return a shape plot with a menu of features and a slider over λ, for display in a notebook of the book.
 
-    `results` is {λ: result}, `names` all features' names (with their units, if they have any), `unit` the
-    contributions' ("log-odds" of a classifier). `features` picks and orders the menu's entries, the first
-    being shown at the start; by default all. Drawn are the bounds, the mean contribution and rows, centred
-    by the feature's mean contribution, on one scale for all λ, before the density of the data.
+    `results` is {λ: result}, `names` all features' names, `unit` the contributions' ("log-odds" of a classifier).
+    `features` picks and orders the menu's entries, the first being shown at the start; by default all. Drawn are the
+    bounds, the mean contribution and rows, centred by the feature's mean contribution, on one scale for all λ, before
+    the density of the data.
     """
     content = payload(results, names, unit, features)
     count = f"{len(content['features'])} features, {len(content['penalties'])} values of λ"

@@ -9,10 +9,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixnam.paper.costs import duration
+from mixnam.plots.look import finished
+from mixnam.report.layout import plural
 from mixnam.runs.files import root
 from mixnam.runs.results import Result
 
@@ -21,9 +22,7 @@ _COLORS = {
     "ours": "#0b2e6f", "general": "#4c8ed9", "loop": "#5f8a3b", "conv1d": "#b8551f", "elementwise": "#c0392b",
     "authors": "#222222",
 }  # fmt: skip
-_AXES = {
-    "rows": "rows of a batch", "features": "features", "experts": "experts of a feature",
-}  # fmt: skip
+_AXES = {"rows": "rows of a batch", "features": "features", "experts": "experts of a feature"}
 
 
 def records(folder: Path | None = None) -> list[Record]:
@@ -32,17 +31,11 @@ def records(folder: Path | None = None) -> list[Record]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in found]
 
 
-def part(record: Record, name: str) -> Record | None:
-    """Return a part of a record, or None where it was not measured."""
-    found: Record | None = record["parts"].get(name)
-    return found
-
-
 def measured(record: Record, names: Sequence[str]) -> str:
     """Say with what and when these parts were measured, and what else the machine did."""
     lines = []
     for name in names:
-        found = part(record, name)
+        found = record["parts"].get(name)
         if found is None:
             lines.append(f"{name}: not measured yet on {record['processor']}.")
             continue
@@ -62,114 +55,90 @@ def measured(record: Record, names: Sequence[str]) -> str:
 def machine_table(found: Sequence[Record]) -> pd.DataFrame:
     """Return each machine's limits, measured before anything else."""
     rows = []
-    for record in found:
-        limits = part(record, "machine")
-        if limits is None:
-            continue
+    for limits in (record["parts"]["machine"] for record in found if "machine" in record["parts"]):
         row = {"machine": limits["processor"], "memory": f"{limits['memory_mb'] / 1024:.0f} GiB"}
-        for name, unit, label in (
-            ("matrix_gflops", "GFLOP/s", "float32 matrix products"), ("copy_gb_per_second", "GB/s", "copying memory"),
-        ):  # fmt: skip
-            for threads, rate in limits[name].items():
-                row[f"{label}, {threads} thread{'s' if int(threads) > 1 else ''}"] = f"{rate:.0f} {unit}"
+        for threads, rate in limits["matrix_gflops"].items():
+            row[f"float32 matrix products, {plural(int(threads), 'thread')}"] = f"{rate:.0f} GFLOP/s"
+        for threads, rate in limits["copy_gb_per_second"].items():
+            row[f"copying memory, {plural(int(threads), 'thread')}"] = f"{rate:.0f} GB/s"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1e3:.1f}\u00a0ms" if value < 1 else f"{value:.2f}\u00a0s"
+    return f"{value * 1e3:.1f}\N{NO-BREAK SPACE}ms" if value < 1 else f"{value:.2f}\N{NO-BREAK SPACE}s"
 
 
 def step_table(record: Record) -> pd.DataFrame:
     """Return one training step of each contestant on each shape, beside ours."""
-    found = part(record, "steps")
+    found = record["parts"].get("steps", {"shapes": ()})
     rows = []
-    for shape in found["shapes"] if found else ():
+    for shape in found["shapes"]:
+        kind = ("" if shape["blocked"] else ", in general form") + (", distinct values once" * shape["gathers"])
         for name, step in shape["contestants"].items():
             full = step["rows"] == shape["settings"]["batch_size"]
-            label = found["labels"][name]["label"] if found else name
-            if name == "ours":
-                label += "" if shape["blocked"] else ", in general form"
-                label += ", distinct values once" if shape["gathers"] else ""
-            rows.append(
-                {
-                    "shape": f"{shape['name']} ({shape['features']} features)",
-                    "formulation": label,
-                    "rows": f"{step['rows']:,}" + ("" if full else " (more do not fit)"),
-                    "a step": _seconds(step["seconds"]),
-                    "rows a second": f"{step['rows_per_second']:,.0f}",
-                    "times ours, a row": "1" if name == "ours" else f"{step['ratio']:.1f}",
-                    "of the matrix rate": f"{step['matrix_share']:.0%}",
-                    "memory": f"{step['peak_mb']:,.0f}\u00a0MB",
-                }
-            )
+            row = {"shape": f"{shape['name']} ({shape['features']} features)"}
+            row["formulation"] = found["labels"][name]["label"] + (kind if name == "ours" else "")
+            row["rows"] = f"{step['rows']:,}" + ("" if full else " (more do not fit)")
+            row["a step"] = _seconds(step["seconds"])
+            row["rows a second"] = f"{step['rows_per_second']:,.0f}"
+            row["times ours, a row"] = "1" if name == "ours" else f"{step['ratio']:.1f}"
+            row["of the matrix rate"] = f"{step['matrix_share']:.0%}"
+            rows.append(row | {"memory": f"{step['peak_mb']:,.0f}\N{NO-BREAK SPACE}MB"})
     return pd.DataFrame(rows)
 
 
 def cores_table(record: Record) -> pd.DataFrame:
     """Return throughput at equal cores on Housing: processes side by side against threads."""
-    found = part(record, "cores")
-    rows = [
-        {
-            "formulation": found["labels"][team["contestant"]]["label"],  # type: ignore[index]
-            "cores": team["cores"],
-            "as": f"{team['processes']} process{'es' if team['processes'] > 1 else ''} of "
-            f"{team['threads']} thread{'s' if team['threads'] > 1 else ''}",
-            "rows a second, all together": f"{team['rows_per_second']:,.0f}",
-            "ours is faster by": "–" if team["contestant"] == "ours" else f"{team['ratio']:.1f}",
-        }
-        for team in (found["teams"] if found else ())
-    ]
+    found = record["parts"].get("cores", {"teams": ()})
+    rows = []
+    for team in found["teams"]:
+        row = {"formulation": found["labels"][team["contestant"]]["label"], "cores": team["cores"]}
+        row["as"] = f"{plural(team['processes'], 'process', 'es')} of {plural(team['threads'], 'thread')}"
+        row["rows a second, all together"] = f"{team['rows_per_second']:,.0f}"
+        rows.append(row | {"ours is faster by": "–" if team["contestant"] == "ours" else f"{team['ratio']:.1f}"})
     return pd.DataFrame(rows)
 
 
 def curves_figure(record: Record) -> Figure | None:
     """Draw seconds per step over rows, features and experts; None where they were not measured."""
-    found = part(record, "curves")
+    found = record["parts"].get("curves")
     if found is None:
         return None
     figure, axes = plt.subplots(1, len(found["curves"]), figsize=(8.2, 3.2), layout="constrained", squeeze=False)
     for ax, curve in zip(axes[0], found["curves"], strict=True):
+        ticks = [point["value"] for point in curve["points"]]
         for name, label in found["labels"].items():
-            points = [(p["value"], p["seconds"].get(name)) for p in curve["points"]]
-            shown = [(x, y * 1e3) for x, y in points if y is not None]
-            if shown:
-                ax.plot(
-                    *zip(*shown, strict=True), marker="o", markersize=3.5, color=_COLORS[name], label=label["label"]
-                )
-        _logarithmic(ax, [p["value"] for p in curve["points"]])
+            times = pd.Series([point["seconds"].get(name) for point in curve["points"]], ticks, dtype=float).dropna()
+            if len(times):
+                look = {"color": _COLORS[name], "label": label["label"]}
+                ax.plot(times.index, times * 1e3, marker="o", markersize=3.5, **look)
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        thinned = ticks if len(ticks) < 6 else ticks[::2]
+        ax.set_xticks(thinned, [f"{t:,}" for t in thinned], fontsize=9)
+        ax.minorticks_off()
+        ax.grid(True, which="major", axis="both")
         ax.set_xlabel(_AXES[curve["name"]])
     axes[0, 0].set_ylabel("milliseconds a step")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    plt.close(figure)
-    return figure
-
-
-def _logarithmic(ax: Axes, ticks: Sequence[float]) -> None:
-    ax.set_xscale("log", base=2)
-    ax.set_yscale("log")
-    thinned = ticks if len(ticks) < 6 else ticks[::2]
-    ax.set_xticks(thinned, [f"{t:,}" for t in thinned], fontsize=9)
-    ax.minorticks_off()
-    ax.grid(True, which="major", axis="both")
+    return finished(figure)
 
 
 def quality_figure(record: Record) -> Figure | None:
     """Draw the test error over seconds of training; None where it was not measured."""
-    found = part(record, "quality")
+    found = record["parts"].get("quality")
     if found is None:
         return None
     figure, ax = plt.subplots(figsize=(8.2, 4.4), layout="constrained")
     palette = plt.get_cmap("tab10")
     for i, (name, contestant) in enumerate(found["contestants"].items()):
         points = sorted((p["seconds"], p["rmse"]) for p in contestant["points"])
-        network = contestant["kind"] == "network"
-        draw = ax.step if network else ax.plot
-        options: dict[str, Any] = {"where": "post"} if network else {"marker": "o", "linestyle": ":", "markersize": 5}
-        if network:  # the best so far stays until training ends
-            points.append((contestant["seconds"], points[-1][1]))
-        draw(*zip(*points, strict=True), color=palette(i), label=name, linewidth=1.6, **options)
+        if contestant["kind"] == "network":  # the best so far stays until training ends
+            x, y = zip(*points, (contestant["seconds"], points[-1][1]), strict=True)
+            ax.step(x, y, where="post", color=palette(i), label=name, linewidth=1.6)
+        else:
+            x, y = zip(*points, strict=True)
+            ax.plot(x, y, "o:", markersize=5, color=palette(i), label=name, linewidth=1.6)
     ax.set_xscale("log")
     ax.set_ylim(top=min(0.75, ax.get_ylim()[1]))
     ax.set_xlabel("seconds of training")
@@ -186,20 +155,16 @@ def _short(seconds: float) -> str:
 
 def reached_table(record: Record) -> pd.DataFrame:
     """Return when each contestant first was as good as each library model's best, or better."""
-    found = part(record, "quality")
-    contestants = found["contestants"] if found else {}
-    marks = {
-        name: min(p["rmse"] for p in c["points"])
-        for name, c in contestants.items()
-        if c["kind"] == "library" and not name.endswith("one thread")  # the same model once more
-    }  # fmt: skip
+    contestants = record["parts"].get("quality", {"contestants": {}})["contestants"]
+    best = {name: min(p["rmse"] for p in c["points"]) for name, c in contestants.items()}
+    # "…, one thread" is the same model once more
+    marks = [n for n, c in contestants.items() if c["kind"] == "library" and not n.endswith("one thread")]
     rows = []
     for name, contestant in contestants.items():
-        row = {"model": name, "best": f"{min(p['rmse'] for p in contestant['points']):.3f}"}
-        row["time in all"] = _short(contestant["seconds"])
-        for mark, value in marks.items():
-            times = [p["seconds"] for p in contestant["points"] if p["rmse"] <= value]
-            row[f"as good as {mark} ({value:.3f}) after"] = _short(min(times)) if times else "–"
+        row = {"model": name, "best": f"{best[name]:.3f}", "time in all": _short(contestant["seconds"])}
+        for mark in marks:
+            times = [p["seconds"] for p in contestant["points"] if p["rmse"] <= best[mark]]
+            row[f"as good as {mark} ({best[mark]:.3f}) after"] = _short(min(times)) if times else "–"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -207,21 +172,15 @@ def reached_table(record: Record) -> pd.DataFrame:
 def device_table(found: Sequence[Record]) -> pd.DataFrame:
     """Return each stack's steps on each machine's GPU."""
     rows = []
-    for record in found:
-        on = part(record, "device")
-        for stack in on["stacks"] if on else ():
-            captured = _seconds(stack["captured_seconds"]) if stack.get("captured") else "not captured"
-            rows.append(
-                {
-                    "GPU": on["device"],  # type: ignore[index]
-                    "stack": f"{stack['members']} members, {stack['shape']}",
-                    "a step, as a CUDA graph": captured,
-                    "launched kernel by kernel": _seconds(stack["launched_seconds"]),
-                    "rows a second": f"{stack['rows_per_second']:,.0f}",
-                    "of the matrix rate": f"{stack['matrix_share']:.0%}",
-                    "memory": f"{stack['peak_mb']:,.0f} MB ({stack['estimated_mb']:,.0f} estimated)",
-                }
-            )
+    for on in (record["parts"]["device"] for record in found if "device" in record["parts"]):
+        for stack in on["stacks"]:
+            row = {"GPU": on["device"], "stack": f"{stack['members']} members, {stack['shape']}"}
+            captured = stack.get("captured")
+            row["a step, as a CUDA graph"] = _seconds(stack["captured_seconds"]) if captured else "not captured"
+            row["launched kernel by kernel"] = _seconds(stack["launched_seconds"])
+            row["rows a second"] = f"{stack['rows_per_second']:,.0f}"
+            row["of the matrix rate"] = f"{stack['matrix_share']:.0%}"
+            rows.append(row | {"memory": f"{stack['peak_mb']:,.0f} MB ({stack['estimated_mb']:,.0f} estimated)"})
     return pd.DataFrame(rows)
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 from mixnam.data import catalogue
 from mixnam.paper import checks, derived, evidence, experiments, intervals, published, verdicts
 from mixnam.paper.experiments import Case
-from mixnam.paper.presets import load_preset
-from mixnam.report.layout import METRIC_LABELS, Column, case_results, columns, own_first, printed_text, spread, stored
-from mixnam.report.parameters import Parameters
+from mixnam.paper.intervals import Sample
+from mixnam.report.layout import METRIC_LABELS, printed, spread
+from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
 
 #: Stands where runs are at hand, but their measures may not be set beside today's.
@@ -21,24 +21,33 @@ OLDER = "older measure"
 Printed = Callable[[Case, str], tuple[float, float] | None]
 
 
-def _numbers(results: Sequence[Result], measure: str) -> list[float]:
-    found = [derived.value(r, measure) for r in results]
-    return [v for v in found if np.isfinite(v)]
+def numbers(runs: pd.DataFrame, measure: str) -> pd.Series:
+    """Return a measure of each run: a column of the frame, or a number derived from the result; NaN without one."""
+    if measure in runs:
+        return runs[measure]
+    return runs["result"].map(lambda result: derived.value(result, measure)).astype(float)
 
 
-def _cell(results: Sequence[Result], measure: str, digits: int = 3) -> str:
-    """Return a measure's mean ± sd over results, with their number where it is not that of the results."""
-    numbers = _numbers(results, measure)
-    if not numbers:
-        return _absent(results, measure, "–")
-    return spread(numbers, digits, count=len(numbers) != len(results))
+def sample(runs: pd.DataFrame, measure: str) -> Sample:
+    """Return mean and standard deviation of a measure over the runs that have it."""
+    found = numbers(runs, measure)
+    return Sample.of(found[np.isfinite(found)].to_numpy())
 
 
-def _absent(results: Sequence[Result], measure: str, otherwise: str = "not run") -> str:
-    """Return why results hold no number: there are none, or their measures are of an older revision."""
-    if not results:
+def cell(runs: pd.DataFrame, measure: str, digits: int = 3) -> str:
+    """Return a measure's mean ± sd over runs, with their number where it is not that of the runs."""
+    found = sample(runs, measure)
+    if found.n:
+        return spread(found.mean, found.sd, digits, "" if found.n == len(runs) else found.n)
+    return _absent(runs, measure, "–")
+
+
+def _absent(runs: pd.DataFrame, measure: str, otherwise: str = "not run") -> str:
+    """Return why runs hold no number: there are none, or their measures are of an older revision."""
+    if runs.empty:
         return "not run"
-    return OLDER if any(r.outdated and _held(r, measure) for r in results) else otherwise
+    older = (_held(result, measure) for result in runs.loc[runs["outdated"], "result"])
+    return OLDER if any(older) else otherwise
 
 
 def _held(result: Result, measure: str) -> bool:
@@ -49,37 +58,31 @@ def _held(result: Result, measure: str) -> bool:
     return found is not None or (not measure.startswith("measures.") and derived.rests_on_measures(measure))
 
 
-def _own(column: Column) -> str:
-    return column.label.split(": ")[-1]
-
-
 def case_table(
     parameters: Parameters,
     rows: Sequence[Case],
     measures: Mapping[str, str],
-    printed: Printed | None = None,
+    printed_for: Printed | None = None,
     heading: str = "",
     digits: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Return a row for each case and source, and a column for each measure (a label by its path).
 
-    `printed(case, measure)` gives the paper's mean and sd, or None; without it there is no line for the paper.
+    `printed_for(case, measure)` gives the paper's mean and sd, or None; without it there is no line for the paper.
     """
-    lines = []
+    runs = parameters.runs(rows)
+    groups = dict(list(runs.groupby(["dataset", "row", "source"])))
+    lines: list[dict[str, Any]] = []
     for case in rows:
-        found = {m: printed(case, m) for m in measures} if printed else {}
-        if any(found.values()):
-            runs = evidence.PRINTED_RUNS["holdout"]
-            lines.append(
-                {heading: case.label, "source": "paper", "n": runs}
-                | {measures[m]: printed_text(v) for m, v in found.items()}
-            )
-        for column in columns(parameters):
-            results = case_results(column, case, parameters.dataset)
-            line: dict[str, Any] = {heading: case.label, "source": _own(column), "n": len(results)}
-            for measure, label in measures.items():
-                line[label] = _cell(results, measure, (digits or {}).get(measure, 3))
-            lines.append(line)
+        theirs = {label: printed_for(case, path) for path, label in measures.items()} if printed_for else {}
+        if any(theirs.values()):
+            count = evidence.PRINTED_RUNS["holdout"]
+            shown = {label: printed(value) for label, value in theirs.items()}
+            lines.append({heading: case.label, "source": "paper", "n": count} | shown)
+        for column in parameters.columns:
+            ours = groups.get((case.dataset or parameters.dataset, case.label, column.label), runs[:0])
+            cells = {label: cell(ours, path, (digits or {}).get(path, 3)) for path, label in measures.items()}
+            lines.append({heading: case.label, "source": column.setting, "n": len(ours)} | cells)
     return pd.DataFrame(lines)
 
 
@@ -93,6 +96,7 @@ SWEEP_MEASURES = {
     "tightness (span)": ("measures.tightness.span", "span of contributions over span of bounds"),
     "tightness (15 groups)": ("measures.tightness.conditional_15", "conditional, in 15 groups"),
 }
+_QUANTITIES = {path: quantity for quantity, (path, _) in SWEEP_MEASURES.items()}
 #: Which of them a table of the λ page shows: Table 3's, the conditional reading's, and those chosen after the fact.
 READINGS = {
     "marginal": ("rmse", "additivity", "tightness", "width"),
@@ -113,8 +117,7 @@ def sweep_measures(dataset: str) -> dict[str, tuple[str, str]]:
 
 
 def _sweep_printed(case: Case, measure: str) -> tuple[float, float] | None:
-    quantity = {path: q for q, (path, _) in SWEEP_MEASURES.items()}.get(measure, "")
-    return published.sweep(quantity, case.overrides.get("variation_penalty", 0.0), case.model)
+    return published.sweep(_QUANTITIES.get(measure, ""), case.overrides.get("variation_penalty", 0.0), case.model)
 
 
 def printed_for(dataset: str) -> Printed:
@@ -123,7 +126,7 @@ def printed_for(dataset: str) -> Printed:
     Table 3 and Table 8 are Housing's.
     """
 
-    def printed(case: Case, measure: str) -> tuple[float, float] | None:
+    def known(case: Case, measure: str) -> tuple[float, float] | None:
         if "variation_penalty" in case.overrides and dataset == "housing":
             if case.model == "MixNAM":
                 return _sweep_printed(case, measure)
@@ -131,7 +134,7 @@ def printed_for(dataset: str) -> Printed:
             return published.scaling("MixNAM-E", 32, 16) if scored else None
         return published.accuracy(dataset, case.published) if case.published and measure.startswith("metrics") else None
 
-    return printed
+    return known
 
 
 def sweep_table(parameters: Parameters, reading: str = "marginal") -> pd.DataFrame:
@@ -140,122 +143,120 @@ def sweep_table(parameters: Parameters, reading: str = "marginal") -> pd.DataFra
     `conditional` takes rows with nearly that x_i, which the paper has not; `afterwards` sets the two readings of
     tightness that were chosen after the fact beside the primary one, for MixNAM alone.
     """
-    dataset, cases = parameters.dataset, experiments.cases("lambda_sweep", "paper")
-    measures = sweep_measures(dataset)
-    chosen = dict(measures[quantity] for quantity in READINGS[reading])
-    printed = _sweep_printed if dataset == "housing" and reading != "conditional" else None
-    rows = [case for case in cases if reading != "afterwards" or case.model == "MixNAM"]
-    return case_table(parameters, rows, chosen, printed)
+    measures = sweep_measures(parameters.dataset)
+    rows = experiments.cases("lambda_sweep", "paper")
+    rows = [case for case in rows if reading != "afterwards" or case.model == "MixNAM"]
+    beside = _sweep_printed if parameters.dataset == "housing" and reading != "conditional" else None
+    return case_table(parameters, rows, dict(measures[quantity] for quantity in READINGS[reading]), beside)
 
 
-def sweep_values(parameters: Parameters) -> dict[str, dict[str, list[tuple[float, float, float]]]]:
-    """Return (λ, mean, sd) of each measure for the paper and each column, as `plots.sweep_plot` takes it."""
-    penalties = load_preset("paper").values("lambda_sweep")
-    paper = parameters.dataset == "housing"
-    lines: dict[str, dict[str, list[tuple[float, float, float]]]] = {"paper": {}} if paper else {}
-    for quantity in SWEEP_MEASURES if paper else ():
-        found = [(p, published.sweep(quantity, p)) for p in penalties]
-        lines["paper"][quantity] = [(p, *value) for p, value in found if value is not None]
-    for column in columns(parameters):
-        runs = {p: stored(column, parameters.dataset, "MixNAM", {"variation_penalty": p}) for p in penalties}
-        lines[column.label] = {}
-        for quantity, (path, _) in sweep_measures(parameters.dataset).items():
-            by_penalty = {p: intervals.Sample.of(_numbers(results, path)) for p, results in runs.items()}
-            lines[column.label][quantity] = [(p, s.mean, s.sd) for p, s in by_penalty.items() if s.n]
-    return lines
+def _sweep_runs(parameters: Parameters) -> pd.DataFrame:
+    """Return MixNAM's runs over λ, with a column `penalty`."""
+    rows = [case for case in experiments.cases("lambda_sweep", "paper") if case.model == "MixNAM"]
+    return parameters.runs(rows).assign(
+        penalty=lambda runs: runs["row"].map({c.label: c.overrides["variation_penalty"] for c in rows})
+    )
+
+
+def sweep_values(parameters: Parameters) -> pd.DataFrame:
+    """Return mean and sd of each measure over λ for the paper and each column, as `figures.sweep_plot` takes it."""
+    lines = []
+    if parameters.dataset == "housing":
+        table = published.table("table3_additivity_tightness_housing").query("model == 'MixNAM'")
+        lines.append(
+            table.rename(columns={"quantity": "measure", "lambda": "penalty", "std": "sd"}).assign(source="paper")
+        )
+    runs = _sweep_runs(parameters)
+    for quantity, (path, _) in sweep_measures(parameters.dataset).items():
+        found = runs[["source", "penalty"]].assign(number=numbers(runs, path)).dropna()
+        grouped = found.groupby(["source", "penalty"])["number"].agg(mean="mean", sd="std")
+        lines.append(grouped.reset_index().assign(measure=quantity))
+    order = ["paper", *(column.label for column in parameters.columns)]
+    table = pd.concat([line for line in lines if len(line)] or lines[:1])
+    table = table[["source", "measure", "penalty", "mean", "sd"]]
+    return table.sort_values(["source", "penalty"], key=lambda v: v.map(order.index) if v.name == "source" else v)
 
 
 def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
     """Return the column with most λ at hand and its first result at each, for the pictures."""
-    penalties = load_preset("paper").values("lambda_sweep")
-    best: tuple[str, dict[float, Result]] = ("", {})
-    for column in own_first(parameters):
-        found = {p: stored(column, parameters.dataset, "MixNAM", {"variation_penalty": p})[:1] for p in penalties}
-        present = {p: runs[0] for p, runs in found.items() if runs}
-        if len(present) > len(best[1]):
-            best = (column.label, present)
-    return best
+    label, runs = _fullest(parameters, _sweep_runs(parameters), ["penalty"])
+    return label, dict(zip(runs["penalty"], runs["result"], strict=True))
 
 
 def first_results(parameters: Parameters, rows: Sequence[Case]) -> tuple[str, dict[str, dict[str, Result]]]:
     """Return the column with most rows at hand and its first results: by data set, then by the row's label."""
-    best: tuple[str, dict[str, dict[str, Result]]] = ("", {})
-    count = 0
-    for column in own_first(parameters):
-        found: dict[str, dict[str, Result]] = {}
-        for case in rows:
-            for result in case_results(column, case, parameters.dataset)[:1]:
-                found.setdefault(case.dataset or parameters.dataset, {})[case.label] = result
-        if sum(map(len, found.values())) > count:
-            count, best = sum(map(len, found.values())), (column.label, found)
-    return best
+    label, runs = _fullest(parameters, parameters.runs(rows), ["dataset", "row"])
+    found: dict[str, dict[str, Result]] = {}
+    for dataset, row, result in zip(runs["dataset"], runs["row"], runs["result"], strict=True):
+        found.setdefault(dataset, {})[row] = result
+    return label, found
+
+
+def _fullest(parameters: Parameters, runs: pd.DataFrame, what: list[str]) -> tuple[str, pd.DataFrame]:
+    """Return the label of the column that has most of `what` at hand, and its first run of each."""
+    firsts = runs[~runs.duplicated(["source", *what])]
+    counts = firsts["source"].value_counts()
+    labels = [column.label for column in parameters.own_first if column.label in counts]
+    label = max(labels, key=lambda name: counts[name], default="")
+    return label, firsts[firsts["source"] == label]
 
 
 def law_table(parameters: Parameters, experiment: str, measures: Mapping[str, str]) -> pd.DataFrame:
     """Return a simulation's rows: law, model, source, and a column for each measure (a label by its path)."""
-    named = []
-    for case in experiments.cases(experiment, "paper"):
-        table = case_table(parameters, [case], measures, digits=dict.fromkeys(measures, 4))
-        table.insert(0, "law", catalogue.entry(case.dataset).title.partition(": ")[2])
-        named.append(table.rename(columns={"": "model"}))
-    table = pd.concat(named, ignore_index=True)
-    return table if len(columns(parameters)) > 1 else table.drop(columns="source")
+    rows = experiments.cases(experiment, "paper")
+    table = case_table(parameters, rows, measures, heading="model", digits=dict.fromkeys(measures, 4))
+    laws = [catalogue.entry(case.dataset).title.partition(": ")[2] for case in rows for _ in parameters.columns]
+    table.insert(0, "law", laws)
+    return table if len(parameters.columns) > 1 else table.drop(columns="source")
 
 
-def _printed_cell(dataset: str, model: str, experts: int, active: int) -> tuple[float, float] | None:
-    """Return what Table 8, which is Housing's, prints for a cell."""
-    return published.scaling(model, experts, active) if dataset == "housing" else None
+def _scaling(parameters: Parameters) -> pd.DataFrame:
+    """Return Table 8 cell by cell: model, C, K, printed mean and sd, and a sample of each column's scores."""
+    path, _ = score(parameters.dataset)
+    rows = experiments.cases("expert_scaling", "paper")
+    runs = parameters.runs(rows)
+    found = {key: sample(own, path) for key, own in runs.groupby(["row", "source"])}
+    lines = []
+    for case in rows:
+        experts, active = case.overrides["experts"], case.overrides["active_experts"]
+        known = published.scaling(case.model, experts, active) if parameters.dataset == "housing" else None
+        line = {"model": case.model, "C": experts, "K": active, "paper": known}
+        lines.append(line | {c.label: found.get((case.label, c.label), Sample.of([])) for c in parameters.columns})
+    return pd.DataFrame(lines)
 
 
 def scaling_cells(parameters: Parameters, model: str) -> dict[str, pd.DataFrame]:
     """Return Table 8's half of `model` as frames of mean test RMSE, K down and C across: paper and each column."""
-    cells = load_preset("paper").pairs("expert_scaling", model)
-    frames = {}
-    for label in ["paper", *(c.label for c in columns(parameters))]:
-        frame = pd.DataFrame(index=sorted({k for _, k in cells}), columns=sorted({c for c, _ in cells}), dtype=float)
-        frame.index.name, frame.columns.name = "K", "C"
-        frames[label] = frame
-    for c, k in cells:
-        printed = _printed_cell(parameters.dataset, model, c, k)
-        frames["paper"].loc[k, c] = np.nan if printed is None else printed[0]
-        for column in columns(parameters):
-            results = stored(column, parameters.dataset, model, {"experts": c, "active_experts": k})
-            numbers = _numbers(results, score(parameters.dataset)[0])
-            frames[column.label].loc[k, c] = np.mean(numbers) if numbers else np.nan
-    return frames
+    table = _scaling(parameters).query("model == @model")
+    means = {"paper": table["paper"].map(lambda known: known[0] if known else np.nan)}
+    means |= {column.label: table[column.label].map(lambda found: found.mean) for column in parameters.columns}
+    return {
+        label: table.assign(mean=mean.astype(float)).pivot_table("mean", "K", "C", dropna=False)
+        for label, mean in means.items()
+    }
 
 
 def scaling_table(parameters: Parameters) -> pd.DataFrame:
     """Return Table 8 cell by cell, with how far our mean is from the printed one."""
-    dataset = parameters.dataset
-    rows = []
-    for case in experiments.cases("expert_scaling", "paper"):
-        experts, active = case.overrides["experts"], case.overrides["active_experts"]
-        printed = _printed_cell(dataset, case.model, experts, active)
-        row: dict[str, Any] = {"model": case.model, "C": experts, "K": active, "paper": printed_text(printed)}
-        for column in columns(parameters):
-            results = case_results(column, case, dataset)
-            numbers = _numbers(results, score(dataset)[0])
-            row[column.label] = spread(numbers)
-            if numbers and printed:
-                row[f"off, {_own(column)}"] = f"{np.mean(numbers) - printed[0]:+.3f}"
-            elif printed:
-                row[f"off, {_own(column)}"] = "–"
-        rows.append(row)
-    return pd.DataFrame(rows)
+    table = _scaling(parameters)
+    known = table["paper"]
+    table["paper"] = known.map(printed)
+    for column in parameters.columns:
+        found = table.pop(column.label)
+        table[column.label] = [spread(s.mean, s.sd, n=s.n) if s.n else "not run" for s in found]
+        if known.notna().any():
+            off = [f"{s.mean - p[0]:+.3f}" if s.n and p else "–" for s, p in zip(found, known, strict=True)]
+            table[f"off, {column.setting}"] = off
+    return table
 
 
 def scaling_count(parameters: Parameters) -> str:
     """Return how many cells of Table 8 lie within 0.010 of the printed mean, as Markdown."""
+    table = _scaling(parameters)
     lines = []
-    for column in columns(parameters):
-        off = []
-        for case in experiments.cases("expert_scaling", "paper"):
-            numbers = _numbers(case_results(column, case, parameters.dataset), score(parameters.dataset)[0])
-            experts, active = case.overrides["experts"], case.overrides["active_experts"]
-            printed = _printed_cell(parameters.dataset, case.model, experts, active)
-            if numbers and printed:
-                off.append(abs(np.mean(numbers) - printed[0]))
+    for column in parameters.columns:
+        pairs = zip(table[column.label], table["paper"], strict=True)
+        off = [abs(found.mean - known[0]) for found, known in pairs if found.n and known]
         near = sum(o <= 0.010 for o in off)
         lines.append(f"{column.label}: {near} of {len(off)} cells that were run lie within 0.010 of the printed mean")
     return "; ".join(lines) + "."
@@ -296,29 +297,33 @@ def complexity_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+#: What training costs: label by path, and the digits of each.
 COST_MEASURES = {
     "cost.parameters": "parameters",
     "cost.seconds_per_step": "seconds a step",
     "cost.fit_seconds": "seconds of training",
     "cost.peak_memory_mb": "peak memory of the process, MB",
 }
+COST_DIGITS = {"cost.parameters": 0, "cost.seconds_per_step": 4, "cost.fit_seconds": 0, "cost.peak_memory_mb": 0}
 
 
 def difference_table(parameters: Parameters, column: Column, experiment: str = "ablations") -> pd.DataFrame:
     """Return each row's mean score less the first row's with its 95 % interval: label, mean, low, high, n."""
     path, _ = score(parameters.dataset)
+    first, *others = [
+        (case.label, sample(column.runs(case.dataset or parameters.dataset, case.model, case.overrides), path))
+        for case in experiments.cases(experiment, "paper")
+    ]
+    base = first[1]
     rows = []
-    base: intervals.Sample | None = None
-    for case in experiments.cases(experiment, "paper"):
-        sample = intervals.Sample.of(_numbers(case_results(column, case, parameters.dataset), path))
-        if base is None:
-            base = sample
-        elif sample.n and base.n:
-            low, high = intervals.welch(sample, base)
-            rows.append({"label": case.label, "mean": sample.mean - base.mean, "low": low, "high": high, "n": sample.n})
+    for label, found in others:
+        if found.n and base.n:
+            low, high = intervals.welch(found, base)
+            rows.append({"label": label, "mean": found.mean - base.mean, "low": low, "high": high, "n": found.n})
     return pd.DataFrame(rows, columns=["label", "mean", "low", "high", "n"])
 
 
+#: The landing page's rows: label, model, settings, path.
 HEADLINES: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("Linear: test RMSE", "Linear", {}, "metrics.test.rmse"),
     ("NAM: test RMSE", "NAM", {}, "metrics.test.rmse"),
@@ -336,14 +341,14 @@ def headline_table(parameters: Parameters) -> pd.DataFrame:
     """Return the landing page's table: a handful of Housing's numbers, paper | reference | this rerun."""
     rows = []
     for label, model, overrides, path in HEADLINES:
-        quantity = "rmse" if path.startswith("metrics") else path.split(".")[1]
-        printed = published.accuracy("housing", model) if quantity == "rmse" else None
-        printed = printed or published.sweep(quantity, overrides.get("variation_penalty", 0.1), model)
-        row = {"California Housing": label, "paper": printed_text(printed)}
-        for column in columns(parameters):
-            results = stored(column, "housing", model, overrides)
-            numbers = _numbers(results, path)
-            row[column.label] = spread(numbers) if numbers else _absent(results, path)
+        quantity = _QUANTITIES[path]
+        known = published.accuracy("housing", model) if quantity == "rmse" else None
+        known = known or published.sweep(quantity, overrides.get("variation_penalty", 0.1), model)
+        row = {"California Housing": label, "paper": printed(known)}
+        for column in parameters.columns:
+            runs = column.runs("housing", model, overrides)
+            found = sample(runs, path)
+            row[column.label] = spread(found.mean, found.sd, n=found.n) if found.n else _absent(runs, path)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -361,11 +366,11 @@ def cite(
 
     `preset` keeps columns of one setting, so that numbers can be compared; "not run" where there is none.
     """
-    chosen = [c for c in own_first(parameters) if preset in ("", c.preset)]
-    runs = [(stored(c, dataset, model, overrides), c.preset) for c in chosen] or [([], preset)]
-    found = [(_numbers(results, path), setting) for results, setting in runs]
-    numbers, preset = max(found, key=lambda pair: min(len(pair[0]), verdicts.LEAST_RUNS))
-    if not numbers:
-        return _absent([result for results, _ in runs for result in results], path)
-    setting = "" if catalogue.entry(dataset).simulated else f", {preset}"
-    return spread(numbers, count=False) + f" (n = {len(numbers)}{setting})"
+    chosen = [column for column in parameters.own_first if preset in ("", column.preset)]
+    runs = [column.runs(dataset, model, overrides) for column in chosen]
+    found = [(sample(own, path), column.preset) for own, column in zip(runs, chosen, strict=True)]
+    best, setting = max(found, key=lambda pair: min(pair[0].n, verdicts.LEAST_RUNS), default=(Sample.of([]), ""))
+    if not best.n:
+        return next((OLDER for own in runs if _absent(own, path) == OLDER), "not run")
+    where = "" if catalogue.entry(dataset).simulated else f", {setting}"
+    return spread(best.mean, best.sd, n=f"{best.n}{where}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,17 @@ import pandas as pd
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
 from mixnam.models import Settings
-from mixnam.runs.store import Store
+from mixnam.runs.results import Result
+from mixnam.runs.store import Group, Store
 
 #: What names a run; the other columns are its numbers by dotted path, where it came about, and the `Result` itself.
 IDENTITY = ("dataset", "model", "settings", "split", "seed", "data")
+_COLUMNS = (*IDENTITY, "preset", "device_type", "device", "version", "commit", "outdated", "result")
+#: The frame of each store's root, with the groups that it was made of.
+_FRAMES: dict[Path, tuple[list[Group], pd.DataFrame]] = {}
 
 
+@lru_cache(maxsize=4096)
 def identity(settings: Settings) -> str:
     """Return the settings that differ from the frozen defaults as one text: the frame's column `settings`."""
     return json.dumps(settings.changed(), sort_keys=True)
@@ -28,33 +35,37 @@ def frame(store: Store) -> pd.DataFrame:
 
     Columns: `IDENTITY`; `preset`, `device_type`, `device`, `version`, `commit`; every number of `metrics`, `measures`
     and `cost` by its dotted path, such as `metrics.test.rmse`, NaN where a result has none or has measures of an older
-    revision; `outdated`; and `result`. A file is opened once in a process, however often this is called.
+    revision; `outdated`; and `result`. It is the same object until files are added, replaced or removed.
     """
-    rows = []
-    for result in store:
-        if result.superseded:
-            continue
-        spec, origin = result.spec, result.provenance
-        row: dict[str, Any] = {
-            "key": result.key,
-            "dataset": spec.dataset,
-            "model": spec.model,
-            "settings": identity(spec.settings),
-            "split": spec.split,
-            "seed": spec.seed,
-            "data": origin["data_sha256"],
-            "preset": origin["preset"],
-            "device_type": origin.get("device_type", "cpu"),
-            "device": origin["device"],
-            "version": origin["versions"]["mixnam"],
-            "commit": origin["git_commit"],
-            "outdated": result.outdated,
-            "result": result,
-        }
-        row |= dict(_numbers("metrics", result.metrics)) | dict(_numbers("cost", result.cost))
-        rows.append(row if result.outdated else row | dict(_numbers("measures", result.measures)))
-    columns = ["key", *IDENTITY, "preset", "device_type", "device", "version", "commit", "outdated", "result"]
-    return (pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)).set_index("key")
+    root, groups = store.root.absolute(), store.groups()
+    before, made = _FRAMES.get(root, ([], None))
+    if made is None or len(before) != len(groups) or any(a is not b for a, b in zip(before, groups, strict=True)):
+        rows = [_row(result) for group in groups for result in group.results if not result.superseded]
+        made = pd.DataFrame(rows, columns=None if rows else ["key", *_COLUMNS]).set_index("key")
+        _FRAMES[root] = groups, made
+    return made
+
+
+def _row(result: Result) -> dict[str, Any]:
+    spec, origin = result.spec, result.provenance
+    row: dict[str, Any] = {
+        "key": result.key,
+        "dataset": spec.dataset,
+        "model": spec.model,
+        "settings": identity(spec.settings),
+        "split": spec.split,
+        "seed": spec.seed,
+        "data": origin["data_sha256"],
+        "preset": origin["preset"],
+        "device_type": origin.get("device_type", "cpu"),
+        "device": origin["device"],
+        "version": origin["versions"].get("mixnam"),
+        "commit": origin["git_commit"],
+        "outdated": result.outdated,
+        "result": result,
+    }
+    row |= dict(_numbers("metrics", result.metrics)) | dict(_numbers("cost", result.cost))
+    return row if result.outdated else row | dict(_numbers("measures", result.measures))
 
 
 def _numbers(path: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -65,13 +76,17 @@ def _numbers(path: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]
             yield f"{path}.{name}", np.nan if value is None else float(value)
 
 
-def runs_of(results: pd.DataFrame, dataset: str, settings: Settings, data: str, seeds: int) -> pd.DataFrame:
-    """Select one model's runs: at most so many seeds of the one split, or all folds with seed 0, in their order.
+def results_of(store: Store, dataset: str, settings: Settings, seeds: int) -> list[Result]:
+    """Return one model's results: at most so many seeds of the one split, or all folds with seed 0, in their order.
 
-    `data` is the checksum that they were trained on (`Store.data`).
+    They are of the data at hand, or of those that most results were trained on (`Store.data`).
     """
-    splits = list(catalogue.entry(dataset).splits)
-    wanted = (results["dataset"] == dataset) & (results["model"] == settings.model) & (results["data"] == data)
-    wanted &= (results["settings"] == identity(settings)) & results["split"].isin(splits)
-    wanted &= results["seed"] < (seeds if tuple(splits) == HOLDOUT else 1)
-    return results[wanted].sort_values(["seed", "split"])
+    splits, data = catalogue.entry(dataset).splits, store.data(dataset)
+    found = store.group(dataset, settings.model).runs.get(settings, {})
+    runs = [("holdout", seed) for seed in range(seeds)] if splits == HOLDOUT else [(split, 0) for split in splits]
+    return [found[data, *run] for run in runs if (data, *run) in found]
+
+
+def runs_of(store: Store, dataset: str, settings: Settings, seeds: int) -> pd.DataFrame:
+    """Return `results_of` as rows of the store's frame."""
+    return frame(store).loc[[result.key for result in results_of(store, dataset, settings, seeds)]]

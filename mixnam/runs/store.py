@@ -1,13 +1,21 @@
-"""The store of results: a directory, a file a result, and a lock a key."""
+"""The store of results: a directory, a file a result, and a lock a key.
+
+It is the only cache: `<data set>/<model>/<key>.json`, with arrays in `<key>.safetensors` and, for seed or fold 0, the
+weights in `<key>.weights.safetensors`. What the data are, and the test targets of open data, is in
+`<data set>/<checksum>.json` and `.safetensors`. Files are written to a temporary name, flushed, then renamed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +26,41 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mixnam.data import catalogue
+from mixnam.data.splits import split_rows
+from mixnam.data.table import Table
+from mixnam.models import Settings
 from mixnam.runs.files import write_file
-from mixnam.runs.results import Arrays, Result, UnreadableResult, read
+from mixnam.runs.results import Arrays, Result, UnreadableResult, about_file, read
 from mixnam.runs.spec import RunSpec
 
 #: Every result read in this process, with the stamp (time, size) of its file: none is opened twice.
 _READ: dict[Path, tuple[tuple[int, int], Result]] = {}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The results of one model on one data set. `problems` are its files that could not be read, a line each."""
+
+    results: tuple[Result, ...] = ()
+    problems: tuple[str, ...] = ()
+    changed: int = 0
+
+    @cached_property
+    def runs(self) -> dict[Settings, dict[tuple[str, str, int], Result]]:
+        """The results that are not superseded, by settings, then by the checksum of their data, split and seed."""
+        found: dict[Settings, dict[tuple[str, str, int], Result]] = {}
+        for result in self.results:
+            if not result.superseded:
+                spec = result.spec
+                run = result.provenance["data_sha256"], spec.split, spec.seed
+                found.setdefault(spec.settings, {})[run] = result
+        return found
+
+
+#: Every group read in this process, by its folder.
+_GROUPS: dict[Path, Group] = {}
+#: A folder that changed within the clock's step may change again and look the same: seconds that it is not trusted for.
+_UNSETTLED = 0.1
 
 
 class Store:
@@ -87,6 +124,27 @@ class Store:
             if result is not None:
                 yield result
 
+    def groups(self) -> list[Group]:
+        """Return all groups, in the order of data sets and models; files are written by renaming, never in place."""
+        return [self.group(folder.parent.name, folder.name) for folder in sorted(self.root.glob("*/*/"))]
+
+    def group(self, dataset: str, model: str) -> Group:
+        """Return the group of a model on a data set: the same object until its folder changes."""
+        folder = self.root.absolute() / dataset / model
+        try:
+            changed = folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return Group()
+        known = _GROUPS.get(folder)
+        if known is None or known.changed != changed or time.time_ns() - changed < _UNSETTLED * 1e9:
+            before, self.problems = self.problems, []
+            found = (self._try(path) for path in sorted(self.root.glob(f"{dataset}/{model}/*.json")))
+            results = tuple(result for result in found if result is not None)
+            known = _GROUPS[folder] = Group(results, tuple(self.problems), changed)
+            self.problems = before
+        self.problems += [line for line in known.problems if line not in self.problems]
+        return known
+
     def put(self, result: Result) -> Result:
         """Store a fresh result and return it as read back; the JSON file is written last."""
         folder = self.folder(result.spec)
@@ -99,8 +157,23 @@ class Store:
             write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
         for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed; the lock is ours
             left.unlink(missing_ok=True)
+        if result.table is not None:
+            self.describe(result.table)
         write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
         return read(path)
+
+    def describe(self, table: Table) -> None:
+        """Store what a table is, once for all results on it, and of open data the targets of every split's test rows."""
+        path = about_file(self.root / table.name / "model", table.checksum)
+        assert path is not None
+        if path.exists():
+            return
+        if not catalogue.credentialed(table.name):
+            kind = np.uint8 if table.task == "classification" else np.float64
+            splits = catalogue.entry(table.name).every_split
+            tests = {split: table.y[split_rows(table, split, 0).test].astype(kind) for split in splits}
+            write_file(path.with_suffix(".safetensors"), save(tests))
+        write_file(path, (json.dumps(table.about.to_json(), indent=1) + "\n").encode())
 
     def lock(self, spec: RunSpec) -> FileLock:
         """Return the lock of a spec's key; the system frees it when its owner dies."""

@@ -429,7 +429,7 @@ def train(case, fast):
     return one
 
 
-def by_update(self, flat, gradient, rate, decay):
+def by_update(self, flat, gradient, rate, decay, fixed=0):
     self.steps += 1
     self.update(flat, gradient, rate, decay, *self.corrections(self.steps))
 

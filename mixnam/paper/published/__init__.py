@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -10,12 +11,20 @@ import pandas as pd
 
 from mixnam.models import MODELS
 
+Printed = tuple[float, float]
+
 
 @cache
 def table(name: str) -> pd.DataFrame:
     """Read one of the published tables, such as `table1_accuracy`."""
     with files(__name__).joinpath(f"{name}.csv").open(encoding="utf-8") as source:
         return pd.read_csv(source)
+
+
+def entries(kind: str) -> list[dict[str, Any]]:
+    """Read the entries of `claims.toml` (kind "claim") or `reasons.toml` (kind "reason")."""
+    content = files(__name__).joinpath(f"{kind}s.toml").read_text(encoding="utf-8")
+    return list(tomllib.loads(content)[kind])
 
 
 def settings(dataset: str, model: str) -> dict[str, Any]:
@@ -40,21 +49,26 @@ def _parse(kind: type, name: str, text: str) -> Any:
     return text if isinstance(default, str) else type(default)(float(text))
 
 
-def accuracy(dataset: str, model: str) -> tuple[float, float] | None:
+def accuracy(dataset: str, model: str) -> Printed | None:
     """Return mean and standard deviation as printed in Tables 1 and 6, or None."""
-    rows = table("table1_accuracy").query("dataset == @dataset and model == @model")
-    return None if rows.empty else (float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]))
+    found = table("table1_accuracy")
+    return _first(found[(found["dataset"] == dataset) & (found["model"] == model)], "mean", "std")
 
 
-def sweep(quantity: str, penalty: float, model: str = "MixNAM") -> tuple[float, float] | None:
+def sweep(quantity: str, penalty: float, model: str = "MixNAM") -> Printed | None:
     """Return mean and standard deviation of `quantity` in Table 3 at λ = `penalty`, or None."""
-    rows = table("table3_additivity_tightness_housing").query("quantity == @quantity and model == @model")
-    rows = rows[rows["lambda"].isna() | (rows["lambda"] == penalty)]
-    return None if rows.empty else (float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]))
+    found = table("table3_additivity_tightness_housing")
+    found = found[(found["quantity"] == quantity) & (found["model"] == model)]
+    return _first(found[found["lambda"].isna() | (found["lambda"] == penalty)], "mean", "std")
 
 
 @cache
-def scaling(model: str, experts: int, active: int) -> tuple[float, float] | None:
+def scaling(model: str, experts: int, active: int) -> Printed | None:
     """Return mean and standard deviation of the test RMSE in Table 8 at C = `experts` and K = `active`, or None."""
-    rows = table("table8_expert_scaling_housing").query("model == @model and C == @experts and K == @active")
-    return None if rows.empty else (float(rows["rmse_mean"].iloc[0]), float(rows["rmse_std"].iloc[0]))
+    found = table("table8_expert_scaling_housing")
+    found = found[(found["model"] == model) & (found["C"] == experts) & (found["K"] == active)]
+    return _first(found, "rmse_mean", "rmse_std")
+
+
+def _first(rows: pd.DataFrame, mean: str, std: str) -> Printed | None:
+    return None if rows.empty else (float(rows[mean].iloc[0]), float(rows[std].iloc[0]))
