@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mixnam.data import laws, own, publishers
 from mixnam.data.laws import SIMULATIONS
-from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, REPEATS, YEAR_FILES, YEAR_FOLDERS
+from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, REPEATS, YEAR_FILES, YEAR_FOLDERS, splits_of
 from mixnam.data.table import DataError, DataMissing, Metric, Table, Task
 
 
@@ -163,11 +163,8 @@ def register(dataset: Table) -> str:
 
 @lru_cache(maxsize=8)
 def _entry(dataset: Table) -> Entry:
-    splits = FOLDS if dataset.folds is None else FOLDS[: dataset.folds.max() + 1]
-    if dataset.folds is None and dataset.task == "regression":
-        splits = HOLDOUT
     return Entry(
-        dataset.title, dataset.task, dataset.metric, dataset.checksum, splits, lambda where, download: dataset,
+        dataset.title, dataset.task, dataset.metric, dataset.checksum, splits_of(dataset), lambda where, download: dataset,
         "register it, or describe it in the data directory",
     )  # fmt: skip
 

@@ -6,9 +6,11 @@ to every process, and so to the notebooks; its keys are the arguments of `read_t
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from pandas.api import types
 from sklearn.model_selection import GroupKFold
 
 from mixnam.data.splits import FOLDS
-from mixnam.data.table import Array, DataError, Table, Task
+from mixnam.data.table import About, Array, DataError, Table, Task
 
 #: More categories are names or numbers of rows rather than kinds, and make curves as long.
 MAX_CATEGORIES = 1000
@@ -137,6 +139,52 @@ def described(path: Path) -> Table:
 def _described(name: str, table: Path, stamp: int, arguments: tuple[tuple[str, Any], ...]) -> Table:
     """Read a table once for each time stamp of its file."""
     return read_table(table, name=name, **dict(arguments))
+
+
+def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
+    """Return the features of new rows as the numbers that `about`'s table has: (rows, n), unseen categories as -1.
+
+    `rows` is a data frame with (at least) the columns that `about` names, a `Table`, or an array (rows, n) of numbers
+    and codes. Raises TableError for columns that are lacking, missing values, and text where numbers are expected.
+    """
+    if isinstance(rows, Table):
+        columns = {
+            name: pd.Series(np.array(rows.categories[i])[rows.x[:, i].astype(int)] if i in rows.categories else x)
+            for i, (name, x) in enumerate(zip(rows.features, rows.x.T, strict=True))
+        }
+        rows = pd.DataFrame(columns)
+    if not isinstance(rows, pd.DataFrame):
+        values = np.asarray(rows, np.float64)
+        if values.ndim != 2 or values.shape[1] != len(about.features):
+            raise TableError(f"rows must be (rows, {len(about.features)}), got {values.shape}")
+        rows = pd.DataFrame(values, columns=list(about.features))
+        about = replace(about, categories={})
+    frame = rows.rename(columns=str)
+    lacking = [name for name in about.features if name not in frame.columns]
+    if lacking:
+        raise TableError(f"rows lack column {lacking[0]!r}; the model takes {', '.join(about.features)}")
+    out = np.empty((len(frame), len(about.features)))
+    for i, name in enumerate(about.features):
+        column = frame[name]
+        if column.isna().any():
+            raise TableError(f"rows: column {name!r} holds {column.isna().sum()} missing values; fill them")
+        if i in about.categories:
+            out[:, i] = _known_codes(column, about.categories[i])
+        elif _numeric(column):
+            out[:, i] = column.to_numpy(np.float64)
+            if not np.isfinite(out[:, i]).all():
+                raise TableError(f"rows: column {name!r} holds infinite values; replace them")
+        else:
+            raise TableError(f"rows: column {name!r} holds {column.iloc[0]!r}, expected numbers as in training")
+    return out
+
+
+def _known_codes(column: pd.Series[Any], labels: Sequence[str]) -> NDArray[np.int64]:
+    """Return each value's place among the labels, -1 where it is none; 1 and 1.0 are the same."""
+    if _numeric(column):
+        with contextlib.suppress(ValueError):
+            return pd.Index([float(label) for label in labels]).get_indexer(pd.Index(column.astype(float)))
+    return pd.Index(labels).get_indexer(pd.Index(column.astype(str)))
 
 
 def check_name(name: str) -> None:

@@ -132,6 +132,13 @@ class Split:
     test: Rows
 
 
+def splits_of(table: Table) -> tuple[str, ...]:
+    """Return the splits that a table has: one holdout for a regression, else folds, or as many as it fixes."""
+    if table.folds is not None:
+        return FOLDS[: table.folds.max() + 1]
+    return HOLDOUT if table.task == "regression" else FOLDS
+
+
 def split_rows(dataset: Table, split: str, seed: int) -> Split:
     """Split the rows as the paper does (Appendix B).
 

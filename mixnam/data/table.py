@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,34 @@ Metric = Literal["rmse", "mse", "auc"]
 def better(metric: str) -> int:
     """Return 1 for a metric of which more is better, the area under the curve, and -1 for an error."""
     return 1 if metric == "auc" else -1
+
+
+@dataclass(frozen=True)
+class About:
+    """What a table is, without its rows: what a model needs to read new rows, and a page to name things.
+
+    `categories` holds the labels of each categorical column by its number; `features` names all columns; `target` is
+    in `unit`, or where labels are classified the name of class 1.
+    """
+
+    name: str
+    title: str
+    task: Task
+    metric: Metric
+    features: tuple[str, ...]
+    target: str
+    unit: str = ""
+    categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """Return what `to_json` described; TypeError for another content."""
+        categories = {int(i): tuple(labels) for i, labels in content["categories"].items()}
+        return cls(**{**content, "features": tuple(content["features"]), "categories": categories})
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +123,11 @@ class Table:
         if self.task == "classification" and set(np.unique(self.y)) != {0.0, 1.0}:
             found = ", ".join(f"{v:g}" for v in np.unique(self.y)[:5])
             raise DataError(f"{self.name}: target {self.target!r} must hold both classes 0 and 1, found {found}")
+
+    @property
+    def about(self) -> About:
+        """What the table is, without its rows."""
+        return About(**{name: getattr(self, name) for name in (f.name for f in fields(About))})
 
     @cached_property
     def checksum(self) -> str:

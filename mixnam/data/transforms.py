@@ -1,8 +1,9 @@
-"""Splits, and the transforms of Appendix B, fitted on training rows only."""
+"""The transforms of Appendix B, fitted on training rows only."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ class Preprocessing:
     """Target encoding of categorical columns, then a quantile transform to normal, then target scaling.
 
     The quantiles are those of all training rows, or of `quantile_rows` of them drawn with the seed. Attributes:
-    `target_mean` and `target_scale` (regression; else 0 and 1) undo the target's scaling.
+    `target_mean` and `target_scale` (regression; else 0 and 1) undo the target's scaling. A category that no
+    training row has, code -1, counts as the mean target.
     """
 
     def __init__(self, dataset: Table, train: Rows, seed: int, quantile_rows: int = 0) -> None:
@@ -44,7 +46,8 @@ class Preprocessing:
         index = codes.astype(int)
         seen = np.bincount(index, minlength=count)
         sums = np.bincount(index, weights=y, minlength=count)
-        return np.where(seen > 1, sums / np.maximum(seen, 1), self.prior)
+        means = np.where(seen > 1, sums / np.maximum(seen, 1), self.prior)
+        return np.append(means, self.prior)  # the last stands for code -1
 
     def _encode(self, x: Array) -> Array:
         encoded = np.array(x, dtype=np.float64)
@@ -56,6 +59,25 @@ class Preprocessing:
         """Return network inputs for raw features: (rows, n) → (rows, n) float32."""
         transformed: Any = self.transformer.transform(self._encode(x))
         return np.asarray(transformed, dtype=np.float32)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all that was fitted, by name, for `restored`."""
+        arrays = {f"encoding.{column}": values for column, values in self.encodings.items()}
+        numbers = np.array([self.prior, self.target_mean, self.target_scale])
+        return arrays | {"numbers": numbers, "quantiles": self.transformer.quantiles_}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, NDArray[Any]]) -> Self:
+        """Return transforms as they were fitted, from what `state` gave."""
+        made = cls.__new__(cls)
+        made.prior, made.target_mean, made.target_scale = map(float, state["numbers"])
+        made.encodings = {int(k.partition(".")[2]): v for k, v in state.items() if k.startswith("encoding.")}
+        quantiles = state["quantiles"]
+        made.transformer = QuantileTransformer(n_quantiles=len(quantiles), output_distribution="normal")
+        made.transformer.n_quantiles_, made.transformer.n_features_in_ = quantiles.shape
+        made.transformer.quantiles_ = quantiles
+        made.transformer.references_ = np.linspace(0, 1, len(quantiles), endpoint=True)
+        return made
 
     def scale_target(self, y: Array) -> Array:
         """Standardise a regression target; class labels stay as they are."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, LogisticRegression, LogisticRegressionCV, RidgeCV
 from sklearn.preprocessing import SplineTransformer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -18,6 +19,8 @@ from mixnam.data.table import Array, Task
 from mixnam.models.layers import Tensors
 from mixnam.models.settings import EB2MSettings, EBMSettings, LibrarySettings, SplineSettings, XGBoostSettings
 
+State = Mapping[str, NDArray[Any]]
+Function = Callable[[Array], Array]
 #: Penalties among which Spline's is chosen by cross-validation.
 PENALTIES = np.logspace(-3, 3, 13)
 
@@ -58,7 +61,8 @@ class Fitted:
     Attributes: `predict`, from network inputs (rows, n) to predictions (rows,), on the scale of the
     standardised target, or as log-odds; `contributions`, from inputs (rows, n) to each feature's part of
     the prediction (rows, n), or None where the model is no sum over features; `rounds`, boosting rounds kept,
-    1 elsewhere; `parameters`, how many numbers it learnt; `versions`, of libraries that only this model needs.
+    1 elsewhere; `parameters`, how many numbers it learnt; `versions`, of libraries that only this model needs;
+    `state` and `text`, what `restore` needs to predict the same again.
     """
 
     predict: Callable[[Array], Array]
@@ -66,16 +70,22 @@ class Fitted:
     rounds: int
     parameters: int
     versions: Mapping[str, str] = field(default_factory=dict)
+    state: State = field(default_factory=dict)
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a library fits on: inputs (rows, n) and targets (rows,), standardised or 0/1, of two parts."""
+    """What a library fits on: inputs (rows, n) and targets (rows,), standardised or 0/1, of two parts.
+
+    `weights`, where training rows do not weigh the same, is (rows,).
+    """
 
     x: Array
     y: Array
     x_validation: Array
     y_validation: Array
+    weights: Array | None = None
 
 
 def fit_library(settings: LibrarySettings, rows: Rows, task: Task, seed: int) -> Fitted:
@@ -93,12 +103,24 @@ def fit_library(settings: LibrarySettings, rows: Rows, task: Task, seed: int) ->
     raise ValueError(f"no library model {settings.model!r}; there are Spline, XGBoost, EBM and EB2M")
 
 
-def fit_linear(x: Array, y: Array, task: Task) -> Tensors:
+def restore(settings: LibrarySettings, state: State, text: str) -> Fitted:
+    """Return a fitted model from its `state` and `text`: its predictions are the same, what it learnt is not counted.
+
+    Raises ModuleNotFoundError, with the remedy, where XGBoost is not installed; the others need no library of theirs.
+    """
+    if isinstance(settings, XGBoostSettings):
+        return Fitted(_trees(text), None, 1, 0, text=text)
+    predict, contributions = _splines(state) if isinstance(settings, SplineSettings) else _steps(state)
+    pairs = isinstance(settings, EB2MSettings)
+    return Fitted(predict, None if pairs else contributions, 1, 0, state=state)
+
+
+def fit_linear(x: Array, y: Array, task: Task, weights: Array | None = None) -> Tensors:
     """Fit least squares, or logistic regression with scikit-learn's default penalty.
 
-    **Shape:** x is (rows, n), y (rows,); the result holds `weight` (1, n) and `bias` (1,).
+    **Shape:** x is (rows, n), y and weights (rows,); the result holds `weight` (1, n) and `bias` (1,).
     """
-    model = (LinearRegression() if task == "regression" else LogisticRegression(max_iter=10_000)).fit(x, y)
+    model = (LinearRegression() if task == "regression" else LogisticRegression(max_iter=10_000)).fit(x, y, weights)
     weight = torch.tensor(model.coef_, dtype=torch.float32).reshape(1, -1)
     return {"weight": weight, "bias": torch.tensor(model.intercept_, dtype=torch.float32).reshape(1)}
 
@@ -110,17 +132,37 @@ def _library(name: str) -> Any:
         raise ModuleNotFoundError(f"{error}; remedy: pip install 'mixnam[baselines]'", name=name) from error
 
 
-def _basis(column: Array, knots: int) -> SplineTransformer | None:
-    """Return the B-splines of one column (rows,), or None for a constant one.
+def _knots(column: Array, count: int) -> Array:
+    """Return where the B-splines of one column (rows,) have their knots: at quantiles, each once, and at the extremes.
 
-    Knots at quantiles coincide where a value is frequent, as in encoded categories: each is kept once, and
-    fewer than four knots take a lower degree (two values: a straight line). The extremes are always knots.
+    Quantiles coincide where a value is frequent, as in encoded categories.
     """
-    places = np.unique(np.quantile(column, np.linspace(0, 1, knots), method="nearest"))
-    if len(places) == 1:
+    return np.unique(np.quantile(column, np.linspace(0, 1, count), method="nearest"))
+
+
+def _basis(knots: Array) -> SplineTransformer | None:
+    """Return B-splines, None for a constant; fewer than four knots take a lower degree (two: a straight line)."""
+    if len(knots) == 1:
         return None
-    spline = SplineTransformer(degree=min(3, len(places) - 1), knots=places[:, None], extrapolation="constant")
-    return spline.fit(column[:, None])
+    spline = SplineTransformer(degree=min(3, len(knots) - 1), knots=knots[:, None], extrapolation="constant")
+    return spline.fit(knots[:, None])
+
+
+def _expanded(bases: Sequence[SplineTransformer | None], x: Array) -> list[Array]:
+    parts = zip(bases, x.T, strict=True)
+    return [np.zeros((len(x), 0)) if b is None else b.transform(column[:, None]) for b, column in parts]
+
+
+def _splines(state: State) -> tuple[Function, Function]:
+    """Return prediction and contributions of a sum of splines."""
+    count = sum(name.startswith("knots.") for name in state)
+    bases = [_basis(state[f"knots.{i}"]) for i in range(count)]
+    weights = [state[f"weights.{i}"] for i in range(count)]
+
+    def contributions(x: Array) -> Array:
+        return np.stack([part @ weight for part, weight in zip(_expanded(bases, x), weights, strict=True)], axis=1)
+
+    return lambda x: contributions(x).sum(axis=1) + float(state["intercept"]), contributions
 
 
 def _fit_spline(settings: SplineSettings, rows: Rows, task: Task) -> Fitted:
@@ -128,13 +170,8 @@ def _fit_spline(settings: SplineSettings, rows: Rows, task: Task) -> Fitted:
 
     The parts are as fitted, not centred: B-splines sum to one, so a constant may sit in any feature.
     """
-    bases = [_basis(column, settings.knots) for column in rows.x.T]
-    widths = [0 if basis is None else basis.n_features_out_ for basis in bases]
-
-    def expand(x: Array) -> list[Array]:
-        parts = zip(bases, widths, x.T, strict=True)
-        return [np.zeros((len(x), w)) if b is None else b.transform(column[:, None]) for b, w, column in parts]
-
+    knots = [_knots(column, settings.knots) for column in rows.x.T]
+    parts = _expanded([_basis(k) for k in knots], rows.x)
     if task == "regression":
         model: Any = RidgeCV(PENALTIES)
     else:
@@ -143,14 +180,13 @@ def _fit_spline(settings: SplineSettings, rows: Rows, task: Task) -> Fitted:
         model = LogisticRegressionCV(Cs=1 / PENALTIES, cv=5, scoring="neg_log_loss", **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # names of attributes not used here
-        model.fit(np.hstack(expand(rows.x)), rows.y)
+        model.fit(np.hstack(parts), rows.y, sample_weight=rows.weights)
+    widths = [part.shape[1] for part in parts]
     weights = np.split(np.ravel(model.coef_), np.cumsum(widths)[:-1])
-    intercept = float(np.ravel(model.intercept_)[0])
-
-    def contributions(x: Array) -> Array:
-        return np.stack([part @ weight for part, weight in zip(expand(x), weights, strict=True)], axis=1)
-
-    return Fitted(lambda x: contributions(x).sum(axis=1) + intercept, contributions, 1, sum(widths) + 1)
+    state = {f"knots.{i}": k for i, k in enumerate(knots)} | {f"weights.{i}": w for i, w in enumerate(weights)}
+    state["intercept"] = np.ravel(model.intercept_)[0]
+    predict, contributions = _splines(state)
+    return Fitted(predict, contributions, 1, sum(widths) + 1, state=state)
 
 
 def boosted_trees(settings: XGBoostSettings, rows: Rows, task: Task, seed: int, threads: int = 1) -> tuple[Any, int]:
@@ -166,19 +202,24 @@ def boosted_trees(settings: XGBoostSettings, rows: Rows, task: Task, seed: int, 
     kind = xgboost.XGBRegressor if task == "regression" else xgboost.XGBClassifier
     model = kind(**options, tree_method="hist", device="cpu", n_jobs=threads, random_state=seed)
     seen = [(rows.x_validation, rows.y_validation)] if stopping else None
-    model.fit(rows.x, rows.y, eval_set=seen, verbose=False)
+    model.fit(rows.x, rows.y, sample_weight=rows.weights, eval_set=seen, verbose=False)
     return model, model.best_iteration + 1 if stopping else settings.trees
+
+
+def _trees(text: str) -> Function:
+    """Return the prediction of boosted trees from xgboost's own JSON."""
+    booster = _library("xgboost").Booster()
+    booster.load_model(bytearray(text.encode()))
+    return lambda x: booster.inplace_predict(x, predict_type="margin").astype(float)
 
 
 def _fit_xgboost(settings: XGBoostSettings, rows: Rows, task: Task, seed: int) -> Fitted:
     """Fit boosted trees; `parameters` counts a number for each leaf (its value) and each split (its threshold)."""
     model, rounds = boosted_trees(settings, rows, task, seed)
-    nodes = sum(tree.count("\n") for tree in model.get_booster()[:rounds].get_dump())
-
-    def predict(x: Array) -> Array:
-        return model.predict(x, output_margin=True, iteration_range=(0, rounds)).astype(float)
-
-    return Fitted(predict, None, rounds, nodes, {"xgboost": _library("xgboost").__version__})
+    booster = model.get_booster()[:rounds]
+    nodes = sum(tree.count("\n") for tree in booster.get_dump())
+    text = booster.save_raw("json").decode()
+    return Fitted(_trees(text), None, rounds, nodes, {"xgboost": _library("xgboost").__version__}, text=text)
 
 
 def boosting_machine(settings: EBMSettings, rows: Rows, task: Task, seed: int, threads: int = 1) -> Any:
@@ -194,8 +235,31 @@ def boosting_machine(settings: EBMSettings, rows: Rows, task: Task, seed: int, t
     model = kind(**options, n_jobs=threads, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # advice on its arguments
-        model.fit(rows.x, rows.y if regression else rows.y.astype(int))
+        model.fit(rows.x, rows.y if regression else rows.y.astype(int), rows.weights)
     return model
+
+
+def _steps(state: State) -> tuple[Function, Function]:
+    """Return prediction and terms of a sum of step functions of one or two features, as interpret adds them up."""
+    count = sum(name.startswith("scores.") for name in state)
+
+    def terms(x: Array) -> Array:
+        found = []
+        for t in range(count):
+            places = [
+                np.searchsorted(state[f"cuts.{t}.{k}"], x[:, i], side="right") + 1  # bin 0 is for missing values
+                for k, i in enumerate(state[f"features.{t}"])
+            ]
+            found.append(state[f"scores.{t}"][tuple(places)])
+        return np.array(found).T  # a term after another in memory, as the library has them
+
+    def predict(x: Array) -> Array:
+        total = np.full(len(x), float(state["intercept"]))
+        for part in terms(x).T:
+            total += part
+        return total
+
+    return predict, terms
 
 
 def _fit_ebm(settings: EBMSettings, rows: Rows, task: Task, seed: int) -> Fitted:
@@ -204,8 +268,18 @@ def _fit_ebm(settings: EBMSettings, rows: Rows, task: Task, seed: int) -> Fitted
     `rounds` are the steps kept, a term each, of all bags; `parameters` the scores of all bins, and the intercept.
     """
     model = boosting_machine(settings, rows, task, seed)
-    count = 1 + sum(scores.size for scores in model.term_scores_)
-    predict = model.predict if task == "regression" else model.decision_function
-    contributions = None if isinstance(settings, EB2MSettings) else model.eval_terms
-    versions = {"interpret": _library("interpret").__version__}
-    return Fitted(predict, contributions, int(model.best_iteration_.sum()), count, versions)
+    state: dict[str, NDArray[Any]] = {"intercept": np.ravel(model.intercept_)[0]}
+    for t, (features, scores) in enumerate(zip(model.term_features_, model.term_scores_, strict=True)):
+        state |= {f"features.{t}": np.array(features), f"scores.{t}": scores}
+        for k, i in enumerate(features):
+            levels = model.bins_[i]  # coarser cuts for pairs
+            state[f"cuts.{t}.{k}"] = levels[min(len(features), len(levels)) - 1]
+    predict, contributions = _steps(state)
+    return Fitted(
+        predict,
+        None if isinstance(settings, EB2MSettings) else contributions,
+        int(model.best_iteration_.sum()),
+        1 + sum(scores.size for scores in model.term_scores_),
+        {"interpret": _library("interpret").__version__},
+        state,
+    )

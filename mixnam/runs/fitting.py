@@ -6,20 +6,16 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r2_score, roc_auc_score
 
 from mixnam import randomness
 from mixnam.data import catalogue
-from mixnam.data.splits import Split, split_rows
+from mixnam.data.splits import split_rows
 from mixnam.data.table import Array, DataError, Table
-from mixnam.data.transforms import Preprocessing
 from mixnam.explain import cells
 from mixnam.explain.measures import (
     MAX_EXPERTS,
@@ -32,51 +28,18 @@ from mixnam.explain.measures import (
     summarize,
 )
 from mixnam.explain.surfaces import pair_surfaces
-from mixnam.models import LibrarySettings, LinearSettings, Network, NetworkSettings, make_network
+from mixnam.models import Network, NetworkSettings, make_network
 from mixnam.models.layers import Tensors
-from mixnam.models.libraries import Fitted, Rows, fit_library, fit_linear
+from mixnam.models.libraries import Fitted
 from mixnam.models.pairs import Pairwise
-from mixnam.runs.machine import peak_mb, pick_device, provenance, reset_peak
+from mixnam.runs.machine import one_thread, peak_mb, pick_device, provenance, reset_peak
+from mixnam.runs.model import Job, Member, Model, Progress, scores, train_members
 from mixnam.runs.results import Arrays, Result
 from mixnam.runs.spec import RunSpec, stacks
-from mixnam.training.stacks import in_parts, largest_stack
-from mixnam.training.trainer import Fold, OutOfTime, Trained
-from mixnam.training.tree_trainer import trainer_class
+from mixnam.training.trainer import OutOfTime, Trained
 
-Progress = Callable[[str], None]
 #: Names the file of a spec's unfinished training, or of the stack that it belongs to.
 Checkpoint = Callable[[RunSpec, bool], Path]
-
-
-def _metrics(prediction: Array, y: Array, dataset: Table) -> dict[str, float]:
-    """Return a part's scores: errors in the target's units, or scores of log-odds against labels."""
-    if dataset.task == "regression":
-        error = prediction - y
-        mse = float(np.mean(error**2))
-        return {
-            "rmse": math.sqrt(mse),
-            "mse": mse,
-            "mae": float(np.abs(error).mean()),
-            "r2": float(r2_score(y, prediction)),
-        }
-    probability = 0.5 * (1 + np.tanh(prediction / 2))
-    return {
-        "auc": float(roc_auc_score(y, prediction)),
-        "average_precision": float(average_precision_score(y, prediction)),
-        "log_loss": float(log_loss(y, probability)),
-        "accuracy": float(accuracy_score(y, prediction > 0)),
-    }
-
-
-class _Member:
-    """One spec with its rows, transforms and inputs."""
-
-    def __init__(self, spec: RunSpec, dataset: Table) -> None:
-        self.spec, self.dataset = spec, dataset
-        self.split: Split = split_rows(dataset, spec.split, spec.seed)
-        self.preprocessing = Preprocessing(dataset, self.split.train, spec.seed, spec.settings.quantile_rows)
-        self.x = self.preprocessing.inputs(dataset.x)
-        self.y = self.preprocessing.scale_target(dataset.y)
 
 
 def fit(
@@ -100,35 +63,37 @@ def fit(
     (`time.monotonic`) passes `deadline` during training.
     """
     where = pick_device(device)
-    threads = torch.get_num_threads()
-    if where.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        for group in stacks(specs, where.type != "cpu" or (stack or 1) > 1):
-            dataset = catalogue.load(group[0].dataset)
+    with one_thread(where):
+        stacked = where.type != "cpu" or (stack or 1) > 1
+        for group in stacks(specs, stacked):
+            table = catalogue.load(group[0].dataset)
             reset_peak(where)
-            members = [_Member(spec, dataset) for spec in group]
+            by_name = {spec.key: spec for spec in group}
+            path = None if checkpoint is None else checkpoint(group[0], stacked)
             diverged = []
-            job = _Job(where, progress, checkpoint, stack, deadline)
-            for member, model, outcome, together in _trained(members, job):
+            job = Job(where, progress, path, stack, deadline)
+            for member, model, outcome, together in train_members([_member(s, table) for s in group], job):
+                spec = by_name[member.name]
                 if together > 1 and time.monotonic() > deadline:
-                    raise OutOfTime(f"{member.spec}: trained, its measures are left for the next time")
+                    raise OutOfTime(f"{spec}: trained, its measures are left for the next time")
                 try:
                     if math.isinf(outcome.best_score):
                         raise FloatingPointError
-                    result = _result(member, model, outcome, where, preset, together)
+                    result = _result(spec, member, model, outcome, where, preset, together)
                 except FloatingPointError:  # the others of its stack are well
-                    diverged.append(member.spec)
+                    diverged.append(spec)
                 else:
                     yield result
             if diverged:
-                rate = diverged[0].settings.learning_rate  # type: ignore[attr-defined]
-                names = "; ".join(map(str, diverged))
+                settings, names = diverged[0].settings, "; ".join(map(str, diverged))
+                rate = settings.learning_rate if isinstance(settings, NetworkSettings) else math.nan
                 raise FloatingPointError(
                     f"{names}: training diverged, scores or predictions are not finite; lower learning_rate ({rate:g})"
                 )
-    finally:
-        torch.set_num_threads(threads)
+
+
+def _member(spec: RunSpec, table: Table) -> Member:
+    return Member(table, spec.settings, split_rows(table, spec.split, spec.seed), spec.seed, spec.key, str(spec))
 
 
 def same_data(result: Result) -> Table:
@@ -146,89 +111,29 @@ def same_data(result: Result) -> Table:
 def measure_again(result: Result, device: str = "auto") -> Result:
     """Take a stored result's measures and curves again from its weights; scores and predictions stay.
 
-    This is how results trained before a change of `explanations` get today's measures.
+    Results trained before a change of `explain` get today's measures this way.
 
     Raises UnreadableResult where the weights were not stored, DataError where other data are at hand.
     """
     where = pick_device(device)
-    member = _Member(result.spec, same_data(result))
+    member = _member(result.spec, same_data(result))
     network = make_network(result.spec.settings, member.x.shape[1])
     tensors = {k: torch.tensor(w, device=where)[None] for k, w in result.weights.items()}
-    _, measures, arrays = _explain(member, network, tensors, where)
+    _, measures, arrays = _explain(result.spec, member, network, tensors, where)
     if not catalogue.credentialed(result.spec.dataset):
         arrays["test_prediction"] = result.arrays["test_prediction"]
     return dataclasses.replace(result, measures=measures, fresh=(arrays, result.weights))
 
 
-@dataclass
-class _Job:
-    """How to train: what `fit` was told."""
-
-    device: torch.device
-    progress: Progress | None
-    checkpoint: Checkpoint | None
-    stack: int | None
-    deadline: float
-
-
-def _trained(members: list[_Member], job: _Job) -> Iterator[tuple[_Member, Network | Fitted, Trained, int]]:
-    """Train a group side by side, or fit its members one after another through their library."""
-    settings = members[0].spec.settings
-    if not isinstance(settings, LibrarySettings):
-        network = make_network(settings, members[0].x.shape[1])
-        largest = largest_stack(network, len(members[0].x), job.device, job.stack)
-
-        def train(part: list[_Member]) -> Iterator[tuple[_Member, Network | Fitted, Trained, int]]:
-            for member, trained in zip(part, _train(part, network, job), strict=True):
-                yield member, network, trained, len(part)
-
-        yield from in_parts(members, largest, train, job.progress or (lambda line: None))
-        return
-    for member in members:
-        started = time.perf_counter()
-        rows, validation = member.split.train, member.split.validation
-        x, y = member.x.astype(float), member.y
-        if isinstance(settings, LinearSettings):
-            model: Network | Fitted = make_network(settings, x.shape[1])
-            tensors = fit_linear(x[rows], y[rows], member.dataset.task)
-            rounds = 1
-        else:
-            parts = Rows(x[rows], y[rows], x[validation], y[validation])
-            model = fit_library(settings, parts, member.dataset.task, member.spec.seed)
-            tensors, rounds = {}, model.rounds
-        outcome = Trained(tensors, 0.0, rounds, rounds, False, [], time.perf_counter() - started, rounds)
-        yield member, model, outcome, 1
-
-
-def _train(members: list[_Member], network: Network, job: _Job) -> list[Trained]:
-    def tensor(values: Sequence[NDArray[Any]]) -> torch.Tensor:
-        return torch.tensor(np.stack(values), dtype=torch.float32, device=job.device)
-
-    fold = Fold(
-        tensor([m.x[m.split.train] for m in members]),
-        tensor([m.y[m.split.train] for m in members]),
-        tensor([m.x[m.split.validation] for m in members]),
-        tensor([m.y[m.split.validation] for m in members]),
-    )
-    settings = [m.spec.settings for m in members]
-    assert all(isinstance(s, NetworkSettings) for s in settings)
-    seeds, names = [m.spec.seed for m in members], [m.spec.key for m in members]
-    trainer = trainer_class(settings[0])(network, settings, seeds, fold, members[0].dataset.task, names=names)  # type: ignore[arg-type]
-    label = f"{members[0].spec}" + (f" and {len(members) - 1} more" if len(members) > 1 else "")
-    say = None if job.progress is None else lambda line: job.progress(f"{label}: {line}")  # type: ignore[misc]
-    stacked = job.device.type != "cpu" or (job.stack or 1) > 1
-    path = None if job.checkpoint is None else job.checkpoint(members[0].spec, stacked)
-    return trainer.run(say, path, deadline=job.deadline)
-
-
 def _result(
-    member: _Member, model: Network | Fitted, outcome: Trained, device: torch.device, preset: str, stack: int
+    spec: RunSpec, member: Member, model: Model, outcome: Trained, device: torch.device, preset: str, stack: int
 ) -> Result:
-    dataset, spec = member.dataset, member.spec
+    dataset, core = member.table, model.fitted or model.network
+    assert core is not None
     started = time.perf_counter()
     tensors = {k: t.to(device) for k, t in outcome.tensors.items()}
-    prediction, measures, arrays = _explain(member, model, tensors, device)
-    parts = {"train": member.split.train, "validation": member.split.validation, "test": member.split.test}
+    prediction, measures, arrays = _explain(spec, member, core, tensors, device)
+    parts = vars(member.split)
     if not np.isfinite(prediction).all():
         raise FloatingPointError(f"{spec}: predictions are not finite; lower learning_rate or raise the penalties")
     history = {
@@ -242,30 +147,31 @@ def _result(
         "explain_seconds": time.perf_counter() - started,
         "seconds_per_step": outcome.seconds / max(outcome.steps, 1),
         "peak_memory_mb": peak_mb(device),
-        "parameters": model.parameters if isinstance(model, Fitted) else model.parameter_count(),
+        "parameters": core.parameters if isinstance(core, Fitted) else core.parameter_count(),
         "stack": stack,
     }
     origin = provenance(device, preset) | {"data_sha256": dataset.checksum, "data_source": dataset.source}
-    origin["versions"] |= model.versions if isinstance(model, Fitted) else {}
+    origin["versions"] |= core.versions if isinstance(core, Fitted) else {}
     weights = {k: t[0].cpu().numpy() for k, t in outcome.tensors.items()}
     if not catalogue.credentialed(spec.dataset):
         arrays["test_prediction"] = prediction[parts["test"]].astype(np.float32)
     return Result(
         spec,
-        {name: _metrics(prediction[rows], dataset.y[rows], dataset) for name, rows in parts.items()},
+        {name: scores(prediction[rows], dataset.y[rows], dataset.task) for name, rows in parts.items()},
         measures,
         history,
         cost,
         origin,
         fresh=(arrays, weights),
+        table=dataset,
     )
 
 
 def _explain(
-    member: _Member, model: Network | Fitted, tensors: Tensors, device: torch.device
+    spec: RunSpec, member: Member, model: Network | Fitted, tensors: Tensors, device: torch.device
 ) -> tuple[Array, dict[str, Any], Arrays]:
     """Return predictions for all rows in the target's units, the measures, and the arrays to store."""
-    dataset, prep = member.dataset, member.preprocessing
+    dataset, prep = member.table, member.preprocessing
     scale, offset = prep.target_scale, prep.target_mean
     columns = range(dataset.x.shape[1])
     least = cells.least_rows(dataset.name)
@@ -285,7 +191,7 @@ def _explain(
         if probe is not None:
             arrays["probe_prediction"] = model.predict(probe.astype(float)) * scale + offset
     else:
-        explainer = Explainer(model, tensors, torch.tensor(member.x, device=device), scale, member.spec.key)
+        explainer = Explainer(model, tensors, torch.tensor(member.x, device=device), scale, spec.key)
         rows = {k: v.cpu().double().numpy() for k, v in explainer.rows().items()}
         prediction, contributions = rows["prediction"], None
         if model.featurewise:
@@ -297,15 +203,15 @@ def _explain(
             if rows["active"].shape[1] > 1:
                 arrays["low_share"] = cells.low_share(dataset.x, rows, least)
             # every seed's expert curves only where they are few: they are the largest arrays
-            if not 1 < curves["experts"].shape[-1] <= MAX_EXPERTS or not (member.spec.first or len(columns) <= 2):
+            if not 1 < curves["experts"].shape[-1] <= MAX_EXPERTS or not (spec.first or len(columns) <= 2):
                 del arrays["grid_experts"]
         else:
             measures = explain_prediction(explainer)
-            if isinstance(model, Pairwise) and member.spec.first:  # of every seed they would be the largest arrays
+            if isinstance(model, Pairwise) and spec.first:  # of every seed they would be the largest arrays
                 arrays = pair_surfaces(model, tensors, dataset, prep, device)
                 arrays |= {k: arrays[k] * scale for k in ("pair_effect", "pair_interaction")}
         if probe is not None:
-            out = Explainer(model, tensors, torch.tensor(probe, device=device), scale, member.spec.key).rows()
+            out = Explainer(model, tensors, torch.tensor(probe, device=device), scale, spec.key).rows()
             arrays["probe_prediction"] = out["prediction"].cpu().numpy() * scale + offset
             if model.featurewise and len(columns) <= 2:
                 arrays["probe_contributions"] = out["contributions"].cpu().numpy() * scale
@@ -313,23 +219,23 @@ def _explain(
         blank = np.isnan(grid)
         for name in [n for n in arrays if n.startswith("grid_")]:
             arrays[name] = np.where(blank if arrays[name].ndim == 2 else blank[..., None], np.nan, arrays[name])
-        arrays |= _shown(member, contributions) | {"grid": grid}
+        arrays |= _shown(spec, dataset, contributions) | {"grid": grid}
     small = {k: a.astype(np.int32 if a.dtype.kind == "i" else np.float32) for k, a in arrays.items()}
     return prediction * scale + offset, measures, small
 
 
-def _shown(member: _Member, contributions: Array) -> Arrays:
+def _shown(spec: RunSpec, table: Table, contributions: Array) -> Arrays:
     """Return what a shape plot needs beside the curves: mean contributions, densities, and a sample of rows.
 
     Of credentialed data not the sample, but quantiles of the contributions.
     """
-    x = member.dataset.x
+    x = table.x
     edges = cells.histogram_range(x)
     counts = np.stack([np.histogram(x[:, i], bins=cells.CELLS, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])])
-    counts[counts < cells.least_rows(member.dataset.name)] = 0
+    counts[counts < cells.least_rows(table.name)] = 0
     shown = {"contribution_mean": contributions.mean(axis=0), "density": counts, "density_range": edges.T}
-    if catalogue.credentialed(member.dataset.name):
-        return shown | {"cell_quantiles": cells.cell_quantiles(x, contributions, member.dataset.categories)}
-    count = SAMPLE_FIRST if member.spec.first else SAMPLE
+    if catalogue.credentialed(table.name):
+        return shown | {"cell_quantiles": cells.cell_quantiles(x, contributions, table.categories)}
+    count = SAMPLE_FIRST if spec.first else SAMPLE
     sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()
     return shown | {"sample_rows": sample, "sample_x": x[sample], "sample_contributions": contributions[sample]}

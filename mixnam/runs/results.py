@@ -1,9 +1,4 @@
-"""What was run and what came out: RunSpec, its key, the Result, and the store of results.
-
-A result belongs to no experiment. Its key is the SHA-256 of what determines it, and the store is the only
-cache: `<data set>/<model>/<key>.json`, with arrays in `<key>.safetensors` and, for seed or fold 0, the
-weights in `<key>.weights.safetensors`. Files are written to a temporary name, flushed, then renamed.
-"""
+"""What came out of one training; a result belongs to no experiment."""
 
 from __future__ import annotations
 
@@ -14,10 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from mixnam.data import catalogue
+from mixnam.data.splits import split_rows
+from mixnam.data.table import About, Array, DataMissing, Table
 from mixnam.explain.measures import (
     REVISION,
 )
@@ -42,15 +41,15 @@ class Result:
     history: dict[str, Any]
     cost: dict[str, Any]
     provenance: dict[str, Any]
-    status: str = "ok"
     key: str = ""
     revisions: dict[str, int] = field(default_factory=dict)
     folder: Path | None = None
     fresh: tuple[Arrays, Arrays] | None = field(default=None, repr=False, compare=False)
+    table: Table | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.key:
-            object.__setattr__(self, "key", self.spec.key)
+            object.__setattr__(self, "key", self.spec.key_for(self.provenance["data_sha256"]))
             object.__setattr__(self, "revisions", self.spec.revisions)
 
     @property
@@ -73,17 +72,43 @@ class Result:
         """The trained weights, by name; UnreadableResult where they were not stored."""
         return self.fresh[1] if self.fresh is not None else _load_arrays(self.path(".weights.safetensors"))
 
+    @cached_property
+    def about(self) -> About:
+        """What the table was that it was trained on; DataMissing where neither a description nor the data are there.
+
+        A store holds one description for all results on the same data.
+        """
+        known = about_file(self.folder, self.provenance["data_sha256"])
+        if known is not None and known.exists():
+            return About.from_json(json.loads(known.read_text(encoding="utf-8")))
+        return self._data.about
+
+    @cached_property
+    def targets(self) -> Array:
+        """The targets of the test rows, in their order; DataMissing where they are not at hand."""
+        known = about_file(self.folder, self.provenance["data_sha256"])
+        if known is not None and known.with_suffix(".safetensors").exists():
+            stored = _load_arrays(known.with_suffix(".safetensors"))
+            if self.spec.split in stored:
+                return stored[self.spec.split].astype(np.float64)
+        table = self._data
+        return table.y[split_rows(table, self.spec.split, self.spec.seed).test]
+
+    @property
+    def _data(self) -> Table:
+        """The data themselves; DataMissing where they are not at hand, or are others."""
+        table = self.table or catalogue.load(self.spec.dataset, download=False)
+        theirs = self.provenance["data_sha256"]
+        if table.checksum != theirs:
+            raise DataMissing(
+                f"{self.key[:12]} {self.spec}: it was trained on other data (SHA-256 {theirs[:12]}) than are at hand "
+                f"({table.checksum[:12]}); put back the files it was trained on"
+            )
+        return table
+
     def path(self, suffix: str) -> Path:
         """Return the place of one of this result's files."""
         return (self.folder or Path()) / f"{self.key}{suffix}"
-
-    def holds(self, path: str) -> bool:
-        """Return whether this result has the number at `path`; results from before a measure existed lack it."""
-        try:
-            self.value(path)
-        except KeyError:
-            return False
-        return True
 
     def value(self, path: str) -> float:
         """Return a stored number by dotted path, as `metrics.test.rmse` or `measures.additivity.marginal`.
@@ -113,8 +138,14 @@ class Result:
         settings = dataclasses.asdict(self.spec.settings)
         spec: dict[str, Any] = {"dataset": self.spec.dataset, "model": self.spec.model, "settings": settings}
         spec |= {"split": self.spec.split, "seed": self.spec.seed}
-        names = ("metrics", "measures", "history", "cost", "provenance", "status", "revisions")
-        return {"schema": SCHEMA, "key": self.key, "spec": spec} | {k: getattr(self, k) for k in names}
+        content = {k: getattr(self, k) for k in ("metrics", "measures", "history", "cost", "provenance")}
+        whole = {"schema": SCHEMA, "key": self.key, "spec": spec} | content
+        return whole | {"status": "ok", "revisions": self.revisions}
+
+
+def about_file(folder: Path | None, data: str) -> Path | None:
+    """Return where a store describes the data of a checksum, beside the folders of their models."""
+    return None if folder is None else folder.parent / f"{data}.json"
 
 
 def _load_arrays(path: Path) -> Arrays:
@@ -133,7 +164,9 @@ def read(path: Path) -> Result:
         spec = content["spec"]
         settings = make_settings(spec["model"], spec["settings"])
         run = RunSpec(spec["dataset"], settings, spec["split"], spec["seed"])
-        names = ("metrics", "measures", "history", "cost", "provenance", "status", "key", "revisions")
+        if content["status"] != "ok":
+            raise ValueError(f"status {content['status']!r}, expected 'ok'")
+        names = ("metrics", "measures", "history", "cost", "provenance", "key", "revisions")
         result = Result(run, **{k: content[k] for k in names}, folder=path.parent)
         # the data that it was trained on may not be those at hand, or there may be none
         own = run.key_for(result.provenance["data_sha256"])

@@ -1,4 +1,9 @@
-"""The store of results: a directory, a file a result, and a lock a key."""
+"""The store of results: a directory, a file a result, and a lock a key.
+
+It is the only cache: `<data set>/<model>/<key>.json`, with arrays in `<key>.safetensors` and, for seed or fold 0, the
+weights in `<key>.weights.safetensors`. What the data are, and the test targets of open data, is in
+`<data set>/<checksum>.json` and `.safetensors`. Files are written to a temporary name, flushed, then renamed.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mixnam.data import catalogue
+from mixnam.data.splits import split_rows
+from mixnam.data.table import Table
 from mixnam.models import Settings
 from mixnam.runs.files import write_file
-from mixnam.runs.results import Arrays, Result, UnreadableResult, read
+from mixnam.runs.results import Arrays, Result, UnreadableResult, about_file, read
 from mixnam.runs.spec import RunSpec
 
 #: Every result read in this process, with the stamp (time, size) of its file: none is opened twice.
@@ -150,8 +157,23 @@ class Store:
             write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
         for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed; the lock is ours
             left.unlink(missing_ok=True)
+        if result.table is not None:
+            self.describe(result.table)
         write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
         return read(path)
+
+    def describe(self, table: Table) -> None:
+        """Store what a table is, once for all results on it, and of open data the test targets of every split."""
+        path = about_file(self.root / table.name / "model", table.checksum)
+        assert path is not None
+        if path.exists():
+            return
+        if not catalogue.credentialed(table.name):
+            kind = np.uint8 if table.task == "classification" else np.float64
+            splits = catalogue.entry(table.name).every_split
+            tests = {split: table.y[split_rows(table, split, 0).test].astype(kind) for split in splits}
+            write_file(path.with_suffix(".safetensors"), save(tests))
+        write_file(path, (json.dumps(table.about.to_json(), indent=1) + "\n").encode())
 
     def lock(self, spec: RunSpec) -> FileLock:
         """Return the lock of a spec's key; the system frees it when its owner dies."""

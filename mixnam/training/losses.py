@@ -15,23 +15,29 @@ Task = Literal["regression", "classification"]
 Gradients = tuple[Tensor, Tensor, Tensor]
 
 
-def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors) -> Tensor:
+def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors, weights: Tensor | None = None) -> Tensor:
     """Return each member's training loss, (M,). Equation (8), with the unbiased variance over experts.
 
     `penalties` holds `output_penalty` γ, where the network has one, and `variation_penalty` λ of mixtures,
-    each (M,). The unbiased variance is what the authors' code takes: λ·C/(C-1) in the paper's terms.
+    each (M,). The unbiased variance is what the authors' code takes: λ·C/(C-1) in the paper's terms. `weights`,
+    (M, B), weigh the rows, each with its penalties.
     """
+
+    def mean(values: Tensor) -> Tensor:
+        weighed = values if weights is None else values * (weights if values.ndim == 2 else weights[..., None])
+        return weighed.mean(dim=tuple(range(1, values.ndim)))
+
     if task == "regression":
-        total = (outputs.prediction - y).square().mean(dim=1)
+        total = mean((outputs.prediction - y).square())
     else:
-        total = F.binary_cross_entropy_with_logits(outputs.prediction, y, reduction="none").mean(dim=1)
+        total = mean(F.binary_cross_entropy_with_logits(outputs.prediction, y, reduction="none"))
     if "output_penalty" in penalties:
-        total = total + penalties["output_penalty"] * outputs.contributions.square().mean(dim=(1, 2))
+        total = total + penalties["output_penalty"] * mean(outputs.contributions.square())
     if "variation_penalty" in penalties and outputs.experts.shape[-1] > 1:
         # torch's var takes ten times as long on a CPU
         deviation = outputs.experts - outputs.experts.mean(dim=-1, keepdim=True)
         variance = deviation.square().sum(dim=-1) / (outputs.experts.shape[-1] - 1)
-        total = total + penalties["variation_penalty"] * variance.mean(dim=(1, 2))
+        total = total + penalties["variation_penalty"] * mean(variance)
     return total
 
 
@@ -44,15 +50,16 @@ def head_gradients(
     task: Task,
     penalties: Tensors,
     draws: Draws,
+    weights: Tensor | None = None,
 ) -> Gradients:
     """Return the gradients of the members' losses with respect to experts, scores and bias.
 
     **Shape:** experts (M, B, n, C), scores (M, B, n·C) or (M, B, C), bias (M,), y (M, B).
     """
     if type(network) in (MixNAM, MixNAME) and len(bias) == 1 and network.settings.expert_dropout_mode != "renormalize":
-        return _by_hand(network, experts, scores, bias, y, task, penalties, draws)
+        return _by_hand(network, experts, scores, bias, y, task, penalties, draws, weights)
     leaves = [t.detach().requires_grad_(True) for t in (experts, scores, bias)]
-    losses = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties)
+    losses = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties, weights)
     return torch.autograd.grad(losses.sum(), leaves)  # type: ignore[return-value]
 
 
@@ -66,6 +73,7 @@ def _by_hand(
     task: Task,
     penalties: Tensors,
     draws: Draws,
+    weights: Tensor | None = None,
 ) -> Gradients:
     """Do the same for one member of MixNAM or MixNAM-E, in a few operations.
 
@@ -86,10 +94,16 @@ def _by_hand(
     prediction = bias + contributions.sum(dim=1)
     mean = prediction if task == "regression" else prediction.sigmoid()
     error = (mean - y[0]).mul_((2 if task == "regression" else 1) / rows)
-    d_contributions = (error[:, None] + contributions * (2 * gamma / contributions.numel())).unsqueeze(axis)
+    penalised = contributions * (2 * gamma / contributions.numel())
+    if weights is not None:
+        error.mul_(weights[0])
+        penalised.mul_(weights[0, :, None])
+    d_contributions = (error[:, None] + penalised).unsqueeze(axis)
     d_experts = weight * d_contributions
     if count > 1:
         deviation = e - e.mean(dim=axis, keepdim=True)
+        if weights is not None:
+            deviation.mul_(weights[0, :, None].unsqueeze(axis))
         d_experts.add_(deviation, alpha=2 * spread / (contributions.numel() * (count - 1)))
     d_relevance = e * d_contributions
     if mask is not None:

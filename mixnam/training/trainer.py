@@ -40,13 +40,14 @@ class Fold:
     """Network inputs and targets of M members, as tensors on the training device.
 
     **Shape:** `x` and `x_validation` are (M, rows, n); `y` and `y_validation` (M, rows), a standardised
-    target or 0/1 labels.
+    target or 0/1 labels; `weights`, where training rows do not weigh the same, (M, rows).
     """
 
     x: Tensor
     y: Tensor
     x_validation: Tensor
     y_validation: Tensor
+    weights: Tensor | None = None
 
 
 @dataclass
@@ -153,7 +154,9 @@ class Trainer:
             differing = sorted({k for s in shared for k in s if s[k] != shared[0].get(k)})
             raise ValueError(f"members of one stack must agree in {', '.join(differing)}")
         self.network, self.seeds, self.task = network, list(seeds), task
-        self.fold = Fold(*(t.to(dtype) for t in vars(fold).values()))
+        self.fold = Fold(fold.x.to(dtype), fold.y.to(dtype), fold.x_validation.to(dtype), fold.y_validation.to(dtype))
+        if fold.weights is not None:
+            self.fold.weights = fold.weights.to(dtype) / fold.weights.to(dtype).mean(dim=1, keepdim=True)
         self.settings = settings[0]
         device = fold.x.device
         numbers = [name for name in PER_MEMBER if hasattr(settings[0], name)]
@@ -239,14 +242,16 @@ class Trainer:
     def gradient(self, chosen: Tensor, draws: Draws) -> Tensor:
         """Return the gradient (M, P) of the members' losses on the training rows `chosen`, (M, B)."""
         flat, y = self.state.flat, self.fold.y[self.member_column, chosen]
+        weights = None if self.fold.weights is None else self.fold.weights[self.member_column, chosen]
         if self.blocked is not None:
             experts, scores = self.blocked.forward(flat, chosen[0], draws)
             network, bias = self.blocked.network, flat[:, -1]
-            gradients = head_gradients(network, experts, scores, bias, y, self.task, self.values, draws)
+            gradients = head_gradients(network, experts, scores, bias, y, self.task, self.values, draws, weights)
             return self.blocked.backward(flat, *gradients)
         leaf = flat.detach().requires_grad_(True)
         x = self.fold.x[self.member_column, chosen]
-        losses = loss(self.network(self.tensors(leaf, self.state.buffers), x, draws), y, self.task, self.values)
+        outputs = self.network(self.tensors(leaf, self.state.buffers), x, draws)
+        losses = loss(outputs, y, self.task, self.values, weights)
         return torch.autograd.grad(losses.sum(), leaf)[0]
 
     def step(self, chosen: Tensor, rate: float) -> None:

@@ -127,7 +127,7 @@ def test_a_category_becomes_its_mean_target_and_a_rare_one_the_overall_mean():
     train = np.arange(6)
     prep = Preprocessing(dataset, train, 0)
     overall = y[train].mean()
-    assert prep.encodings[1] == pytest.approx([3, 15, overall, overall, overall])
+    assert prep.encodings[1] == pytest.approx([3, 15, overall, overall, overall, overall])
     table = np.column_stack([np.zeros(5), np.arange(5.0)])
     inputs = prep.inputs(table)[:, 1]
     assert inputs[2] == inputs[3] == inputs[4]
@@ -141,7 +141,7 @@ def test_categories_encode_classes_by_their_share():
     codes = np.array([0, 0, 0, 0, 1, 1], dtype=float)
     y = np.array([1, 0, 0, 0, 1, 1], dtype=float)
     dataset = Table("mine", "Mine", "classification", "auc", codes[:, None], y, ("c",), "y", categories={0: ("a", "b")})
-    assert Preprocessing(dataset, np.arange(6), 0).encodings[0] == pytest.approx([0.25, 1])
+    assert Preprocessing(dataset, np.arange(6), 0).encodings[0] == pytest.approx([0.25, 1, 0.5])
 
 
 def test_a_constant_column_gives_finite_inputs():

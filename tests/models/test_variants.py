@@ -716,4 +716,5 @@ def test_a_result_of_the_mlp_has_neither_importance_nor_curves(results):
     assert result.measures.keys() == {"revision", "grid", "background", "rows", "additivity", "variability"}
     assert 0 < result.value("measures.additivity.marginal") < 0.999
     assert result.value("measures.variability.mean") > 0
-    assert not result.holds("measures.tightness.range")
+    with pytest.raises(KeyError, match="holds no"):
+        result.value("measures.tightness.range")

@@ -9,7 +9,7 @@ import torch
 
 from mixnam.models import MixNAMDSettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
 from mixnam.models.layers import Draws
-from mixnam.runs import fitting
+from mixnam.runs import fitting, model
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
@@ -78,7 +78,7 @@ def test_running_out_of_memory_halves_the_stack_and_says_so(monkeypatch, alone):
                 raise torch.OutOfMemoryError("no more")
             super().__init__(network, settings, *rest, **options)
 
-    monkeypatch.setattr(fitting, "trainer_class", lambda settings: Limited)
+    monkeypatch.setattr(model, "trainer_class", lambda settings: Limited)
     lines = []
     found = list(fit(SPECS, "cpu", progress=lines.append, stack=4))
     assert [result.spec for result in found] == SPECS
@@ -109,7 +109,7 @@ def test_a_stack_out_of_time_goes_on_where_it_was(tmp_path):
             trainers.append(self.state.epoch)
             super().epoch()
 
-    original, fitting.trainer_class = fitting.trainer_class, lambda settings: Watched
+    original, model.trainer_class = model.trainer_class, lambda settings: Watched
     try:
         ends = iter([0.0, math.inf, math.inf])
         clock = time.monotonic
@@ -122,7 +122,7 @@ def test_a_stack_out_of_time_goes_on_where_it_was(tmp_path):
         trainers.clear()
         resumed = list(fit(SPECS, "cpu", checkpoint=store.checkpoint, stack=4))
     finally:
-        fitting.trainer_class = original
+        model.trainer_class = original
     assert trainers == [1, 2]  # the first epoch was not run again
     for one, other in zip(fit(SPECS, "cpu", stack=4), resumed, strict=True):
         assert one.metrics == other.metrics
@@ -175,10 +175,10 @@ def test_measures_end_with_the_time_and_are_taken_the_next_time(tmp_path, monkey
 def test_one_that_diverges_leaves_the_rest_of_its_stack_alone(monkeypatch):
     original = fitting._result
 
-    def fail(member, *rest):
-        if member.spec == SPECS[1]:
+    def fail(spec, *rest):
+        if spec == SPECS[1]:
             raise FloatingPointError("predictions are not finite")
-        return original(member, *rest)
+        return original(spec, *rest)
 
     monkeypatch.setattr(fitting, "_result", fail)
     found = []

@@ -43,7 +43,7 @@ def data(members=1, rows=27, validation=15, task="regression"):
 
 
 def part(fold, m):
-    return Fold(*(t[m : m + 1] for t in vars(fold).values()))
+    return Fold(*(t[m : m + 1] for t in vars(fold).values() if t is not None))
 
 
 def trainer(settings, fold, seeds=(0,), task="regression", dtype=torch.float64):
