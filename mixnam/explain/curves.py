@@ -27,8 +27,9 @@ def row_counts(arrays: Mapping[str, NDArray[Any]], feature: int, values: Array) 
     """Return how many rows lie in the histogram's cell of each value, 0 beyond the central 99 % of the rows."""
     counts = arrays["density"][feature].astype(float)
     low, high = (float(end) for end in arrays["density_range"][feature])
-    cells = np.clip((values - low) / ((high - low) or 1.0) * len(counts), 0, len(counts) - 1).astype(int)
-    inside = (values >= low) & (values <= high)  # the last cell holds its upper end
+    cells = np.searchsorted(np.linspace(low, high, len(counts) + 1), values, side="right") - 1
+    cells = np.clip(cells, 0, len(counts) - 1)  # the last cell holds its upper end
+    inside = (values >= low) & (values <= high)
     return np.where(inside, counts[cells] if high > low else counts.max(), 0.0)
 
 
