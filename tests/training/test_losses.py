@@ -89,10 +89,10 @@ def written_out(network, experts, scores, bias, y, task, output_penalty, variati
     return equation_8(prediction, contributions, experts, y, task, output_penalty, variation_penalty)
 
 
-def by_autograd(network, experts, scores, bias, y, task, penalties, draws):
+def by_autograd(network, experts, scores, bias, y, task, penalties, draws, weights=None):
     """The gradients of what the general formulation computes."""
     leaves = [t.detach().clone().requires_grad_(True) for t in (experts, scores, bias)]
-    value = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties)
+    value = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties, weights)
     return torch.autograd.grad(value.sum(), leaves)
 
 
@@ -282,3 +282,24 @@ def test_experts_that_are_not_active_have_no_gradient_in_the_scores():
     found = head_gradients(network, experts, scores, bias, *arguments)
     for gradient in (found[0], found[1].view_as(experts)):
         assert ((gradient != 0).sum(dim=-1) == 2).all()
+
+
+def test_a_row_of_weight_two_counts_as_two_rows_with_their_penalties():
+    repeated = torch.tensor([0, 0, 1, 2, 2, 3, 4, 5])
+    weights = torch.bincount(repeated).double()[None] * ROWS / len(repeated)
+    for case, (settings, n) in NETWORKS.items():
+        network = make_network(settings, n)
+        penalties = as_rates({"output_penalty": 0.3, "variation_penalty": 0.7})
+        for task in ("regression", "classification"):
+            experts, scores, bias = inputs(network)
+            y, draws = labels(task, 1, ROWS), None
+            weighed = loss(network.finish({"bias": bias}, experts, scores, draws), y, task, penalties, weights)
+            taken = network.finish({"bias": bias}, experts[:, repeated], scores[:, repeated], draws)
+            torch.testing.assert_close(weighed, loss(taken, y[:, repeated], task, penalties), msg=f"{case}, {task}")
+            if settings.model == "MixNAM-D":
+                continue  # it samples in training
+            draws = Draws([SEED], STEP, {})
+            found = head_gradients(network, experts, scores, bias, y, task, penalties, draws, weights)
+            expected = by_autograd(network, experts, scores, bias, y, task, penalties, draws, weights)
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other, msg=f"{case}, {task}")
