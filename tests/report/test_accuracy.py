@@ -13,7 +13,7 @@ from mixnam.paper import experiments, published, reasons
 from mixnam.paper.experiments import XGBOOST_DEFAULTS, Case
 from mixnam.paper.running import run
 from mixnam.plots import look
-from mixnam.report import accuracy, layout
+from mixnam.report import accuracy, layout, tables
 from mixnam.report.accuracy import Standing, overview_table
 from mixnam.runs.results import Result
 
@@ -294,7 +294,7 @@ def test_a_page_on_missing_data_shows_the_paper_and_the_remedy(dataset, project,
     assert (found[PAPER] == "not run").all() and not any(c.startswith("rank of 0") for c in found.columns)
     assert list(standing.difference_table().columns) == ["MixNAM ahead of", "paper"]
     assert "Nothing was run on these data" in standing.gaps_note()
-    assert layout.first_result(parameters) is None
+    assert tables.first_result(parameters) is None
     assert "No stored result" in layout.footer("accuracy", parameters)
 
 
