@@ -19,7 +19,6 @@ from mixnam.paper.running import say, train_available
 from mixnam.runs.fitting import fit, measure_again, same_data
 from mixnam.runs.results import Result, UnreadableResult
 from mixnam.runs.store import Store
-from mixnam.training.graphs import CaptureFailed
 
 #: how far a repeated run on other hardware or versions may move a test score, as a share of it
 TOLERANCE = 0.02
@@ -213,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.preset = arguments.preset or ("" if planned else "quick")
     try:
         code: int = arguments.function(arguments)
-    except (ValueError, FloatingPointError, DataError, UnreadableResult, CaptureFailed) as error:
+    except (ValueError, FloatingPointError, DataError, UnreadableResult) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code

@@ -1,57 +1,85 @@
-"""Networks that train as stacks of members: MixNAM and its neural rivals."""
+"""Every model: its settings, and the network or the library that they describe.
 
-from mixnam.models.additive import NAM, Linear
-from mixnam.models.base import Network, Outputs
-from mixnam.models.basis import NB2M, NBM
-from mixnam.models.mixture import MixNAM, MixNAMD, MixNAME
-from mixnam.models.mlp import MLP
-from mixnam.models.pairs import NA2M
-from mixnam.models.settings import (
-    MODELS,
-    PER_MEMBER,
-    REVISIONS,
-    AdditiveSettings,
-    EB2MSettings,
-    EBMSettings,
-    LibrarySettings,
-    LinearSettings,
+A model is one row of `_MODELS` and the classes that stand in it, which live in one file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from mixnam.models.additive import NAM, Linear, LinearSettings, NAMSettings
+from mixnam.models.base import Featurewise, Network, Outputs
+from mixnam.models.basis import NB2M, NBM, NB2MSettings, NBMSettings
+from mixnam.models.libraries import EB2MSettings, EBMSettings, SplineSettings, XGBoostSettings
+from mixnam.models.mixture import (
+    MixNAM,
+    MixNAMD,
     MixNAMDSettings,
+    MixNAME,
     MixNAMESettings,
     MixNAMSettings,
     MixtureSettings,
-    MLPSettings,
-    NA2MSettings,
-    NAMSettings,
-    NB2MSettings,
-    NBMSettings,
+)  # fmt: skip
+from mixnam.models.mlp import MLP, MLPSettings
+from mixnam.models.pairs import NA2M, NA2MSettings, Pairwise
+from mixnam.models.settings import (
+    PER_MEMBER,
+    REVISIONS,
+    AdditiveSettings,
+    LibrarySettings,
     NetworkSettings,
+    Settings,
+    number,
+)  # fmt: skip
+from mixnam.models.trees import (
+    NODE,
+    NODEGA2M,
+    NODEGAM,
     NODEGA2MSettings,
     NODEGAMSettings,
     NODESettings,
-    Settings,
-    SplineSettings,
+    Trees,
     TreeSettings,
-    XGBoostSettings,
-    make_settings,
-    number,
-    settings_class,
-)
-from mixnam.models.trees import NODE, NODEGA2M, NODEGAM
+)  # fmt: skip
 
-NETWORKS: dict[str, type[Network]] = {
-    "MixNAM": MixNAM,
-    "MixNAM-D": MixNAMD,
-    "MixNAM-E": MixNAME,
-    "NAM": NAM,
-    "NA2M": NA2M,
-    "NBM": NBM,
-    "NB2M": NB2M,
-    "NODE": NODE,
-    "NODE-GAM": NODEGAM,
-    "NODE-GA2M": NODEGA2M,
-    "MLP": MLP,
-    "Linear": Linear,
-}
+#: Each model's settings, and its network, None where a library fits it; in the order of tables.
+_MODELS: tuple[tuple[type[Settings], type[Network] | None], ...] = (
+    (LinearSettings, Linear),
+    (SplineSettings, None),
+    (EBMSettings, None),
+    (NAMSettings, NAM),
+    (NBMSettings, NBM),
+    (NODEGAMSettings, NODEGAM),
+    (MixNAMSettings, MixNAM),
+    (MixNAMDSettings, MixNAMD),
+    (MixNAMESettings, MixNAME),
+    (MLPSettings, MLP),
+    (NODESettings, NODE),
+    (XGBoostSettings, None),
+    (EB2MSettings, None),
+    (NA2MSettings, NA2M),
+    (NB2MSettings, NB2M),
+    (NODEGA2MSettings, NODEGA2M),
+)
+MODELS: dict[str, type[Settings]] = {settings.model: settings for settings, _ in _MODELS}
+NETWORKS: dict[str, type[Network]] = {settings.model: network for settings, network in _MODELS if network}
+
+
+def settings_class(model: str) -> type[Settings]:
+    """Return the settings class of `model`; ValueError lists the known models."""
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    return MODELS[model]
+
+
+def make_settings(model: str, values: Mapping[str, Any]) -> Settings:
+    """Return the settings of `model` with `values` over the defaults; ValueError for an unknown name."""
+    kind = settings_class(model)
+    known = [field.name for field in fields(kind)]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{model} has no setting {name!r}; it has {', '.join(known) or 'none'}")
+    return kind(**values)
 
 
 def make_network(settings: Settings, features: int) -> Network:
@@ -60,48 +88,11 @@ def make_network(settings: Settings, features: int) -> Network:
 
 
 __all__ = [
-    "AdditiveSettings",
-    "EB2MSettings",
-    "EBMSettings",
-    "LibrarySettings",
-    "Linear",
-    "LinearSettings",
-    "MLP",
-    "MLPSettings",
-    "MODELS",
-    "MixNAM",
-    "MixNAMD",
-    "MixNAMDSettings",
-    "MixNAME",
-    "MixNAMESettings",
-    "MixNAMSettings",
-    "MixtureSettings",
-    "NA2M",
-    "NA2MSettings",
-    "NAM",
-    "NAMSettings",
-    "NB2M",
-    "NB2MSettings",
-    "NBM",
-    "NBMSettings",
-    "NETWORKS",
-    "NODE",
-    "NODEGA2M",
-    "NODEGA2MSettings",
-    "NODEGAM",
-    "NODEGAMSettings",
-    "NODESettings",
-    "Network",
-    "NetworkSettings",
-    "Outputs",
-    "PER_MEMBER",
-    "REVISIONS",
-    "Settings",
-    "SplineSettings",
-    "TreeSettings",
-    "XGBoostSettings",
-    "make_network",
-    "make_settings",
-    "number",
+    "MLP", "MODELS", "NA2M", "NAM", "NB2M", "NBM", "NETWORKS", "NODE", "NODEGA2M", "NODEGAM", "PER_MEMBER", "REVISIONS",
+    "AdditiveSettings", "EB2MSettings", "EBMSettings", "Featurewise", "LibrarySettings", "Linear", "LinearSettings",
+    "MLPSettings", "MixNAM", "MixNAMD", "MixNAMDSettings", "MixNAME", "MixNAMESettings", "MixNAMSettings",
+    "MixtureSettings", "NA2MSettings", "NAMSettings", "NB2MSettings", "NBMSettings", "NODEGA2MSettings",
+    "NODEGAMSettings", "NODESettings", "Network", "NetworkSettings", "Outputs", "Pairwise", "Settings",
+    "SplineSettings", "TreeSettings", "Trees", "XGBoostSettings", "make_network", "make_settings", "number",
     "settings_class",
-]
+]  # fmt: skip

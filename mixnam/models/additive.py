@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from mixnam.models.base import Network, Outputs
+from mixnam.models.base import Featurewise, Outputs
 from mixnam.models.layers import Draws, Tensors, apply_layers, constant, declare_layers
-from mixnam.models.settings import LinearSettings, NAMSettings
+from mixnam.models.settings import AdditiveSettings, LibrarySettings, number
 
 
-class Additive(Network):
+@dataclass(frozen=True)
+class NAMSettings(AdditiveSettings):
+    """Neural additive model as benchmarked by NBM: hidden layers 64-64-32, batch norm, ReLU per feature."""
+
+    model = "NAM"
+    parts = ("preprocessing", "training", "additive")
+    attributes = True
+
+    hidden: tuple[int, ...] = number((64, 64, 32), 1)
+
+
+@dataclass(frozen=True)
+class LinearSettings(LibrarySettings):
+    """Ordinary least squares, or logistic regression with scikit-learn's default penalty (C = 1)."""
+
+    model = "Linear"
+    parts = ("preprocessing", "linear")
+    attributes = True
+
+
+class Additive(Featurewise):
     """A sum of one function a feature (Equation (1)).
 
-    In `Outputs` a feature's single prediction stands as its only expert, with relevance 1 and bounds of
-    width 0.
+    In `Outputs` a feature's single prediction is its only expert, with relevance 1 and bounds of width 0.
     """
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
@@ -22,12 +43,12 @@ class Additive(Network):
         raise NotImplementedError
 
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
-        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        """Return the outputs for x, (M, B, n), in training mode if there are `draws`."""
         experts = self.shapes(tensors, x, draws).transpose(1, 2)
         return self.combine(tensors, experts, experts)
 
     def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each feature's shape function value; no score depends on anything."""
+        """Return the shape functions' values; shares in scores are 0."""
         shapes = self.shapes(tensors, x, None)
         return shapes, torch.zeros(1, 1, 1, 1, dtype=x.dtype, device=x.device).expand(*shapes.shape[:3], self.features)
 
@@ -40,7 +61,7 @@ class Additive(Network):
         return torch.ones_like(scores)
 
     def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
-        """Sum the shape functions, given as (M, B, n, 1); `scores` play no part."""
+        """Return the outputs for shape functions (M, B, n, 1); `scores` play no part."""
         f = experts.squeeze(-1)
         prediction = tensors["bias"][:, None] + f.sum(dim=-1)  # Equation (1)
         return Outputs(prediction, f, experts, torch.ones_like(experts))
@@ -59,12 +80,7 @@ class Linear(Additive):
 
 
 class NAM(Additive):
-    """One small network a feature, summed (Agarwal et al. 2021; Equation (1)).
-
-    Every unit has its own batch normalisation.
-    """
-
-    settings: NAMSettings
+    """One small network a feature, each unit with its own batch norm, summed (Agarwal et al. 2021; Equation (1))."""
 
     def __init__(self, settings: NAMSettings, features: int) -> None:
         super().__init__(settings, features)
@@ -72,5 +88,5 @@ class NAM(Additive):
         self.parameters["bias"] = constant(value=0.0)
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
-        """Return the shape functions' values f_i(x_i): (M, B, n) → (M, n, B, 1)."""
-        return apply_layers(tensors, x.transpose(1, 2)[..., None], len(self.settings.hidden), draws)
+        """Return the networks' outputs f_i(x_i): (M, B, n) → (M, n, B, 1)."""
+        return apply_layers(tensors, x.transpose(1, 2)[..., None], draws)

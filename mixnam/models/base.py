@@ -1,4 +1,4 @@
-"""What every feature-wise network offers: parameters by name, outputs by name, and its two halves."""
+"""What a network is: parameters by name and a prediction; what a sum over features offers beyond that."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ EVALUATED = 4096
 class Outputs:
     """What a network says about a batch.
 
-    **Shape:** `prediction` (M, B), on the network's scale (standardised target, or logit);
-    `contributions` (M, B, n), the features' outputs o_i; `experts` (M, B, n, C), the expert
-    predictions o_ik; `relevance` (M, B, n, C); `lower` and `upper` (M, B, n), the bounds of Equation (9):
-    the means of the `averaged` smallest and largest expert predictions (1 but for MixNAM-E). A network that
-    is no sum over features has no contributions and no experts: empty tensors; in training its contributions
-    are the terms (M, B, terms) that the output penalty is taken of, where it has one.
+    **Shape:** `prediction` (M, B), on the network's scale (standardised target, or logit); `contributions` (M, B, n),
+    the features' outputs o_i; `experts` (M, B, n, C), the expert predictions o_ik; `relevance` (M, B, n, C); `lower`
+    and `upper` (M, B, n), the bounds of Equation (9): the means of the `averaged` smallest and largest expert
+    predictions (1 but for MixNAM-E).
     """
 
     prediction: Tensor
@@ -33,44 +31,44 @@ class Outputs:
     relevance: Tensor
     averaged: int = 1
 
+    @classmethod
+    def whole(cls, prediction: Tensor, terms: Tensor | None = None) -> Outputs:
+        """Return the outputs of a network that is no sum over features: everything but the prediction is empty.
+
+        In training, contributions are the `terms` (M, B, terms) that the output penalty is taken of.
+        """
+        none = prediction.new_empty(*prediction.shape, 0)
+        return cls(prediction, none if terms is None else terms, none[..., None], none[..., None])
+
     @property
     def lower(self) -> Tensor:
         """The least value each contribution can take: (M, B, n)."""
-        if self.averaged == 1:
-            return self.experts.amin(dim=-1)
-        return self.experts.topk(self.averaged, dim=-1, largest=False).values.mean(dim=-1)
+        return self.experts.amin(dim=-1) if self.averaged == 1 else self._mean_of_extremes(largest=False)
 
     @property
     def upper(self) -> Tensor:
         """The greatest value each contribution can take: (M, B, n)."""
-        if self.averaged == 1:
-            return self.experts.amax(dim=-1)
-        return self.experts.topk(self.averaged, dim=-1).values.mean(dim=-1)
+        return self.experts.amax(dim=-1) if self.averaged == 1 else self._mean_of_extremes(largest=True)
+
+    def _mean_of_extremes(self, largest: bool) -> Tensor:
+        return self.experts.topk(self.averaged, dim=-1, largest=largest).values.mean(dim=-1)
 
 
 class Network:
-    """A prediction that is a sum over features, each a mixture of expert predictions.
+    """A model that trains in stacks and predicts.
 
-    Attributes: `parameters` and `buffers`, the shapes and initial values of one member's tensors;
-    `features` (n); `settings`; `featurewise`, whether the prediction is a sum over features (else there
-    are no responses, and only the prediction can be explained).
+    Attributes: `settings`; `features` (n); `parameters` and `buffers`, the shapes and initial values of one member's
+    tensors.
     """
 
-    featurewise = True
-    #: whether the relevance is a softmax, which scores move smoothly
-    smooth = False
-    #: whether that softmax is over all experts, not over the active ones alone
-    dense = False
     #: numbers that a training step holds for each row and that the shapes of weights do not tell, about
     row_cells = 0
-
-    parameters: dict[str, Parameter]
-    buffers: dict[str, Parameter]
 
     def __init__(self, settings: Any, features: int) -> None:
         self.settings = settings
         self.features = features
-        self.parameters, self.buffers = {}, {}
+        self.parameters: dict[str, Parameter] = {}
+        self.buffers: dict[str, Parameter] = {}
 
     def initialize(self, seeds: Sequence[int], device: torch.device) -> tuple[Tensors, Tensors]:
         """Draw the parameters and buffers of one member a seed, each (M, ...)."""
@@ -90,18 +88,32 @@ class Network:
         return self.passes(name)
 
     def part(self, tensors: Tensors, x: Tensor, feature: int) -> Tensor:
-        """Return a part of the prediction that holds all that a feature changes in it: (M, B, n) → (M, B).
+        """Return the sum of all terms that a feature changes, in evaluation mode: (M, B, n) → (M, B).
 
-        In evaluation mode; for an explanation of what is no sum over features. Here the whole prediction.
+        Here it is the whole prediction.
         """
         return self(tensors, x).prediction
+
+    def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
+        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        raise NotImplementedError
+
+
+class Featurewise(Network):
+    """A prediction that is a sum over features, each a mixture of expert predictions.
+
+    Attributes: `smooth`, whether the relevance is a softmax, which scores move smoothly; `dense`, whether that softmax
+    is over all experts, not over the active ones alone.
+    """
+
+    smooth = False
+    dense = False
 
     def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each feature's own value determines, in evaluation mode.
 
-        **Shape:** x is (M, B, n); the result is the expert predictions (M, n, B, C) and each feature's
-        share in the routing scores of all features (M, n, B, n·C). Shares and `score_bias` add up to the
-        scores that `combine` takes.
+        **Shape:** x is (M, B, n); the result is the expert predictions (M, n, B, C) and each feature's share in the
+        routing scores of all features (M, n, B, n·C). Shares and `score_bias` add up to the scores of `combine`.
         """
         raise NotImplementedError
 
@@ -110,13 +122,9 @@ class Network:
         raise NotImplementedError
 
     def relevance(self, scores: Tensor) -> Tensor:
-        """Turn routing scores into weights on the simplex: (..., C) → (..., C)."""
+        """Return the routing scores' weights on the simplex: (..., C) → (..., C)."""
         raise NotImplementedError
 
     def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
-        """Combine expert predictions (M, B, n, C) and routing scores (M, B, n·C), in evaluation mode."""
-        raise NotImplementedError
-
-    def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
-        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        """Return the outputs for expert predictions (M, B, n, C) and scores (M, B, n·C), in evaluation mode."""
         raise NotImplementedError

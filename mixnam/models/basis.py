@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from mixnam.models import pairs as chunked
 from mixnam.models.additive import Additive
-from mixnam.models.layers import Draws, Parameter, Tensors, apply_hidden, constant, declare_layers, linear, uniform
-from mixnam.models.pairs import Function, Pairwise, by_chunks, chosen, part_of
-from mixnam.models.settings import NBMSettings
+from mixnam.models.layers import Draws, Parameter, Tensors, apply_layers, constant, declare_layers, linear, uniform
+from mixnam.models.pairs import CHUNK, Pairwise, chosen
+from mixnam.models.settings import AdditiveSettings, number
+
+
+@dataclass(frozen=True)
+class NBMSettings(AdditiveSettings):
+    """Neural basis model (Radenovic et al. 2022): one network's basis functions, weighed anew for each feature."""
+
+    model = "NBM"
+    parts = ("preprocessing", "training", "basis")
+    attributes = True
+
+    hidden: tuple[int, ...] = number((256, 128, 128), 1)
+    bases: int = number(100, 1)
+    basis_dropout: float = number(0.0, 0.0, 1.0, below_high=True)
+
+
+@dataclass(frozen=True)
+class NB2MSettings(NBMSettings):
+    """Neural basis model with a second set of basis functions, of two features, for all pairs."""
+
+    model = "NB2M"
+    attributes = False
+
+    bases: int = number(200, 1)
 
 
 def _declare(
-    settings: NBMSettings, inputs: int, terms: int, prefix: str
+    settings: NBMSettings, inputs: int, terms: int, prefix: str = ""
 ) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
     """Declare a basis of `inputs` features and the weights of `terms` terms."""
     widths = (inputs, *settings.hidden, settings.bases)
@@ -26,17 +49,14 @@ def _declare(
     return parameters, buffers
 
 
-def _weighed(
-    settings: NBMSettings, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True
-) -> Tensor:
+def _weighed(own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True) -> Tensor:
     """Return weighted basis functions: (M, terms, B, inputs) → (M, terms, B, 1).
 
     The basis sees terms and rows as one batch, over which it normalises.
     """
-    terms = h.shape[1]
-    layers = len(settings.hidden) + 1
-    bases = apply_hidden(part_of(own, "basis."), h.flatten(1, 2)[:, None], layers, draws, stream, update)
-    bases = bases.squeeze(1).unflatten(1, (terms, -1))  # (M, terms, B, bases)
+    basis = {k.removeprefix("basis."): v for k, v in own.items() if k.startswith("basis.")}
+    bases = apply_layers(basis, h.flatten(1, 2)[:, None], draws, stream, update)
+    bases = bases.squeeze(1).unflatten(1, (h.shape[1], -1))  # (M, terms, B, bases)
     if draws is not None:
         bases = draws.dropout(bases, f"{stream}/basis", "basis_dropout")
     return linear(bases, own["weight"], own["shift"])
@@ -54,11 +74,9 @@ class NBM(Additive):
     torch.Size([1, 7, 3])
     """
 
-    settings: NBMSettings
-
     def __init__(self, settings: NBMSettings, features: int) -> None:
         super().__init__(settings, features)
-        self.parameters, self.buffers = _declare(settings, 1, features, "")
+        self.parameters, self.buffers = _declare(settings, 1, features)
         self.parameters["bias"] = constant(value=0.0)
 
     def passes(self, name: str) -> float:
@@ -67,47 +85,33 @@ class NBM(Additive):
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the shape functions' values f_i(x_i): (M, B, n) → (M, n, B, 1)."""
-        return _weighed(self.settings, tensors, x.transpose(1, 2)[..., None], draws, "dropout")
+        return _weighed(tensors, x.transpose(1, 2)[..., None], draws, "dropout")
 
 
 class NB2M(Pairwise):
     """Neural basis model of first and second order: pairs share a second set of basis functions b_k(x_i, x_j).
 
-    Its batch statistics, in training and running, are those of at most `CHUNK` pairs, as many as memory need hold.
+    Its batch statistics, in training and running, are those of one chunk of pairs, as many as memory need hold.
     """
 
-    settings: NBMSettings
-
-    def __init__(self, settings: NBMSettings, features: int) -> None:
-        super().__init__(settings, features)
-        one, two = _declare(settings, 1, features, ""), _declare(settings, 2, len(self.pairs), "pair.")
+    def __init__(self, settings: NBMSettings, features: int, chunk: int = CHUNK) -> None:
+        super().__init__(settings, features, chunk)
+        one, two = _declare(settings, 1, features), _declare(settings, 2, len(self.pairs), "pair.")
         self.parameters, self.buffers = (a | b for a, b in zip(one, two, strict=True))
         self.parameters["bias"] = constant(value=0.0)
         for name, buffer in two[1].items():
-            self.buffers[name] = constant(-(-len(self.pairs) // chunked.CHUNK), *buffer.shape[1:], value=buffer.scale)
+            self.buffers[name] = constant(-(-len(self.pairs) // chunk), *buffer.shape[1:], value=buffer.scale)
 
     def passes(self, name: str) -> float:
         """Return how often a row passes through a parameter: each feature or pair through those of its basis."""
         return {"basis": self.features, "pair.basis": len(self.pairs)}.get(name.partition(".layer")[0], 1.0)
 
-    def singles(self, tensors: Tensors, x: Tensor, draws: Draws | None, features: Sequence[int]) -> Tensor:
-        """Return the terms f_i of the given features, (M, len(features), B), at x, (M, B, n)."""
-        own = tensors | {k: tensors[k][:, chosen(features)] for k in ("weight", "shift")}
-        h = x.transpose(1, 2)[:, chosen(features), :, None]
-        return _weighed(self.settings, own, h, draws, "dropout").squeeze(-1)
+    def term(self, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True) -> Tensor:
+        """Return the weighted basis functions: (M, P, B, inputs) → (M, P, B)."""
+        return _weighed(own, h, draws, stream, update).squeeze(-1)
 
-    def doubles(self, tensors: Tensors, x: Tensor, draws: Draws | None, pairs: Sequence[int]) -> Tensor:
-        """Return the terms f_ij of the pairs of the given numbers, (M, len(pairs), B), at x, (M, B, n)."""
-        own = part_of(tensors, "pair.")
-        names = [k for k in own if f"pair.{k}" in self.parameters]
-
-        def evaluated(chunk: int, numbers: Sequence[int]) -> tuple[Function, list[Tensor]]:
-            running = {k: v[:, chunk : chunk + 1] for k, v in own.items() if k not in names}
-
-            def terms(first: bool, h: Tensor, *weights: Tensor) -> Tensor:
-                values = dict(zip(names, weights, strict=True)) | running
-                return _weighed(self.settings, values, h, draws, f"dropout/pair/{chunk}", first).squeeze(-1)
-
-            return terms, [own[k] if k.startswith("basis.") else own[k][:, chosen(numbers)] for k in names]
-
-        return by_chunks(x, self.ends(x.device), pairs, evaluated)
+    def own(self, tensors: Tensors, numbers: Sequence[int], chunk: int = 0) -> Tensors:
+        """Return the terms' weights, the whole basis, and of its running statistics the chunk's."""
+        weights = {k: tensors[k][:, chosen(numbers)] for k in ("weight", "shift")}
+        basis = {k: v for k, v in tensors.items() if k not in weights}
+        return {k: v[:, chunk : chunk + 1] if v.shape[1] > 1 else v for k, v in basis.items()} | weights

@@ -1,7 +1,7 @@
 """Layers whose tensors carry a leading member axis, so that M networks train side by side.
 
-A network is a set of named parameters, each (M, ...), and functions of them. Inside a network a
-feature's activations are laid out (M, n, B, d), one matrix product per member and feature.
+A network is a set of named parameters, each (M, ...), and functions of them. A feature's activations inside it are laid
+out (M, n, B, d): one matrix product per member and feature.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Parameter:
-    """Shape of one member's parameter and the distribution of its initial values."""
+    """Shape of one member's parameter and the distribution of its initial values.
+
+    They are `scale` (constant), uniform on ±scale, uniform on (0, scale) (positive), normal with that deviation, or 1
+    at so many random places of the first axis and 0 elsewhere (subset).
+    """
 
     shape: tuple[int, ...]
     kind: Literal["uniform", "normal", "constant", "positive", "subset"]
@@ -35,44 +39,22 @@ class Parameter:
         return math.prod(self.shape)
 
     def initialize(self, name: str, seeds: Sequence[int], device: torch.device) -> Tensor:
-        """Draw initial values: float32, (M, *shape).
-
-        Uniform on [-scale, scale], `positive` on (0, scale), or normal of that sd; of a `subset`, `scale` values
-        along the first axis are 1 and the others 0.
-        """
+        """Return each seed's initial values: float32, (M, *shape)."""
+        shape = (len(seeds), *self.shape)
         if self.kind == "constant":
-            return torch.full((len(seeds), *self.shape), self.scale, device=device)
-        keys = [randomness.key(seed, f"initial/{name}") for seed in seeds]
+            return torch.full(shape, self.scale, device=device)
+        draw = randomness.normal if self.kind == "normal" else randomness.uniform
+        values = draw([randomness.key(seed, f"initial/{name}") for seed in seeds], self.size).view(shape)
         if self.kind == "subset":
-            places = randomness.uniform(keys, self.size).view(len(seeds), *self.shape).argsort(dim=1).argsort(dim=1)
-            return (places < self.scale).float().to(device)
-        if self.kind == "positive":
-            values = randomness.uniform(keys, self.size)
-        elif self.kind == "uniform":
-            values = randomness.uniform(keys, self.size).mul_(2).sub_(1)
-        else:
-            values = randomness.normal(keys, self.size)
-        return values.mul_(self.scale).float().view(len(seeds), *self.shape).to(device)
+            return (values.argsort(dim=1).argsort(dim=1) < self.scale).float().to(device)
+        if self.kind == "uniform":
+            values.mul_(2).sub_(1)
+        return values.mul_(self.scale).float().to(device)
 
 
 def uniform(*shape: int, bound: float) -> Parameter:
     """Declare a parameter drawn uniformly from [-bound, bound]."""
     return Parameter(shape, "uniform", bound)
-
-
-def positive(*shape: int, bound: float) -> Parameter:
-    """Declare a parameter drawn uniformly from (0, bound)."""
-    return Parameter(shape, "positive", bound)
-
-
-def normal(*shape: int, deviation: float) -> Parameter:
-    """Declare a parameter drawn from a normal distribution around 0."""
-    return Parameter(shape, "normal", deviation)
-
-
-def subset(*shape: int, count: int) -> Parameter:
-    """Declare a buffer of ones at `count` random places of the first axis, and zeros."""
-    return Parameter(shape, "subset", float(count))
 
 
 def constant(*shape: int, value: float) -> Parameter:
@@ -82,11 +64,11 @@ def constant(*shape: int, value: float) -> Parameter:
 
 @dataclass
 class Draws:
-    """Where the random numbers of one training step come from.
+    """The random numbers of one training step.
 
-    Attributes: `seeds`, one a member; `step`, counted from the start of training; `rates`, by setting
-    name, the dropout probabilities that are not 0 for every member, each (M,); `table`, the keys (M,) by
-    stream, where they lie ready on the device; `asked`, the streams drawn from so far.
+    Attributes: `seeds`, one a member; `step`, counted from the start of training; `rates`, by setting name, the dropout
+    probabilities that are not 0 for every member, each (M,); `table`, the keys (M,) by stream, where they lie ready on
+    the device; `asked`, the streams drawn from so far.
     """
 
     seeds: Sequence[int]
@@ -152,19 +134,13 @@ def softmax(x: Tensor) -> Tensor:
 
 
 def batch_norm(
-    x: Tensor,
-    gain: Tensor,
-    shift: Tensor,
-    running: tuple[Tensor, Tensor],
-    axes: tuple[int, ...],
-    training: bool,
+    x: Tensor, gain: Tensor, shift: Tensor, running: tuple[Tensor, Tensor], axes: tuple[int, ...], training: bool,
     update: bool = True,
-) -> Tensor:
-    """Normalise (M, n, B, d) over `axes`, updating `running` (mean, variance) in place when training.
+) -> Tensor:  # fmt: skip
+    """Return (M, n, B, d) normalised over `axes`, by its own statistics in training, else by `running`'s.
 
-    Statistics keep one value for each index of the other axes; gain, shift and running are shaped like
-    them without the reduced axes. Momentum 0.1, unbiased running variance, as in torch. Without `update`,
-    `running` stays as it is.
+    Training with `update` moves `running` (mean, variance) in place: momentum 0.1, unbiased variance, as in torch.
+    Statistics keep one value for each index of the other axes, as do gain, shift and running.
     """
     if training:
         out, mean, variance = _BatchNorm.apply(x, gain, shift, axes)
@@ -211,10 +187,9 @@ class _BatchNorm(torch.autograd.Function):
 def declare_layers(
     groups: int, widths: Sequence[int], prefix: str = "", normalized_output: bool = False
 ) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
-    """Declare the parameters and buffers of `groups` perceptrons side by side: linear layers, batch norm between.
+    """Declare the parameters and buffers of `groups` perceptrons: linear layers, each unit's own batch norm between.
 
-    Each unit has its own batch normalisation, those of the last layer only with `normalized_output`; initial
-    values are torch's for linear layers.
+    The last layer is normalised only with `normalized_output`. Initial values are torch's for linear layers.
     """
     parameters, buffers = {}, {}
     for layer, (inner, outer) in enumerate(itertools.pairwise(widths)):
@@ -229,25 +204,20 @@ def declare_layers(
     return parameters, buffers
 
 
-def apply_hidden(
-    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", update: bool = True
+def apply_layers(
+    tensors: Tensors, h: Tensor, draws: Draws | None, stream: str = "dropout", update: bool = True
 ) -> Tensor:
-    """Apply `hidden` normalised layers of what `declare_layers` declared: (M, groups, B, in) → (M, groups, B, out).
+    """Return the outputs of what `declare_layers` declared: (M, groups, B, in) → (M, groups, B, out).
 
     `stream` names the dropout's random numbers; `update` is `batch_norm`'s.
     """
-    for layer in range(hidden):
+    layer = 0
+    while f"layer.{layer}.weight" in tensors:
         h = linear(h, tensors[f"layer.{layer}.weight"], tensors[f"layer.{layer}.bias"])
-        gain, shift, mean, variance = (tensors[f"norm.{layer}.{p}"] for p in ("gain", "shift", "mean", "variance"))
-        h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None, update).relu_()
-        if draws is not None:
-            h = draws.dropout(h, f"{stream}/{layer}", "dropout")
+        if f"norm.{layer}.gain" in tensors:
+            gain, shift, mean, variance = (tensors[f"norm.{layer}.{p}"] for p in ("gain", "shift", "mean", "variance"))
+            h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None, update).relu_()
+            if draws is not None:
+                h = draws.dropout(h, f"{stream}/{layer}", "dropout")
+        layer += 1
     return h
-
-
-def apply_layers(
-    tensors: Tensors, h: Tensor, hidden: int, draws: Draws | None, stream: str = "dropout", update: bool = True
-) -> Tensor:
-    """Apply what `declare_layers` declared, the last layer without normalisation: `hidden` layers, then linear."""
-    h = apply_hidden(tensors, h, hidden, draws, stream, update)
-    return linear(h, tensors[f"layer.{hidden}.weight"], tensors[f"layer.{hidden}.bias"])

@@ -1,4 +1,4 @@
-"""Rivals that come from other libraries, brought into the common form."""
+"""Rivals that other libraries fit, in the common form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mixnam.data.table import Array, Task
 from mixnam.models.layers import Tensors
-from mixnam.models.settings import EB2MSettings, EBMSettings, LibrarySettings, SplineSettings, XGBoostSettings
+from mixnam.models.settings import LibrarySettings, number
 
 State = Mapping[str, NDArray[Any]]
 Function = Callable[[Array], Array]
@@ -25,44 +25,82 @@ Function = Callable[[Array], Array]
 PENALTIES = np.logspace(-3, 3, 13)
 
 #: Defaults of interpret 0.2.7 (signature of ExplainableBoostingRegressor at that tag; the classifier's are the
-#: same) in today's arguments. Below the line, what came after it is turned off; the values that do so are those
-#: which today's release itself sets for its differentially private models.
+#: same) in today's arguments. From `smoothing_rounds` on: what came after it, turned off by the values that today's
+#: release itself sets for its differentially private models.
 EBM_027: dict[str, Any] = {
-    "max_bins": 256,
-    "max_interaction_bins": 32,
-    "outer_bags": 8,
-    "inner_bags": 0,
-    "learning_rate": 0.01,
-    "validation_size": 0.15,
-    "early_stopping_rounds": 50,
-    "early_stopping_tolerance": 1e-4,
-    "max_rounds": 5000,
-    "min_samples_leaf": 2,
-    "max_leaves": 3,
-    # ----
-    "smoothing_rounds": 0,
-    "interaction_smoothing_rounds": 0,
-    "greedy_ratio": 0.0,
-    "cyclic_progress": True,
-    "min_hessian": 0.0,
-    "reg_alpha": 0.0,
-    "reg_lambda": 0.0,
-    "max_delta_step": 0.0,
-    "gain_scale": 1.0,
-    "min_cat_samples": 0,
-    "cat_smooth": 0.0,
-}
+    "max_bins": 256, "max_interaction_bins": 32, "outer_bags": 8, "inner_bags": 0, "learning_rate": 0.01,
+    "validation_size": 0.15, "early_stopping_rounds": 50, "early_stopping_tolerance": 1e-4, "max_rounds": 5000,
+    "min_samples_leaf": 2, "max_leaves": 3,
+    "smoothing_rounds": 0, "interaction_smoothing_rounds": 0, "greedy_ratio": 0.0, "cyclic_progress": True,
+    "min_hessian": 0.0, "reg_alpha": 0.0, "reg_lambda": 0.0, "max_delta_step": 0.0, "gain_scale": 1.0,
+    "min_cat_samples": 0, "cat_smooth": 0.0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SplineSettings(LibrarySettings):
+    """Sum of cubic splines with knots at quantiles, ridge penalty chosen by cross-validation (scikit-learn)."""
+
+    model = "Spline"
+    parts = ("preprocessing", "spline")
+    attributes = True
+
+    knots: int = number(25, 2)
+
+
+@dataclass(frozen=True)
+class XGBoostSettings(LibrarySettings):
+    """Gradient-boosted trees (xgboost); the defaults are the library's own, without early stopping."""
+
+    model = "XGBoost"
+    parts = ("preprocessing", "xgboost")
+
+    trees: int = number(100, 1)
+    max_depth: int = number(6, 1, 16)
+    learning_rate: float = number(0.3, 1e-6, 1.0)
+    min_child_weight: float = number(1.0, 0.0)
+    subsample: float = number(1.0, 0.01, 1.0)
+    colsample_bytree: float = number(1.0, 0.01, 1.0)
+    reg_lambda: float = number(1.0, 0.0)
+    #: stop after so many trees without a better validation score; 0 grows all trees
+    early_stopping_rounds: int = number(0, 0)
+
+
+@dataclass(frozen=True)
+class EBMSettings(LibrarySettings):
+    """Explainable boosting machine (interpret) without interactions."""
+
+    model = "EBM"
+    parts = ("preprocessing", "ebm")
+    attributes = True
+
+    #: whose defaults: the installed release's, or those of 0.2.7, of the time of the paper's baselines
+    release: Literal["today", "0.2.7"] = "today"
+    #: models averaged; 0 is the release's own number (14 today, 8 in 0.2.7)
+    outer_bags: int = number(0, 0)
+    #: boosting rounds at most; 0 is the release's own number
+    max_rounds: int = number(0, 0)
+
+
+@dataclass(frozen=True)
+class EB2MSettings(EBMSettings):
+    """Explainable boosting machine with pairwise interactions."""
+
+    model = "EB2M"
+    parent = "EBM"
+    attributes = False
+
+    interactions: int = number(10, 1)
 
 
 @dataclass(frozen=True)
 class Fitted:
     """A model that another library fitted.
 
-    Attributes: `predict`, from network inputs (rows, n) to predictions (rows,), on the scale of the
-    standardised target, or as log-odds; `contributions`, from inputs (rows, n) to each feature's part of
-    the prediction (rows, n), or None where the model is no sum over features; `rounds`, boosting rounds kept,
-    1 elsewhere; `parameters`, how many numbers it learnt; `versions`, of libraries that only this model needs;
-    `state` and `text`, what `restore` needs to predict the same again.
+    Attributes: `predict`, from network inputs (rows, n) to predictions (rows,), on the scale of the standardised target
+    or as log-odds; `contributions`, from inputs to each feature's part of the prediction (rows, n), or None where the
+    model is no sum over features; `rounds`, boosting rounds kept, 1 elsewhere; `parameters`, how many numbers it
+    learnt; `versions`, of libraries that only this model needs; `state` and `text`, what `restore` needs.
     """
 
     predict: Callable[[Array], Array]
@@ -76,7 +114,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a library fits on: inputs (rows, n) and targets (rows,), standardised or 0/1, of two parts.
+    """Inputs (rows, n) and targets (rows,), standardised or 0/1, of the training and the validation rows.
 
     `weights`, where training rows do not weigh the same, is (rows,).
     """
@@ -118,7 +156,7 @@ def restore(settings: LibrarySettings, state: State, text: str) -> Fitted:
 def fit_linear(x: Array, y: Array, task: Task, weights: Array | None = None) -> Tensors:
     """Fit least squares, or logistic regression with scikit-learn's default penalty.
 
-    **Shape:** x is (rows, n), y and weights (rows,); the result holds `weight` (1, n) and `bias` (1,).
+    **Shape:** x is (rows, n), y and weights (rows,); the result has `weight` (1, n) and `bias` (1,).
     """
     model = (LinearRegression() if task == "regression" else LogisticRegression(max_iter=10_000)).fit(x, y, weights)
     weight = torch.tensor(model.coef_, dtype=torch.float32).reshape(1, -1)

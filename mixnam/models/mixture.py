@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mixnam import randomness
-from mixnam.models.base import Network, Outputs
+from mixnam.models.base import Featurewise, Outputs
 from mixnam.models.layers import (
     Draws,
     Parameter,
@@ -24,8 +26,69 @@ from mixnam.models.layers import (
     per_member,
     softmax,
     uniform,
-)
-from mixnam.models.settings import MixNAMDSettings, MixtureSettings
+)  # fmt: skip
+from mixnam.models.settings import AdditiveSettings, number
+
+
+@dataclass(frozen=True)
+class MixtureSettings(AdditiveSettings):
+    """A mixture of experts for each feature; the defaults are Table 5's column for Housing."""
+
+    parts = ("preprocessing", "training", "mixture")
+    attributes = True
+
+    layers: int = number(4, 1)
+    width: int = number(128, 1)
+    experts: int = number(4, 1)
+    active_experts: int = number(4, 1)
+    expert_dropout: float = number(0.2, 0.0, 1.0, below_high=True)
+    variation_penalty: float = number(0.1, 0.0)
+    normalization: Literal["layer_norm", "batch_norm"] = "layer_norm"
+    #: one normalisation for all layers and features (the authors' code), or one per layer and feature
+    shared_normalization: bool = True
+    initialization: Literal["authors", "standard"] = "authors"
+    #: relevance dropped and scaled by 1/(1-p) (authors), dropped only (paper's text), or renormalised
+    expert_dropout_mode: Literal["scale", "drop", "renormalize"] = "scale"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.active_experts > self.experts:
+            raise ValueError(f"active_experts must be <= experts ({self.experts}), got {self.active_experts}")
+
+
+@dataclass(frozen=True)
+class MixNAMSettings(MixtureSettings):
+    """MixNAM (Section 3)."""
+
+    model = "MixNAM"
+
+    #: scores for each feature's experts, or one set of scores for all features (Equation (16))
+    router: Literal["dense", "shared"] = "dense"
+
+
+@dataclass(frozen=True)
+class MixNAMDSettings(MixtureSettings):
+    """MixNAM-D: each feature routes itself, with Gumbel-softmax in training (Appendix G)."""
+
+    model = "MixNAM-D"
+    parent = "MixNAM"
+
+    experts: int = number(64, 1)
+    active_experts: int = number(64, 1)
+    temperature: float = number(0.1, 1e-3)
+    #: whether predictions are sampled too (the authors' code), or take the relevance itself
+    sample_at_prediction: bool = False
+
+
+@dataclass(frozen=True)
+class MixNAMESettings(MixNAMSettings):
+    """MixNAM-E: the active experts weigh the same (Appendix H); C and K as in Table 7."""
+
+    model = "MixNAM-E"
+    parent = "MixNAM"
+
+    experts: int = number(32, 1)
+    active_experts: int = number(16, 1)
 
 
 def top_k_mask(scores: Tensor, active: int) -> Tensor:
@@ -42,13 +105,11 @@ def top_k_mask(scores: Tensor, active: int) -> Tensor:
     return torch.zeros_like(scores, dtype=torch.bool).scatter(-1, chosen, True)
 
 
-class MixNAM(Network):
+class MixNAM(Featurewise):
     """Feature encoders, C experts a feature, and one dense router. Equations (2) to (9).
 
     **Examples**
 
-    >>> import torch
-    >>> from mixnam.models.settings import MixNAMSettings
     >>> network = MixNAM(MixNAMSettings(width=8, batch_size=16), features=3)
     >>> parameters, buffers = network.initialize([0, 1], torch.device("cpu"))
     >>> outputs = network(parameters | buffers, torch.randn(2, 5, 3))
@@ -62,51 +123,41 @@ class MixNAM(Network):
     def __init__(self, settings: MixtureSettings, features: int) -> None:
         super().__init__(settings, features)
         self.dense = self.smooth and settings.active_experts == settings.experts
-        n, d, experts = features, settings.width, settings.experts
-        authors = settings.initialization == "authors"
+        self.shared = isinstance(settings, MixNAMSettings) and settings.router == "shared"
+        n, d = features, settings.width
         for layer in range(settings.layers):
-            width = d if layer else 1
             # the authors' Kaiming draw on an (n, out, in) tensor takes out·in for the fan-in
-            bound = math.sqrt(6 / (d * width)) if authors else 1 / math.sqrt(width)
-            self._linear(f"encoder.{layer}", (n, width, d), bound, 1 / math.sqrt((n if authors else 1) * width))
-        self._norms()
-        bound = math.sqrt(6 / (experts * d)) if authors else 1 / math.sqrt(d)
-        self._linear("experts", (n, d, experts), bound, 1 / math.sqrt((n if authors else 1) * d))
+            self._linear(f"encoder.{layer}", d if layer else 1, d)
+        for suffix in [""] if settings.shared_normalization else [f".{i}" for i in range(settings.layers)]:
+            shape: tuple[int, ...] = (d,) if settings.shared_normalization else (n, d)
+            if settings.normalization == "batch_norm":
+                shape = (n,)
+                self.buffers[f"norm{suffix}.mean"] = constant(n, value=0.0)
+                self.buffers[f"norm{suffix}.variance"] = constant(n, value=1.0)
+            self.parameters[f"norm{suffix}.gain"] = constant(*shape, value=1.0)
+            self.parameters[f"norm{suffix}.shift"] = constant(*shape, value=0.0)
+        self._linear("experts", d, settings.experts)
         self._router()
         self.parameters["bias"] = constant(value=0.0)
 
+    def _linear(self, name: str, inner: int, outer: int) -> None:
+        """Declare each feature's own linear map."""
+        n, authors = self.features, self.settings.initialization == "authors"
+        bound = math.sqrt(6 / (outer * inner)) if authors else 1 / math.sqrt(inner)
+        self.parameters[f"{name}.weight"] = uniform(n, inner, outer, bound=bound)
+        self.parameters[f"{name}.bias"] = uniform(n, outer, bound=1 / math.sqrt((n if authors else 1) * inner))
+
     def _router(self) -> None:
         n, d, experts = self.features, self.settings.width, self.settings.experts
-        targets = experts if self._shared() else n * experts
-        shape, spread = (n * d, targets), 1 / math.sqrt(n * d)
+        shape, spread = (n * d, experts if self.shared else n * experts), 1 / math.sqrt(n * d)
         xavier = Parameter(shape, "normal", math.sqrt(2 / sum(shape)))
         authors = self.settings.initialization == "authors"
         self.parameters["router.weight"] = xavier if authors else uniform(*shape, bound=spread)
-        self.parameters["router.bias"] = uniform(targets, bound=spread)
-
-    def _shared(self) -> bool:
-        return getattr(self.settings, "router", "dense") == "shared"
+        self.parameters["router.bias"] = uniform(shape[1], bound=spread)
 
     def for_all(self, scores: Tensor) -> Tensor:
-        """Repeat one set of scores for every feature where the router is shared: (..., C) → (..., n·C)."""
-        return scores.repeat(*[1] * (scores.dim() - 1), self.features) if self._shared() else scores
-
-    def _linear(self, name: str, shape: tuple[int, int, int], weight: float, bias: float) -> None:
-        self.parameters[f"{name}.weight"] = uniform(*shape, bound=weight)
-        self.parameters[f"{name}.bias"] = uniform(shape[0], shape[2], bound=bias)
-
-    def _norms(self) -> None:
-        settings, n = self.settings, self.features
-        batch = settings.normalization == "batch_norm"
-        for suffix in [""] if settings.shared_normalization else [f".{i}" for i in range(settings.layers)]:
-            if batch:
-                shape: tuple[int, ...] = (n,)
-                self.buffers[f"norm{suffix}.mean"] = constant(n, value=0.0)
-                self.buffers[f"norm{suffix}.variance"] = constant(n, value=1.0)
-            else:
-                shape = (settings.width,) if settings.shared_normalization else (n, settings.width)
-            self.parameters[f"norm{suffix}.gain"] = constant(*shape, value=1.0)
-            self.parameters[f"norm{suffix}.shift"] = constant(*shape, value=0.0)
+        """Return scores, (..., C) of a shared router repeated for every feature: (..., n·C)."""
+        return scores.repeat(*[1] * (scores.dim() - 1), self.features) if self.shared else scores
 
     def encode(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the features' codes z_i = f_i(x_i): (M, B, n) → (M, n, B, d)."""
@@ -126,7 +177,7 @@ class MixNAM(Network):
         return h
 
     def relevance(self, scores: Tensor) -> Tensor:
-        """Turn routing scores into weights on the simplex: (..., C) → (..., C). Equations (5) and (6)."""
+        """Return the routing scores' weights on the simplex: (..., C) → (..., C). Equations (5) and (6)."""
         return softmax(self._masked(scores))
 
     def _masked(self, scores: Tensor) -> Tensor:
@@ -156,7 +207,7 @@ class MixNAM(Network):
         return kept
 
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
-        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        """Return the outputs for x, (M, B, n), in training mode if there are `draws`."""
         z = self.encode(tensors, x, draws)
         experts = linear(z, tensors["experts.weight"], tensors["experts.bias"]).transpose(1, 2)  # (M, B, n, C)
         return self.finish(tensors, experts, self._scores(tensors, z), draws)
@@ -167,34 +218,33 @@ class MixNAM(Network):
         return torch.baddbmm(tensors["router.bias"][:, None], codes, tensors["router.weight"])
 
     def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each feature's expert predictions and its share in all routing scores."""
+        """Return each feature's expert predictions (M, n, B, C) and its share in all routing scores, (M, n, B, n·C)."""
         z = self.encode(tensors, x, None)
-        experts = linear(z, tensors["experts.weight"], tensors["experts.bias"])
+        return linear(z, tensors["experts.weight"], tensors["experts.bias"]), self._shares(tensors, z)
+
+    def _shares(self, tensors: Tensors, z: Tensor) -> Tensor:
         router = tensors["router.weight"].unflatten(1, (self.features, self.settings.width))
-        return experts, self.for_all(z @ router)  # A_ij of Equation (4): (M, n, d, n·C)
+        return self.for_all(z @ router)  # A_ij of Equation (4): (M, n, B, n·C)
 
     def score_bias(self, tensors: Tensors) -> Tensor:
         """Return μ of Equation (4): (M, n·C)."""
         return self.for_all(tensors["router.bias"])
 
     def combine(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
-        """Combine expert predictions (M, B, n, C) and routing scores (M, B, n·C), in evaluation mode."""
+        """Return the outputs for expert predictions (M, B, n, C) and scores (M, B, n·C), in evaluation mode."""
         return self._mixed(tensors, experts, self.relevance(scores.unflatten(2, experts.shape[2:])))
 
     def finish(self, tensors: Tensors, experts: Tensor, scores: Tensor, draws: Draws | None) -> Outputs:
         """Return the outputs for experts (M, B, n, C) and scores, (M, B, n·C) or (M, B, C) for all features."""
-        scores = self.for_all(scores).unflatten(2, experts.shape[2:])
+        scores = self.for_all(scores)
         if draws is None:
-            return self._evaluated(tensors, experts, scores)
-        return self._mixed(tensors, experts, self._drop_experts(self._training(scores, draws), draws))
+            return self.combine(tensors, experts, scores)
+        relevance = self._training(scores.unflatten(2, experts.shape[2:]), draws)
+        return self._mixed(tensors, experts, self._drop_experts(relevance, draws))
 
     def _training(self, scores: Tensor, draws: Draws) -> Tensor:
         """Return the relevance in training, before experts are dropped."""
         return self.relevance(scores)
-
-    def _evaluated(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
-        """Return the outputs of evaluation mode for scores (M, B, n, C)."""
-        return self._mixed(tensors, experts, self.relevance(scores))
 
     def _mixed(self, tensors: Tensors, experts: Tensor, relevance: Tensor) -> Outputs:
         contributions = (relevance * experts).sum(dim=-1)  # Equation (3)
@@ -208,21 +258,15 @@ class MixNAMD(MixNAM):
     settings: MixNAMDSettings
 
     def _router(self) -> None:
-        n, d, experts = self.features, self.settings.width, self.settings.experts
-        authors = self.settings.initialization == "authors"
-        bound = math.sqrt(6 / (experts * d)) if authors else 1 / math.sqrt(d)
-        self._linear("router", (n, d, experts), bound, 1 / math.sqrt((n if authors else 1) * d))
+        self._linear("router", self.settings.width, self.settings.experts)
 
     def _scores(self, tensors: Tensors, z: Tensor) -> Tensor:
         return linear(z, tensors["router.weight"], tensors["router.bias"]).transpose(1, 2).flatten(2)
 
-    def responses(self, tensors: Tensors, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each feature's expert predictions and its share in the scores: none in other features'."""
-        z = self.encode(tensors, x, None)
+    def _shares(self, tensors: Tensors, z: Tensor) -> Tensor:  # none in other features' scores
         own = linear(z, tensors["router.weight"], torch.zeros_like(tensors["router.bias"]))  # (M, n, B, C)
         block = torch.eye(self.features, dtype=own.dtype, device=own.device)[None, :, None, :, None]
-        experts = linear(z, tensors["experts.weight"], tensors["experts.bias"])
-        return experts, (own[:, :, :, None] * block).flatten(3)
+        return (own[:, :, :, None] * block).flatten(3)
 
     def score_bias(self, tensors: Tensors) -> Tensor:
         """Return μ: (M, n·C)."""
@@ -237,20 +281,19 @@ class MixNAMD(MixNAM):
     def _training(self, scores: Tensor, draws: Draws) -> Tensor:
         return self._resample(scores, draws.keys("gumbel"))
 
-    def _evaluated(self, tensors: Tensors, experts: Tensor, scores: Tensor) -> Outputs:
-        outputs = super()._evaluated(tensors, experts, scores)
-        if not self.settings.sample_at_prediction:
+    def finish(self, tensors: Tensors, experts: Tensor, scores: Tensor, draws: Draws | None) -> Outputs:
+        """Return the outputs for experts (M, B, n, C) and scores (M, B, n·C)."""
+        outputs = super().finish(tensors, experts, scores, draws)
+        if draws is not None or not self.settings.sample_at_prediction:
             return outputs
         # only the prediction is sampled; contributions, and all that is measured on them, are not
-        relevance = self._resample(scores, [randomness.key(0, "gumbel/prediction")] * len(scores))
+        keys = [randomness.key(0, "gumbel/prediction")] * len(scores)
+        relevance = self._resample(scores.unflatten(2, experts.shape[2:]), keys)
         return dataclasses.replace(outputs, prediction=self._mixed(tensors, experts, relevance).prediction)
 
 
 class MixNAME(MixNAM):
-    """MixNAM-E: the K active experts weigh 1/K each. Appendix H.
-
-    The bounds are the means of the K smallest and of the K largest expert predictions.
-    """
+    """MixNAM-E: the K active experts weigh 1/K each; bounds are means of the K smallest and largest. Appendix H."""
 
     smooth = False
 
@@ -270,9 +313,6 @@ class MixNAME(MixNAM):
 
 
 def extra_parameters(features: int, experts: int, width: int, diagonal: bool = False) -> int:
-    """Return the number of values in the experts and the router (Appendix J, Table 9).
-
-    nC[(n+1)d+2] for MixNAM and, with `diagonal`, nC(2d+2) for MixNAM-D.
-    """
+    """Return the number of values in experts and router: nC[(n+1)d+2], if `diagonal` nC(2d+2). Appendix J, Table 9."""
     sources = 1 if diagonal else features
     return features * experts * ((sources + 1) * width + 2)

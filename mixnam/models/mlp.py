@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
 from mixnam.models.base import Network, Outputs
 from mixnam.models.layers import Draws, Tensors, apply_layers, declare_layers
-from mixnam.models.settings import MLPSettings
+from mixnam.models.settings import NetworkSettings, number
+
+
+@dataclass(frozen=True)
+class MLPSettings(NetworkSettings):
+    """Multi-layer perceptron on all features: linear, batch norm, ReLU, dropout."""
+
+    model = "MLP"
+    parts = ("preprocessing", "training", "mlp")
+
+    hidden: tuple[int, ...] = number((128, 128, 128), 1)
 
 
 class MLP(Network):
-    """Hidden layers of linear, batch norm, ReLU and dropout, then one output.
-
-    Its layers are those of a stack with a single "feature", the whole row.
+    """Hidden layers of linear, batch norm, ReLU and dropout, then one output: a single "feature", the whole row.
 
     **Examples**
 
@@ -23,15 +33,10 @@ class MLP(Network):
     torch.Size([1, 5])
     """
 
-    settings: MLPSettings
-    featurewise = False
-
     def __init__(self, settings: MLPSettings, features: int) -> None:
         super().__init__(settings, features)
         self.parameters, self.buffers = declare_layers(1, (features, *settings.hidden, 1))
 
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
-        """Return the predictions for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
-        h = apply_layers(tensors, x[:, None], len(self.settings.hidden), draws)  # (M, 1, B, 1)
-        none = h.new_empty(*x.shape[:2], 0)
-        return Outputs(h[:, 0, :, 0], none, none[..., None], none[..., None])
+        """Return the outputs for x, (M, B, n), in training mode if there are `draws`."""
+        return Outputs.whole(apply_layers(tensors, x[:, None], draws)[:, 0, :, 0])

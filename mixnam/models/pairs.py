@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mixnam.models.additive import NAMSettings
 from mixnam.models.base import Network, Outputs
 from mixnam.models.layers import Draws, Tensors, apply_layers, constant, declare_layers
-from mixnam.models.settings import NA2MSettings, NBMSettings
 
 #: Pairs that are computed at a time: Year has 4,005. No setting, for dropout's random numbers go by chunks.
 CHUNK = 128
 
 
+@dataclass(frozen=True)
+class NA2MSettings(NAMSettings):
+    """Neural additive model with a network for each pair of features too (Radenovic et al. 2022)."""
+
+    model = "NA2M"
+    parts = ("preprocessing", "training", "pairwise")
+    attributes = False
+
+
 class Pairwise(Network):
     """A sum of one function a feature and one a pair of features: F(x) = ω_0 + Σ_i f_i(x_i) + Σ_{i<j} f_ij(x_i, x_j).
 
-    Attribute `pairs`: the features of each pair, (i, j) with i < j, in the terms' order. Raises ValueError for
-    fewer than two features.
+    Attributes: `pairs`, the features (i, j) of each pair, i < j, in the terms' order; `chunk`, how many pairs are
+    computed at a time. Raises ValueError for fewer than two features.
     """
 
-    settings: NA2MSettings | NBMSettings
-    featurewise = False
-
-    def __init__(self, settings: NA2MSettings | NBMSettings, features: int) -> None:
+    def __init__(self, settings: Any, features: int, chunk: int = CHUNK) -> None:
         super().__init__(settings, features)
         if features < 2:
             raise ValueError(f"{settings.model} needs at least two features to pair, got {features}")
-        self.pairs = list(itertools.combinations(range(features), 2))
+        self.pairs, self.chunk = list(itertools.combinations(range(features), 2)), chunk
         self._ends: dict[torch.device, Tensor] = {}
 
     def ends(self, device: torch.device) -> Tensor:
@@ -42,27 +49,56 @@ class Pairwise(Network):
 
     def held(self, name: str) -> float:
         """Return of how many of a parameter's passes a training step holds the activations at a time."""
-        return self.passes(name) * (min(1.0, CHUNK / len(self.pairs)) if name.startswith("pair.") else 1.0)
+        return self.passes(name) * (min(1.0, self.chunk / len(self.pairs)) if name.startswith("pair.") else 1.0)
+
+    def term(self, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True) -> Tensor:
+        """Return the terms (M, P, B) of the values h, (M, P, B, 1 or 2), by what `own` returned for them."""
+        raise NotImplementedError
+
+    def own(self, tensors: Tensors, numbers: Sequence[int], chunk: int = 0) -> Tensors:
+        """Return what the terms of the given numbers take of all terms' tensors; pairs belong to a chunk."""
+        raise NotImplementedError
 
     def singles(self, tensors: Tensors, x: Tensor, draws: Draws | None, features: Sequence[int]) -> Tensor:
         """Return the terms f_i of the given features, (M, len(features), B), at x, (M, B, n)."""
-        raise NotImplementedError
+        own = {k: v for k, v in tensors.items() if k != "bias" and not k.startswith("pair.")}
+        h = x.transpose(1, 2)[:, chosen(features), :, None]
+        return self.term(self.own(own, features), h, draws, "dropout")
 
     def doubles(self, tensors: Tensors, x: Tensor, draws: Draws | None, pairs: Sequence[int]) -> Tensor:
-        """Return the terms f_ij of the pairs of the given numbers, (M, len(pairs), B), at x, (M, B, n)."""
-        raise NotImplementedError
+        """Return the terms f_ij of the pairs of the given numbers, (M, len(pairs), B), at x, (M, B, n).
+
+        Where they are more than a chunk, a training step keeps only their inputs and computes them again.
+        """
+        own = {k.removeprefix("pair."): v for k, v in tensors.items() if k.startswith("pair.")}
+        columns, ends = x.transpose(1, 2), self.ends(x.device)
+        parts: list[Tensor] = []
+        for chunk, numbers in chunks(pairs, self.chunk):
+            h = torch.stack([columns[:, end] for end in ends[:, chosen(numbers)]], dim=-1)  # (M, P, B, 2)
+            function, weights = self._function(self.own(own, numbers, chunk), draws, f"dropout/pair/{chunk}")
+            if len(pairs) > self.chunk and torch.is_grad_enabled():
+                parts.append(_Recomputed.apply(function, h, *weights))
+            else:
+                parts.append(function(True, h, *weights))
+        return torch.cat(parts, dim=1)
+
+    def _function(self, own: Tensors, draws: Draws | None, stream: str) -> tuple[Function, list[Tensor]]:
+        """Return the function of (whether it is the first call, values, weights) that gives terms, and its weights."""
+        weights = {k: v for k, v in own.items() if f"pair.{k}" in self.parameters}
+        running = {k: v for k, v in own.items() if k not in weights}
+
+        def terms(first: bool, h: Tensor, *values: Tensor) -> Tensor:
+            return self.term(dict(zip(weights, values, strict=True)) | running, h, draws, stream, first)
+
+        return terms, list(weights.values())
 
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
-        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode.
-
-        Terms are returned in training mode only, as contributions (M, B, n + pairs), for their penalty.
-        """
+        """Return the outputs for x, (M, B, n), in training mode if there are `draws`."""
         terms = [self.singles(tensors, x, draws, range(self.features))]
         terms.append(self.doubles(tensors, x, draws, range(len(self.pairs))))
         contributions = torch.cat(terms, dim=1).transpose(1, 2)
         prediction = tensors["bias"][:, None] + contributions.sum(dim=-1)
-        none = prediction.new_empty(*prediction.shape, 0)
-        return Outputs(prediction, contributions if draws is not None else none, none[..., None], none[..., None])
+        return Outputs.whole(prediction, None if draws is None else contributions)
 
     def part(self, tensors: Tensors, x: Tensor, feature: int) -> Tensor:
         """Return the sum of the terms that depend on a feature, in evaluation mode: (M, B, n) → (M, B)."""
@@ -71,9 +107,9 @@ class Pairwise(Network):
 
 
 class NA2M(Pairwise):
-    """One small network a feature and one a pair, summed (Agarwal et al. 2021, as extended by Radenovic et al. 2022).
+    """One small network a feature and one a pair, each unit with its own batch normalisation, summed.
 
-    Every unit has its own batch normalisation.
+    Agarwal et al. 2021, as extended by Radenovic et al. 2022.
 
     **Examples**
 
@@ -83,36 +119,20 @@ class NA2M(Pairwise):
     (torch.Size([1, 5]), 6)
     """
 
-    settings: NA2MSettings
-
-    def __init__(self, settings: NA2MSettings, features: int) -> None:
-        super().__init__(settings, features)
+    def __init__(self, settings: NA2MSettings, features: int, chunk: int = CHUNK) -> None:
+        super().__init__(settings, features, chunk)
         one = declare_layers(features, (1, *settings.hidden, 1))
         two = declare_layers(len(self.pairs), (2, *settings.hidden, 1), "pair.")
         self.parameters, self.buffers = (a | b for a, b in zip(one, two, strict=True))
         self.parameters["bias"] = constant(value=0.0)
 
-    def singles(self, tensors: Tensors, x: Tensor, draws: Draws | None, features: Sequence[int]) -> Tensor:
-        """Return the terms f_i of the given features, (M, len(features), B), at x, (M, B, n)."""
-        own = {k: v[:, chosen(features)] for k, v in tensors.items() if k.startswith(("layer.", "norm."))}
-        h = x.transpose(1, 2)[:, chosen(features), :, None]
-        return apply_layers(own, h, len(self.settings.hidden), draws).squeeze(-1)
+    def term(self, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True) -> Tensor:
+        """Return the networks' outputs: (M, P, B, inputs) → (M, P, B)."""
+        return apply_layers(own, h, draws, stream, update).squeeze(-1)
 
-    def doubles(self, tensors: Tensors, x: Tensor, draws: Draws | None, pairs: Sequence[int]) -> Tensor:
-        """Return the terms f_ij of the pairs of the given numbers, (M, len(pairs), B), at x, (M, B, n)."""
-        own = part_of(tensors, "pair.")
-        hidden, names = len(self.settings.hidden), [k for k in own if f"pair.{k}" in self.parameters]
-
-        def evaluated(chunk: int, numbers: Sequence[int]) -> tuple[Function, list[Tensor]]:
-            running = {k: v[:, chosen(numbers)] for k, v in own.items() if k not in names}
-
-            def terms(first: bool, h: Tensor, *weights: Tensor) -> Tensor:
-                layers = dict(zip(names, weights, strict=True)) | running
-                return apply_layers(layers, h, hidden, draws, f"dropout/pair/{chunk}", first).squeeze(-1)
-
-            return terms, [own[k][:, chosen(numbers)] for k in names]
-
-        return by_chunks(x, self.ends(x.device), pairs, evaluated)
+    def own(self, tensors: Tensors, numbers: Sequence[int], chunk: int = 0) -> Tensors:
+        """Return the tensors of the terms of the given numbers."""
+        return {k: v[:, chosen(numbers)] for k, v in tensors.items()}
 
 
 Function = Callable[..., Tensor]
@@ -123,42 +143,11 @@ def chosen(numbers: Sequence[int]) -> slice | list[int]:
     return slice(numbers.start, numbers.stop) if isinstance(numbers, range) else list(numbers)
 
 
-def part_of(tensors: Tensors, prefix: str) -> Tensors:
-    """Return the tensors whose names begin with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def chunks(numbers: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+def chunks(numbers: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]]:
     """Yield the chunks that pairs of the given numbers, in rising order, belong to, and those of each."""
-    for chunk, group in itertools.groupby(numbers, lambda number: number // CHUNK):
+    for chunk, group in itertools.groupby(numbers, lambda number: number // size):
         found = list(group)
         yield chunk, range(found[0], found[-1] + 1) if isinstance(numbers, range) else found
-
-
-def by_chunks(
-    x: Tensor,
-    ends: Tensor,
-    numbers: Sequence[int],
-    evaluated: Callable[[int, Sequence[int]], tuple[Function, list[Tensor]]],
-) -> Tensor:
-    """Return the terms of the pairs of the given numbers, (M, P, B), of which `CHUNK` at a time need memory.
-
-    `ends` are the features of all pairs, (2, pairs).
-
-    `evaluated` takes a chunk's number and those of its pairs, and returns a function and its weights: the function
-    takes whether it is called for the first time, the pairs' values (M, P, B, 2) and the weights, and returns their
-    terms (M, P, B).
-    """
-    columns = x.transpose(1, 2)  # (M, n, B)
-    parts: list[Tensor] = []
-    for chunk, part in chunks(numbers):
-        function, weights = evaluated(chunk, part)
-        h = torch.stack([columns[:, end] for end in ends[:, chosen(part)]], dim=-1)  # (M, P, B, 2)
-        if len(numbers) > CHUNK and torch.is_grad_enabled():
-            parts.append(_Recomputed.apply(function, h, *weights))
-        else:
-            parts.append(function(True, h, *weights))
-    return torch.cat(parts, dim=1)
 
 
 class _Recomputed(torch.autograd.Function):

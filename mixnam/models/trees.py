@@ -1,8 +1,8 @@
 """Layers of oblivious trees: NODE (Popov et al. 2020), and its additive forms (Chang et al. 2022).
 
-Each split compares a weighted sum of the features and of all earlier trees' outputs with a threshold, softly. What is
-weighed is NODE's to choose anew in each split, and all trees' to see; in the additive forms a tree comes to choose
-one feature, or two, and sees earlier trees only as far as they chose the same.
+Each split compares a weighted sum of the features and of all earlier trees' outputs with a threshold, softly. NODE
+chooses the weights anew in each split and sees all earlier trees; in the additive forms a tree comes to choose one
+feature, or two, and sees earlier trees only as far as they chose the same.
 
 Inside, rows lie along the last axis: inputs are (M, n, B), a layer's outputs (M, T, K, B), of T trees with K outputs.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,8 +23,89 @@ from mixnam.models.additive import Additive
 from mixnam.models.base import Network, Outputs
 from mixnam.models.fast.entmax import entmax15
 from mixnam.models.fast.oblivious import Respond, respond
-from mixnam.models.layers import Draws, Parameter, Tensors, constant, normal, positive, subset, uniform
-from mixnam.models.settings import NODEGAMSettings, NODESettings, TreeSettings
+from mixnam.models.layers import Draws, Parameter, Tensors, constant, uniform
+from mixnam.models.settings import AdditiveSettings, number
+
+
+@dataclass(frozen=True)
+class TreeSettings(AdditiveSettings):
+    """Layers of oblivious trees and their training (Popov et al. 2020, Chang et al. 2022).
+
+    `dropout` drops trees' outputs. Training is evaluated and may stop every `evaluation_steps` steps; `epochs` limits
+    what the stopping rule, counted in steps, would let run longer.
+    """
+
+    parts = ("preprocessing", "training", "trees")
+
+    epochs: int = number(10_000, 1)
+    learning_rate: float = number(0.01, 0.0)
+    weight_decay: float = number(0.0, 0.0)
+    dropout: float = number(0.0, 0.0, 1.0, below_high=True)
+    output_penalty: float = number(0.0, 0.0)
+    selection: Literal["auc_plus_f1", "auc"] = "auc"
+    layers: int = number(2, 1)
+    #: trees of each layer
+    trees: int = number(1024, 1)
+    depth: int = number(6, 1, 12)
+    #: outputs of each tree beyond its first, which only later layers and the last weights see
+    extra_outputs: int = number(0, 0)
+    #: share of the features that a tree may choose from
+    colsample_bytree: float = number(1.0, 0.0, 1.0)
+    #: whether trees have learnt weights, or are averaged
+    last_linear: bool = False
+    last_dropout: float = number(0.0, 0.0, 1.0, below_high=True)
+    #: the learning rate rises linearly over so many steps
+    warmup_steps: int = number(0, 0)
+    #: it falls to a fifth after so many steps without a better score; 0: never
+    decay_steps: int = number(0, 0)
+    #: training stops after so many steps without a better score
+    patience_steps: int = number(11_000, 1)
+    evaluation_steps: int = number(100, 1)
+    #: the weights evaluated are the mean over so many evaluations
+    averaged_checkpoints: int = number(5, 1)
+
+    @property
+    def settling_steps(self) -> int:
+        """Steps until the choice of features is final; before that, patience does not count."""
+        return 0
+
+
+@dataclass(frozen=True)
+class NODESettings(TreeSettings):
+    """Neural oblivious decision ensembles (Popov et al. 2020): each split weighs several features."""
+
+    model = "NODE"
+
+
+@dataclass(frozen=True)
+class NODEGAMSettings(TreeSettings):
+    """NODE-GAM (Chang et al. 2022): each tree comes to choose a single feature."""
+
+    model = "NODE-GAM"
+    attributes = True
+
+    #: steps over which the choice of features hardens, from temperature 1 to `min_temperature`
+    anneal_steps: int = number(4000, 0)
+    min_temperature: float = number(0.01, 1e-6, 1.0)
+    #: size of keys and queries that weigh earlier trees; 0: earlier trees of the same feature weigh alike
+    attention: int = number(0, 0)
+    warmup_steps: int = number(500, 0)
+    decay_steps: int = number(5000, 0)
+
+    @property
+    def settling_steps(self) -> int:
+        """Steps until the choice of features is final."""
+        return self.anneal_steps
+
+
+@dataclass(frozen=True)
+class NODEGA2MSettings(NODEGAMSettings):
+    """NODE-GA2M (Chang et al. 2022): each tree comes to choose at most two features."""
+
+    model = "NODE-GA2M"
+    parent = "NODE-GAM"
+    attributes = False
+
 
 _EXCLUDED = -20.0  # the logit of a feature that a tree may not choose
 _EPSILON = 1e-6  # added to the largest distance from a threshold, and to weights of which the logarithm is taken
@@ -34,8 +116,8 @@ class Mix:
     """What the splits of a layer compare: weighted sums.
 
     **Shape:** `own` (M, n, S, T), the weights of the features, for S splits that differ; `earlier`, those of each
-    earlier layer's outputs, (M, T·K, S', T), or (M, T, S', T) where a tree's outputs weigh the same; S' is S, or 1
-    where splits do not differ in them. `choice` (M, n, S, T) is what an additive tree has chosen of the features.
+    earlier layer's outputs, (M, T·K, S', T), or (M, T, S', T) where a tree's outputs weigh the same, S' being S or 1;
+    `choice` (M, n, S, T), what an additive tree has chosen of the features.
     """
 
     own: Tensor
@@ -57,52 +139,41 @@ def _weigh(weights: Tensor, x: Tensor) -> Tensor:
 
 
 class Trees(Network):
-    """What NODE and its additive forms share; `kinds` says of how many weighted sums a tree's splits make use.
+    """What NODE and its additive forms share; `kinds` is how many weighted sums a tree's splits compare.
 
-    Parameters of layer l, of T trees of depth D with K outputs, each: `logits.l` (F, kinds, T) of what is chosen,
-    `threshold.l` and `log_temperature.l` (D, T), `response.l` (T, K, 2^D); `last` (layers, T, K) weighs the trees
-    where `last_linear` says so. Buffers: `columns.l` (F, T), 1 where a tree may choose, if it may not everywhere.
+    Parameters of layer l with T trees of depth D and K outputs, those of the choices first: `logits.l` (F, kinds, T),
+    `threshold.l` and `log_temperature.l` (D, T), `response.l` (T, K, 2^D); `last` (layers, T, K) weighs the trees if
+    `last_linear`. Buffers: `columns.l` (F, T), 1 where a tree may choose, if it may not everywhere.
     """
 
     settings: TreeSettings
-    featurewise = False
-    kinds: int
 
-    def __init__(self, settings: TreeSettings, features: int) -> None:
+    def __init__(self, settings: TreeSettings, features: int, depth: int, kinds: int) -> None:
         super().__init__(settings, features)
-        self.depth = settings.depth
-        self.outputs = 1 + settings.extra_outputs
+        self.depth, self.kinds, self.outputs, trees = depth, kinds, 1 + settings.extra_outputs, settings.trees
         self.kept: tuple[list[Tensor], list[int], list[Mix]] | None = None
-
-    def declare(self) -> None:
-        """Declare the parameters, those of the choices first."""
-        settings, trees = self.settings, self.settings.trees
-        choices: dict[str, Parameter] = {}
-        others: dict[str, Parameter] = {}
+        choices, others = dict[str, Parameter](), dict[str, Parameter]()
         for layer in range(settings.layers):
-            inputs = self.inputs(layer)
-            count = self.columns(inputs)
+            count = self.columns(inputs := self.inputs(layer))
             if count < inputs:
-                self.buffers[f"columns.{layer}"] = subset(inputs, trees, count=count)
+                self.buffers[f"columns.{layer}"] = Parameter((inputs, trees), "subset", count)
             if count > 1 or count == inputs:
-                choices[f"logits.{layer}"] = positive(inputs, self.kinds, trees, bound=1.0)
-            others[f"threshold.{layer}"] = constant(self.depth, trees, value=0.0)
-            others[f"log_temperature.{layer}"] = constant(self.depth, trees, value=0.0)
-            others[f"response.{layer}"] = normal(trees, self.outputs, 1 << self.depth, deviation=1.0)
+                choices[f"logits.{layer}"] = Parameter((inputs, kinds, trees), "positive", 1.0)
+            others[f"threshold.{layer}"] = others[f"log_temperature.{layer}"] = constant(depth, trees, value=0.0)
+            others[f"response.{layer}"] = Parameter((trees, self.outputs, 1 << depth), "normal", 1.0)
         if settings.last_linear:
-            size = settings.layers * trees * self.outputs
-            bound = math.sqrt(6 / (size + 1))  # Glorot and Bengio's
-            others["last"] = uniform(settings.layers, trees, self.outputs, bound=bound)
+            shape = (settings.layers, trees, self.outputs)
+            others["last"] = uniform(*shape, bound=math.sqrt(6 / (math.prod(shape) + 1)))  # Glorot and Bengio's
         self.choices = sum(p.size for p in choices.values())
-        self.row_cells = settings.layers * trees * (4 * self.kinds + 6 * self.outputs)
+        self.row_cells = settings.layers * trees * (4 * kinds + 6 * self.outputs)
         self.parameters = choices | others | {"bias": constant(value=0.0)}
 
     def inputs(self, layer: int) -> int:
-        """Return of how many inputs the trees of a layer choose."""
-        raise NotImplementedError
+        """Return how many inputs the trees of a layer choose from: the features, and all earlier outputs."""
+        return self.features + layer * self.settings.trees * self.outputs
 
     def columns(self, inputs: int) -> int:
-        """Return of how many of them a single tree chooses."""
+        """Return how many of them a single tree chooses from."""
         return min(inputs, max(1, math.ceil(inputs * self.settings.colsample_bytree)))
 
     def fixed(self, step: int) -> int:
@@ -110,7 +181,7 @@ class Trees(Network):
         return 0
 
     def passes(self, name: str) -> float:
-        """Return how often a row passes through a parameter; with thresholds stand the products with earlier trees."""
+        """Return how often a row passes through a parameter; thresholds include the products with earlier trees."""
         kind, _, layer = name.partition(".")
         if kind != "threshold":
             return 1.0
@@ -166,27 +237,24 @@ class Trees(Network):
         return [(last[:, layer, :, None] @ out).squeeze(2) for layer, out in enumerate(outputs)]
 
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
-        """Return the predictions for x, (M, B, n); with `draws` in training mode, else in evaluation mode.
-
-        In training, `contributions` are the trees' outputs that the penalty is taken of: all that are weighed.
-        """
+        """Return the outputs for x, (M, B, n), in training mode if there are `draws`."""
         mixes = self.mixed(tensors) if draws is None else self.mix(tensors, draws)
         outputs = self.grow(tensors, x.transpose(1, 2), mixes, draws)
         shares = self.weighed(tensors, outputs, draws)
         prediction = tensors["bias"][:, None] + sum(share.sum(dim=1) for share in shares)
-        none = prediction.new_empty(*prediction.shape, 0)
         if draws is None:
-            return Outputs(prediction, none, none[..., None], none[..., None])
+            return Outputs.whole(prediction)
+        # the penalty is taken of all outputs that are weighed
         counted = [out.flatten(1, 2) if self.settings.last_linear else out[:, :, 0] for out in outputs]
         together = counted[0] if len(counted) == 1 else torch.cat(counted, dim=1)
-        return Outputs(prediction, together.transpose(1, 2), none[..., None], none[..., None])
+        return Outputs.whole(prediction, together.transpose(1, 2))
 
     @torch.no_grad()
     def settle(self, tensors: Tensors, x: Tensor, seeds: Sequence[int], rates: Tensors) -> None:
         """Write thresholds and temperatures that suit the data x, (M, B, n), into the tensors, layer by layer.
 
-        A threshold is a random percentile of what its split compares, and the temperature such that no row is
-        farther from it than the gate's slope reaches. Earlier layers run as in training, before the first step.
+        A threshold is a random percentile of what its split compares; the temperature lets the gate's slope reach the
+        farthest row. Earlier layers run as in training, before the first step.
         """
         draws = Draws(seeds, -1, rates)
         mixes, outputs = self.mix(tensors, draws), list[Tensor]()
@@ -221,13 +289,7 @@ class NODE(Trees):
     """
 
     def __init__(self, settings: NODESettings, features: int) -> None:
-        super().__init__(settings, features)
-        self.kinds = self.depth
-        self.declare()
-
-    def inputs(self, layer: int) -> int:
-        """Return the number of features and of earlier outputs."""
-        return self.features + layer * self.settings.trees * self.outputs
+        super().__init__(settings, features, settings.depth, settings.depth)
 
     def mix(self, tensors: Tensors, draws: Draws | None) -> list[Mix]:
         """Return each layer's weights, which are sparse and sum to 1."""
@@ -240,27 +302,26 @@ class NODE(Trees):
         return found
 
 
-class _Additive(Trees):
-    """Trees that come to choose `kinds` features: softly at first, more and more strictly, then for good."""
+class _Choosing(Trees):
+    """Trees that come to choose `most` features: softly at first, more and more strictly, then for good."""
 
     settings: NODEGAMSettings
+    most: int
 
     def __init__(self, settings: NODEGAMSettings, features: int) -> None:
-        super().__init__(settings, features)
-        self.depth = max(self.depth, self.kinds)
-        self.declare()
+        super().__init__(settings, features, max(settings.depth, self.most), self.most)
         if settings.attention:
             size, trees = settings.attention, settings.trees
             for layer in range(1, settings.layers):
-                self.parameters[f"key.{layer}"] = positive(layer * trees * self.outputs, size, bound=1.0)
-                self.parameters[f"query.{layer}"] = positive(size, trees, bound=1.0)
+                self.parameters[f"key.{layer}"] = Parameter((layer * trees * self.outputs, size), "positive", 1.0)
+                self.parameters[f"query.{layer}"] = Parameter((size, trees), "positive", 1.0)
 
     def inputs(self, layer: int) -> int:
-        """Return the number of features: earlier outputs are not chosen but follow from the choice."""
+        """Return the number of features: the weights of earlier outputs follow from the choice."""
         return self.features
 
     def columns(self, inputs: int) -> int:
-        """Return of how many features a tree chooses, at least as many as it may come to choose."""
+        """Return how many features a tree chooses from, at least as many as it may come to choose."""
         return min(inputs, max(self.kinds, super().columns(inputs)))
 
     def temperature(self, step: int) -> float:
@@ -301,7 +362,7 @@ class _Additive(Trees):
         return found
 
     def attend(self, earlier: list[Tensor], scores: Tensor) -> list[Tensor]:
-        """Weigh earlier outputs among themselves too: agreements (M, T, T) a layer, scores (M, all outputs, T)."""
+        """Return agreements, (M, T, T) a layer, weighed among themselves too, by scores (M, all outputs, T)."""
         weights = torch.cat(earlier, dim=1).repeat_interleave(self.outputs, dim=1)
         weights = weights * entmax15((weights + _EPSILON).log() + scores)
         return list(weights.chunk(len(earlier), dim=1))
@@ -310,37 +371,33 @@ class _Additive(Trees):
 def agreement(earlier: Tensor, choice: Tensor) -> Tensor:
     """Return how far trees chose the same: (M, n, kinds, P), (M, n, kinds, T) → (M, P, T), 0 to 1.
 
-    Of one feature the inner product of the choices; of two, in either order, the products of both.
+    It is the inner product of the choices of one feature, or the products of both for two, in either order.
     """
-    first = [earlier[:, :, kind].transpose(1, 2) for kind in range(earlier.shape[2])]
-    second = [choice[:, :, kind] for kind in range(choice.shape[2])]
+    first, second = [t.transpose(1, 2) for t in earlier.unbind(2)], choice.unbind(2)
     if len(first) == 1:
         return first[0] @ second[0]
     same = (first[0] @ second[0]) * (first[1] @ second[1])
     return (same + (first[1] @ second[0]) * (first[0] @ second[1])).clamp(max=1.0)
 
 
-class NODEGAM(_Additive, Additive):
+class NODEGAM(_Choosing, Additive):
     """NODE-GAM: in the end each tree depends on one feature, and the prediction is a sum over features."""
 
-    featurewise = True
-    kinds = 1
+    most = 1
 
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
-        """Return the outputs for x, (M, B, n); with `draws` in training mode, else in evaluation mode."""
+        """Return the outputs for x, (M, B, n), in training mode if there are `draws`."""
         return Additive.__call__(self, tensors, x) if draws is None else super().__call__(tensors, x, draws)
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the sums of the trees that chose each feature, in evaluation mode: (M, B, n) → (M, n, B, 1)."""
         mixes = self.mixed(tensors)
         shares = self.weighed(tensors, self.grow(tensors, x.transpose(1, 2), mixes, None), None)
-        return sum(
-            (mix.choice[:, :, 0] @ share for mix, share in zip(mixes, shares, strict=True)),
-            start=x.new_zeros(()),
-        )[..., None]
+        sums = (mix.choice[:, :, 0] @ share for mix, share in zip(mixes, shares, strict=True))
+        return sum(sums, start=x.new_zeros(()))[..., None]
 
 
-class NODEGA2M(_Additive):
+class NODEGA2M(_Choosing):
     """NODE-GA2M: in the end each tree depends on two features at most."""
 
-    kinds = 2
+    most = 2

@@ -22,10 +22,9 @@ from mixnam.explain.measures import (
     REVISION,
     SAMPLE,
     SAMPLE_FIRST,
-    Explainer,
-    explain_prediction,
+    FeaturewiseExplainer,
+    explainer,
     importance,
-    summarize,
 )
 from mixnam.explain.surfaces import pair_surfaces
 from mixnam.models import Network, NetworkSettings, make_network
@@ -191,13 +190,13 @@ def _explain(
         if probe is not None:
             arrays["probe_prediction"] = model.predict(probe.astype(float)) * scale + offset
     else:
-        explainer = Explainer(model, tensors, torch.tensor(member.x, device=device), scale, spec.key)
-        rows = {k: v.cpu().double().numpy() for k, v in explainer.rows().items()}
+        told = explainer(model, tensors, torch.tensor(member.x, device=device), scale, spec.key)
+        rows = {k: v.cpu().double().numpy() for k, v in told.rows().items()}
         prediction, contributions = rows["prediction"], None
-        if model.featurewise:
+        measures = told.measures(rows)
+        if isinstance(told, FeaturewiseExplainer):
             contributions = rows["contributions"] * scale
-            measures = summarize(explainer, rows)
-            curves = explainer.curves(torch.tensor(at_grid, device=device))
+            curves = told.curves(torch.tensor(at_grid, device=device))
             arrays = {f"grid_{k}": v.cpu().numpy() * scale for k, v in curves.items()}
             arrays |= {"relevance": rows["relevance"], "active": rows["active"]}
             if rows["active"].shape[1] > 1:
@@ -205,15 +204,13 @@ def _explain(
             # every seed's expert curves only where they are few: they are the largest arrays
             if not 1 < curves["experts"].shape[-1] <= MAX_EXPERTS or not (spec.first or len(columns) <= 2):
                 del arrays["grid_experts"]
-        else:
-            measures = explain_prediction(explainer)
-            if isinstance(model, Pairwise) and spec.first:  # of every seed they would be the largest arrays
-                arrays = pair_surfaces(model, tensors, dataset, prep, device)
-                arrays |= {k: arrays[k] * scale for k in ("pair_effect", "pair_interaction")}
+        elif isinstance(model, Pairwise) and spec.first:  # of every seed they would be the largest arrays
+            arrays = pair_surfaces(model, tensors, dataset, prep, device)
+            arrays |= {k: arrays[k] * scale for k in ("pair_effect", "pair_interaction")}
         if probe is not None:
-            out = Explainer(model, tensors, torch.tensor(probe, device=device), scale, spec.key).rows()
+            out = explainer(model, tensors, torch.tensor(probe, device=device), scale, spec.key).rows()
             arrays["probe_prediction"] = out["prediction"].cpu().numpy() * scale + offset
-            if model.featurewise and len(columns) <= 2:
+            if contributions is not None and len(columns) <= 2:
                 arrays["probe_contributions"] = out["contributions"].cpu().numpy() * scale
     if contributions is not None:
         blank = np.isnan(grid)

@@ -23,6 +23,7 @@ from mixnam.data.splits import Split, split_rows, splits_of
 from mixnam.data.table import About, Array, Table, Task
 from mixnam.data.transforms import Preprocessing
 from mixnam.models import (
+    Featurewise,
     LibrarySettings,
     LinearSettings,
     MixNAM,
@@ -160,7 +161,7 @@ class Model:
     def _parts(self, inputs: NDArray[np.float32]) -> Array:
         if self.fitted is not None and self.fitted.contributions is not None:
             found = self.fitted.contributions(inputs.astype(float))
-        elif self.network is not None and self.network.featurewise:
+        elif isinstance(self.network, Featurewise):
             found = torch.cat([out.contributions for out in self._outputs(inputs)], dim=1)[0].double().numpy()
         else:
             raise TypeError(f"{self.settings.model} is no sum over single features: it has no contributions")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-import weakref
 from typing import Protocol
 
 import torch
@@ -13,29 +13,20 @@ from torch.torch_version import TorchVersion
 from mixnam import randomness
 from mixnam.models import NetworkSettings
 from mixnam.models.layers import Draws
-from mixnam.training.optimizers import AdamW
+from mixnam.training.state import State
+
+WARM_UP = 3  # real steps of a batch size that are launched one kernel at a time before it is captured
 
 
 class Stack(Protocol):
     """What graphs need of a trainer; `trainer.Trainer` is one."""
 
     settings: NetworkSettings
+    state: State
     seeds: list[int]
     streams: list[str]
     rates: dict[str, Tensor]
     values: dict[str, Tensor]
-
-    @property
-    def optimizer(self) -> AdamW:
-        """AdamW over the stack's weights, with the count of steps taken."""
-
-    @property
-    def flat(self) -> Tensor:
-        """The weights, (M, P)."""
-
-    @property
-    def members(self) -> list[int]:
-        """The numbers of the members that are in the stack now."""
 
     def gradient(self, chosen: Tensor, draws: Draws) -> Tensor:
         """Return the gradient (M, P) of the losses on the training rows `chosen`, (M, B)."""
@@ -44,87 +35,64 @@ class Stack(Protocol):
         """Take one step on the training rows `chosen`, (M, B), with learning rates times `rate`."""
 
 
-SURVIVES = "2.12"  # the release of torch from which on training goes on after a capture that failed
-WARM_UP = 3  # real steps of a batch size that are launched one kernel at a time before it is captured
-
-
-class CaptureFailed(RuntimeError):
-    """A step could not be captured, and the installed torch may not go on after that."""
-
-
 class Captured:
-    """The steps of the members in a trainer's stack, one graph for each batch size.
+    """The steps of one stack of members, one graph for each batch size; `failed` where they are launched instead.
 
-    What changes from step to step is copied into tensors that the graphs read: the batch's rows, the keys
-    of the random streams, and the rate with AdamW's corrections. A stack that loses members needs a new one.
+    What changes from step to step is copied into tensors that the graphs read: the batch's rows, the keys of the random
+    streams, and the rate with AdamW's corrections. A stack that loses members needs a new one.
     """
 
-    def __init__(self, trainer: Stack) -> None:
-        # not a reference: a trainer that nobody holds must free its memory at once
-        self._trainer = weakref.ref(trainer)
+    def __init__(self) -> None:
         self.stream = torch.cuda.Stream()
         self.warm: dict[int, int] = {}
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self.pool = torch.cuda.graph_pool_handle()
         self.numbers = self.keys = torch.zeros(0)  # one step's; the graphs hold their addresses
         self.failed = False
 
-    @property
-    def trainer(self) -> Stack:
-        """The trainer whose steps these are."""
-        trainer = self._trainer()
-        assert trainer is not None
-        return trainer
-
-    def epoch(self, order: Tensor, rate: float) -> None:
+    def epoch(self, trainer: Stack, order: Tensor, rate: float) -> None:
         """Take the steps of one epoch on rows in `order`, (M, N), with learning rates times `rate`."""
-        trainer, tables = self.trainer, None
-        parts = order.split(trainer.settings.batch_size, dim=1)
-        first = trainer.optimizer.steps
+        parts, tables = order.split(trainer.settings.batch_size, dim=1), None
+        first = trainer.state.optimizer.steps
         for i, part in enumerate(parts):
             size = part.shape[1]
             if self.failed or self.warm.get(size, 0) < WARM_UP:
-                self._launch(part, rate)
+                self._launch(trainer, part, rate)
                 continue
             if tables is None:
                 tables = step_tables(trainer, range(first, first + len(parts)), rate)
-            if size not in self.graphs and not self._capture(part, tables):
-                self._launch(part, rate)
+            if size not in self.graphs and not self._capture(trainer, part, tables):
+                self._launch(trainer, part, rate)
                 continue
             graph, chosen = self.graphs[size]
             chosen.copy_(part)
             self.numbers.copy_(tables[0][i])
             self.keys.copy_(tables[1][i])
             graph.replay()
-            trainer.optimizer.steps += 1
+            trainer.state.optimizer.steps += 1
 
-    def _launch(self, part: Tensor, rate: float) -> None:
+    def _launch(self, trainer: Stack, part: Tensor, rate: float) -> None:
         """Take one step without a graph, on the stream on which graphs are captured."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            self.trainer.step(part, rate)
+            trainer.step(part, rate)
         torch.cuda.current_stream().wait_stream(self.stream)
         self.warm[part.shape[1]] = self.warm.get(part.shape[1], 0) + 1
 
-    def _capture(self, part: Tensor, tables: tuple[Tensor, Tensor]) -> bool:
-        """Record the step for batches like `part`; it runs only when replayed."""
+    def _capture(self, trainer: Stack, part: Tensor, tables: tuple[Tensor, Tensor]) -> bool:
+        """Record the step for batches like `part`, which runs only when replayed; return whether that was possible."""
         if not self.graphs:
             self.numbers, self.keys = (table[0].clone() for table in tables)
-        chosen = part.clone()
-        graph = torch.cuda.CUDAGraph()
-        pool = next(iter(self.graphs.values()))[0].pool() if self.graphs else None
+        chosen, graph = part.clone(), torch.cuda.CUDAGraph()
+        recording = torch.cuda.graph(graph, pool=self.pool, stream=self.stream)
         try:
             # the outer one gives the current stream back where a capture that failed does not
-            with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=pool, stream=self.stream):
-                take_step(self.trainer, chosen, self.numbers, self.keys)
+            with torch.cuda.stream(torch.cuda.current_stream()), recording:
+                take_step(trainer, chosen, self.numbers, self.keys)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            if TorchVersion(torch.__version__) < SURVIVES:
-                raise CaptureFailed(
-                    f"the training step cannot be captured as a CUDA graph ({error}), and torch {torch.__version__} "
-                    "may not survive a capture that failed; install torch 2.12 or later, which goes on without graphs, "
-                    "or train with device 'cpu'"
-                ) from error
+            forget(self.pool)
             warnings.warn(
                 f"the training step cannot be captured as a CUDA graph, kernels are launched: {error}", stacklevel=2
             )
@@ -134,11 +102,22 @@ class Captured:
         return True
 
 
+def forget(pool: tuple[int, int]) -> None:
+    """Tell the allocator that a capture into `pool` is over, which torch before 2.12 leaves out where one fails.
+
+    Without this, memory that is free is not given back any more, and allocations fail.
+    """
+    if TorchVersion(torch.__version__) < "2.12":
+        with contextlib.suppress(RuntimeError):  # it knows already
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            torch._C._cuda_releasePool(torch.cuda.current_device(), pool)
+
+
 def step_tables(trainer: Stack, steps: range, rate: float) -> tuple[Tensor, Tensor]:
     """Return for each step the rate with AdamW's corrections, (steps, 3), and the keys, (steps, streams, M)."""
-    flat, optimizer = trainer.flat, trainer.optimizer
+    flat, optimizer = trainer.state.flat, trainer.state.optimizer
     numbers = [(rate, *optimizer.corrections(step + 1)) for step in steps]
-    seeds, streams = [trainer.seeds[m] for m in trainer.members], trainer.streams
+    seeds, streams = [trainer.seeds[m] for m in trainer.state.members], trainer.streams
     keys = [[[randomness.key(seed, stream, step) for seed in seeds] for stream in streams] for step in steps]
     table = torch.tensor(keys, dtype=torch.int64, device=flat.device)
     return torch.tensor(numbers, dtype=flat.dtype, device=flat.device), table.view(len(steps), len(streams), len(seeds))
@@ -151,7 +130,5 @@ def take_step(trainer: Stack, chosen: Tensor, numbers: Tensor, keys: Tensor) -> 
     """
     draws = Draws([], 0, trainer.rates, dict(zip(trainer.streams, keys, strict=True)))
     gradient = trainer.gradient(chosen, draws)
-    rate = trainer.values["learning_rate"][:, None] * numbers[0]
-    trainer.optimizer.update(
-        trainer.flat, gradient, rate, trainer.values["weight_decay"][:, None], numbers[1], numbers[2]
-    )
+    rates, decay = (trainer.values[k][:, None] for k in ("learning_rate", "weight_decay"))
+    trainer.state.optimizer.update(trainer.state.flat, gradient, rates * numbers[0], decay, numbers[1], numbers[2])

@@ -18,9 +18,9 @@ Gradients = tuple[Tensor, Tensor, Tensor]
 def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors, weights: Tensor | None = None) -> Tensor:
     """Return each member's training loss, (M,). Equation (8), with the unbiased variance over experts.
 
-    `penalties` holds `output_penalty` γ, where the network has one, and `variation_penalty` λ of mixtures,
-    each (M,). The unbiased variance is what the authors' code takes: λ·C/(C-1) in the paper's terms. `weights`,
-    (M, B), weigh the rows, each with its penalties.
+    `penalties`: `output_penalty` γ, where the network has one, and `variation_penalty` λ of mixtures, each (M,). The
+    authors' code takes the unbiased variance: λ·C/(C-1) in the paper's terms. `weights` (M, B) are those of the rows, and
+    of their penalties.
     """
 
     def mean(values: Tensor) -> Tensor:
@@ -42,16 +42,9 @@ def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors, weights: T
 
 
 def head_gradients(
-    network: MixNAM,
-    experts: Tensor,
-    scores: Tensor,
-    bias: Tensor,
-    y: Tensor,
-    task: Task,
-    penalties: Tensors,
-    draws: Draws,
-    weights: Tensor | None = None,
-) -> Gradients:
+    network: MixNAM, experts: Tensor, scores: Tensor, bias: Tensor, y: Tensor, task: Task, penalties: Tensors,
+    draws: Draws, weights: Tensor | None = None,
+) -> Gradients:  # fmt: skip
     """Return the gradients of the members' losses with respect to experts, scores and bias.
 
     **Shape:** experts (M, B, n, C), scores (M, B, n·C) or (M, B, C), bias (M,), y (M, B).
@@ -65,20 +58,10 @@ def head_gradients(
 
 @torch.no_grad()
 def _by_hand(
-    network: MixNAM,
-    experts: Tensor,
-    scores: Tensor,
-    bias: Tensor,
-    y: Tensor,
-    task: Task,
-    penalties: Tensors,
-    draws: Draws,
-    weights: Tensor | None = None,
-) -> Gradients:
-    """Do the same for one member of MixNAM or MixNAM-E, in a few operations.
-
-    The gradient of the scores is the softmax's; MixNAM-E takes the softmax's at equal scores.
-    """
+    network: MixNAM, experts: Tensor, scores: Tensor, bias: Tensor, y: Tensor, task: Task, penalties: Tensors,
+    draws: Draws, weights: Tensor | None = None,
+) -> Gradients:  # fmt: skip
+    """Do the same for one member of MixNAM, or of MixNAM-E, whose gradient is the softmax's at equal scores."""
     _, rows, n, count = experts.shape
     gamma, spread = float(penalties["output_penalty"]), float(penalties["variation_penalty"])
     # a short last axis is slow: few experts come first, (C, B, n)

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+Number = float | Tensor  # a tensor without axes where a captured step reads it
+
 
 class AdamW:
     """AdamW (Loshchilov and Hutter 2019): stacked, in place, and without a word from the host on a GPU."""
 
     betas = (0.9, 0.999)
     epsilon = 1e-8
+    fused = True  # on a processor torch's own, which goes over the parameters of one member once
 
     def __init__(self, flat: Tensor) -> None:
         self.first = torch.zeros_like(flat)
@@ -23,10 +26,10 @@ class AdamW:
         b1, b2 = self.betas
         return 1 / (1 - b1**step), (1 - b2**step) ** -0.5
 
-    def step(self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor) -> None:
-        """Update `flat` in place; `rate` and `decay` are (M, 1)."""
+    def step(self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor, fixed: int = 0) -> None:
+        """Update `flat` in place but for its first `fixed` columns; `rate` and `decay` are (M, 1)."""
         self.steps += 1
-        if len(flat) == 1 and flat.device.type == "cpu":  # torch's own goes over the parameters once
+        if self.fused and not fixed and len(flat) == 1 and flat.device.type == "cpu":
             b1, b2 = self.betas
             adamw(
                 [flat], [gradient], [self.first], [self.second], [], [torch.tensor(float(self.steps - 1))],
@@ -34,18 +37,21 @@ class AdamW:
                 lr=float(rate), weight_decay=float(decay),
             )  # fmt: skip
         else:
-            self.update(flat, gradient, rate, decay, *self.corrections(self.steps))
+            self.update(flat, gradient, rate, decay, *self.corrections(self.steps), fixed)
 
     def update(
-        self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor, first: float | Tensor, second: float | Tensor
+        self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor, first: Number, second: Number, fixed: int = 0
     ) -> None:
-        """Do the same with the step's `corrections` given, as numbers or as tensors without axes."""
-        b1, b2 = self.betas
-        self.first.lerp_(gradient, 1 - b1)
-        self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        denominator = self.second.sqrt().mul_(second).add_(self.epsilon)
+        """Do the same with the step's `corrections` given."""
+        flat, gradient, mean, square = (t[:, fixed:] for t in (flat, gradient, self.first, self.second))
+        mean.lerp_(gradient, 1 - self.betas[0])
+        square.mul_(self.betas[1]).addcmul_(gradient, gradient, value=1 - self.betas[1])
+        denominator = square.sqrt().mul_(second).add_(self.epsilon)
         flat.mul_(1 - rate * decay)
-        flat.sub_(torch.div(self.first, denominator, out=denominator).mul_(rate * first))
+        flat.sub_(self._move(gradient, mean, denominator, rate, first))
+
+    def _move(self, gradient: Tensor, mean: Tensor, denominator: Tensor, rate: Tensor, first: Number) -> Tensor:
+        return torch.div(mean, denominator, out=denominator).mul_(rate * first)
 
 
 class QHAdam(AdamW):
@@ -57,33 +63,8 @@ class QHAdam(AdamW):
 
     nus = (0.7, 1.0)
     betas = (0.95, 0.998)
+    fused = False
 
-    def step(self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor, fixed: int = 0) -> None:
-        """Update `flat` in place but for its first `fixed` columns; `rate` and `decay` are (M, 1)."""
-        self.steps += 1
-        corrections = self.corrections(self.steps)
-        self._update(flat[:, fixed:], gradient[:, fixed:], rate, decay, *corrections, fixed)
-
-    def update(
-        self, flat: Tensor, gradient: Tensor, rate: Tensor, decay: Tensor, first: float | Tensor, second: float | Tensor
-    ) -> None:
-        """Do the same with the step's `corrections` given, as numbers or as tensors without axes."""
-        self._update(flat, gradient, rate, decay, first, second, 0)
-
-    def _update(
-        self,
-        flat: Tensor,
-        gradient: Tensor,
-        rate: Tensor,
-        decay: Tensor,
-        first: float | Tensor,
-        second: float | Tensor,
-        fixed: int,
-    ) -> None:
-        (b1, b2), nu = self.betas, self.nus[0]
-        mean, square = self.first[:, fixed:], self.second[:, fixed:]
-        mean.lerp_(gradient, 1 - b1)
-        square.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        denominator = square.sqrt().mul_(second).add_(self.epsilon)
-        flat.mul_(1 - rate * decay)
-        flat.sub_((mean * (nu * first)).add_(gradient, alpha=1 - nu).div_(denominator).mul_(rate))
+    def _move(self, gradient: Tensor, mean: Tensor, denominator: Tensor, rate: Tensor, first: Number) -> Tensor:
+        nu = self.nus[0]
+        return (mean * (nu * first)).add_(gradient, alpha=1 - nu).div_(denominator).mul_(rate)

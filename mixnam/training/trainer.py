@@ -1,19 +1,17 @@
 """One training loop for a stack of networks (Appendix B): AdamW, cosine annealing, best epoch, patience.
 
-On a CPU a stack holds one member and runs on one thread, where the same inputs give the same bits.
+The same inputs give the same bits on a CPU, where a stack is one member on one thread.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import pickle
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,21 +24,21 @@ from mixnam.models.layers import Draws, Tensors
 from mixnam.training.graphs import Captured
 from mixnam.training.losses import Task, head_gradients, loss
 from mixnam.training.optimizers import AdamW
+from mixnam.training.state import State
 from mixnam.training.validation import validation_scores
 
 Progress = Callable[[str], None]
 
 
 class OutOfTime(Exception):
-    """Training was stopped because the time given was over; its state was saved where it had a place."""
+    """The time given was over before training was; its state was saved where it had a place."""
 
 
 @dataclass
 class Fold:
-    """Network inputs and targets of M members, as tensors on the training device.
+    """Network inputs (M, rows, n) and targets (M, rows) of M members, standardised or 0/1, on the training device.
 
-    **Shape:** `x` and `x_validation` are (M, rows, n); `y` and `y_validation` (M, rows), a standardised
-    target or 0/1 labels; `weights`, where training rows do not weigh the same, (M, rows).
+    `weights` (M, rows), where training rows do not weigh the same.
     """
 
     x: Tensor
@@ -70,85 +68,23 @@ def predict(network: Network, tensors: Tensors, x: Tensor) -> Tensor:
     return torch.cat([out.prediction for out in evaluate(network, tensors, x)], dim=1)
 
 
-@dataclass
-class _State:
-    """Everything that training changes; saved whole in a checkpoint."""
-
-    flat: Tensor
-    optimizer: AdamW
-    buffers: Tensors
-    best: Tensor
-    best_buffers: Tensors
-    best_score: list[float]
-    best_epoch: list[int]
-    scores: list[list[tuple[int, float]]]
-    stopped: list[bool]
-    members: list[int]
-    done: dict[int, dict[str, Any]]
-    shares: list[float]
-    names: list[str]
-    epoch: int = 0
-    seconds: float = 0.0
-
-    def keep(self, positions: list[int]) -> None:
-        """Drop the members that are not at `positions`."""
-        index = torch.tensor(positions, dtype=torch.long, device=self.flat.device)
-        self.flat = self.flat[index]
-        self.best = self.best[index]
-        self.optimizer.first, self.optimizer.second = self.optimizer.first[index], self.optimizer.second[index]
-        self.buffers = {k: b[index] for k, b in self.buffers.items()}
-        self.best_buffers = {k: b[index] for k, b in self.best_buffers.items()}
-        self.best_score = [self.best_score[p] for p in positions]
-        self.best_epoch = [self.best_epoch[p] for p in positions]
-        self.scores = [self.scores[p] for p in positions]
-        self.stopped = [self.stopped[p] for p in positions]
-        self.members = [self.members[p] for p in positions]
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
-        content: dict[str, Any] = {k: v for k, v in vars(self).items() if k != "optimizer"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(content | {"adam": vars(self.optimizer)}, temporary)
-        os.replace(temporary, path)
-
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same members, or take what it says of them where all had ended."""
-        content = torch.load(path, map_location=self.flat.device, weights_only=True)
-        theirs = content["names"]
-        if theirs == self.names:
-            vars(self.optimizer).update(content.pop("adam"))
-            vars(self).update(content)
-        elif not content["members"] and set(self.names) <= set(theirs):
-            self.done = {i: content["done"][theirs.index(name)] for i, name in enumerate(self.names)}
-            self.members = []
-
-
 class Trainer:
     """Trains M members of one architecture side by side.
 
-    **Shape:** `settings` and `seeds` hold one entry a member; settings may differ only in
-    `settings.PER_MEMBER`. `fold` holds their data; `names` tells them apart in a checkpoint. On a CPU a single
-    member is trained in blocks where they cover its network, unless `blocked` says no.
+    **Shape:** `settings` and `seeds` have one entry a member, `fold` their data; `names` tells members apart in a
+    checkpoint. On a CPU a single member is trained in blocks where they cover its network, unless `blocked` is False.
 
-    Raises ValueError where members differ in anything else.
+    Raises ValueError where settings differ in anything but `settings.PER_MEMBER`.
     """
 
-    state_class: type[_State] = _State
+    state_class: type[State] = State
     optimizer_class: type[AdamW] = AdamW
-    captures = True  # on a GPU: whether a step differs from the one before in nothing but what `Captured` copies
+    captures = True  # whether steps differ in nothing but what `Captured` copies
 
     def __init__(
-        self,
-        network: Network,
-        settings: Sequence[NetworkSettings],
-        seeds: Sequence[int],
-        fold: Fold,
-        task: Task,
-        dtype: torch.dtype = torch.float32,
-        blocked: bool = True,
-        names: Sequence[str] = (),
-    ) -> None:
+        self, network: Network, settings: Sequence[NetworkSettings], seeds: Sequence[int], fold: Fold, task: Task,
+        dtype: torch.dtype = torch.float32, blocked: bool = True, names: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         shared = [{"model": s.model} | s.shared() for s in settings]
         if any(s != shared[0] for s in shared):
             differing = sorted({k for s in shared for k in s if s[k] != shared[0].get(k)})
@@ -158,42 +94,31 @@ class Trainer:
         if fold.weights is not None:
             self.fold.weights = fold.weights.to(dtype) / fold.weights.to(dtype).mean(dim=1, keepdim=True)
         self.settings = settings[0]
-        device = fold.x.device
-        numbers = [name for name in PER_MEMBER if hasattr(settings[0], name)]
-        self.all_values = {
-            name: torch.tensor([getattr(s, name) for s in settings], dtype=dtype, device=device) for name in numbers
-        }
-        self.dropped: list[str] = [k for k in numbers if k.endswith("dropout") and bool(self.all_values[k].any())]
+        device, count = fold.x.device, len(settings)
+        numbers = {k: [s.all()[k] for s in settings] for k in PER_MEMBER if k in settings[0].all()}
+        self.all_values = {k: torch.tensor(v, dtype=dtype, device=device) for k, v in numbers.items()}
+        self.dropped = [k for k, v in numbers.items() if k.endswith("dropout") and any(v)]
         self.blocked = self.evaluated = None
-        if blocked and Blocked.covers(network, len(seeds), device):
+        if blocked and Blocked.covers(network, count, device):
             gather = "dropout" not in self.dropped  # with dropout each row has a mask of its own
             self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, keep=True, gather=gather)
             self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, keep=False, gather=True)
         parameters, buffers = network.initialize(self.seeds, device)
-        flat = torch.cat([p.reshape(len(self.seeds), -1) for p in parameters.values()], dim=1).to(dtype)
+        flat = torch.cat([p.reshape(count, -1) for p in parameters.values()], dim=1).to(dtype)
         buffers = {k: b.to(dtype) for k, b in buffers.items()}
-        count = len(seeds)
         self.state = self.state_class(
-            flat=flat,
-            optimizer=self.optimizer_class(flat),
-            buffers=buffers,
-            best=flat.clone(),
-            best_buffers={k: b.clone() for k, b in buffers.items()},
-            best_score=[math.inf] * count,
-            best_epoch=[0] * count,
-            scores=[[] for _ in range(count)],
-            stopped=[False] * count,
-            members=list(range(count)),
-            done={},
-            shares=[0.0] * count,
-            names=list(names),
-        )
+            flat=flat, optimizer=self.optimizer_class(flat), buffers=buffers, best=flat.clone(),
+            best_buffers={k: b.clone() for k, b in buffers.items()}, best_score=[math.inf] * count,
+            best_epoch=[0] * count, scores=[[] for _ in range(count)], stopped=[False] * count,
+            members=list(range(count)), done={}, shares=[0.0] * count, names=list(names),
+        )  # fmt: skip
         self.streams: list[str] = []  # of random numbers that a step draws from
+        self.captured: Captured | None = None
         self.begin()
         self._select()
 
     def begin(self) -> None:
-        """Fit the initial state to the data; here it is as drawn."""
+        """Fit the initial state to the data; here it stays as drawn."""
 
     def last_epoch(self) -> int:
         """Return after how many epochs training ends at the latest."""
@@ -209,21 +134,6 @@ class Trainer:
         waited = state.epoch - state.best_epoch[i]
         return state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4
 
-    @property
-    def optimizer(self) -> AdamW:
-        """The optimiser of the weights."""
-        return self.state.optimizer
-
-    @property
-    def flat(self) -> Tensor:
-        """The weights, (M, P)."""
-        return self.state.flat
-
-    @property
-    def members(self) -> list[int]:
-        """The numbers of the members that are in the stack now."""
-        return self.state.members
-
     def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
         """View flat parameters (M, P) by name, together with the buffers."""
         specs = self.network.parameters
@@ -232,12 +142,14 @@ class Trainer:
         return named | buffers
 
     def _select(self) -> None:
-        """Keep at hand what belongs to the members that are in the stack now; nothing of it changes in a step."""
+        """Take what belongs to the members that are in the stack now, and changes in no step."""
         members, device = self.state.members, self.state.flat.device
         self.member_column = torch.tensor(members, device=device)[:, None]
         self.values = {k: v[members] for k, v in self.all_values.items()}
         self.rates = {k: self.values[k] for k in self.dropped}
-        self.captured = Captured(self) if self.captures and device.type == "cuda" and members else None
+        failed = self.captured is not None and self.captured.failed
+        captures = self.captures and device.type == "cuda" and members and not failed
+        self.captured = Captured() if captures else None
 
     def gradient(self, chosen: Tensor, draws: Draws) -> Tensor:
         """Return the gradient (M, P) of the members' losses on the training rows `chosen`, (M, B)."""
@@ -256,12 +168,20 @@ class Trainer:
 
     def step(self, chosen: Tensor, rate: float) -> None:
         """Take one step on the training rows `chosen`, (M, B), with learning rates times `rate`."""
-        state = self.state
-        draws = Draws([self.seeds[m] for m in state.members], state.optimizer.steps, self.rates)
+        state, step = self.state, self.state.optimizer.steps
+        draws = Draws([self.seeds[m] for m in state.members], step, self.rates)
         gradient = self.gradient(chosen, draws)
-        rates, decay = (self.values[k][:, None] for k in ("learning_rate", "weight_decay"))
-        state.optimizer.step(state.flat, gradient, rates * rate, decay)
+        rates, decay = self.learning_rates(step) * rate, self.values["weight_decay"][:, None]
+        state.optimizer.step(state.flat, gradient, rates, decay, self.fixed(step))
         self.streams = draws.asked
+
+    def learning_rates(self, step: int) -> Tensor:
+        """Return the members' learning rates in a step: (M, 1)."""
+        return self.values["learning_rate"][:, None]
+
+    def fixed(self, step: int) -> int:
+        """Return how many of the weights, the first ones, are no longer trained in a step."""
+        return 0
 
     def epoch(self) -> None:
         """Run one epoch: each row once, in a fresh random order, the short last batch included."""
@@ -270,23 +190,26 @@ class Trainer:
         keys = [randomness.key(self.seeds[m], "order", state.epoch) for m in state.members]
         order = randomness.permutation(keys, self.fold.x.shape[1], state.flat.device)
         if self.captured is not None:
-            self.captured.epoch(order, rate)
+            self.captured.epoch(self, order, rate)
         else:
             for chosen in order.split(self.settings.batch_size, dim=1):
                 self.step(chosen, rate)
         state.epoch += 1
 
-    def _score(self) -> None:
-        state, weights = self.state, self.weights()
-        y = self.fold.y_validation[state.members]
+    def scores(self) -> list[float]:
+        """Return the validation score of each member in the stack; lower is better."""
+        members, weights = self.state.members, self.weights()
         if self.evaluated is not None:
             prediction = self.evaluated.predict(weights)
         else:
-            x = self.fold.x_validation[state.members]
-            prediction = predict(self.network, self.tensors(weights, state.buffers), x)
-        scores = validation_scores(prediction, y, self.task, self.settings.selection)
+            tensors = self.tensors(weights, self.state.buffers)
+            prediction = predict(self.network, tensors, self.fold.x_validation[members])
+        return validation_scores(prediction, self.fold.y_validation[members], self.task, self.settings.selection)
+
+    def _score(self) -> None:
+        state, weights = self.state, self.weights()
         thin = max(1, self.last_epoch() // 100)
-        for i, score in enumerate(scores):
+        for i, score in enumerate(self.scores()):
             if state.stopped[i]:
                 continue  # it waits in the stack, frozen
             if state.epoch % thin == 0 or state.epoch == 1:
@@ -301,17 +224,13 @@ class Trainer:
                 state.done[state.members[i]] = vars(self._trained(i))
 
     def run(
-        self,
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-        checkpoint_seconds: float = 60.0,
+        self, progress: Progress | None = None, checkpoint: Path | None = None, checkpoint_seconds: float = 60.0,
         deadline: float = math.inf,
-    ) -> list[Trained]:
+    ) -> list[Trained]:  # fmt: skip
         """Train to the end and return the members in the given order.
 
-        With `checkpoint`, the state is saved there every `checkpoint_seconds` (of a stack also at the end, for
-        its members are measured one by one), taken up from there if the file exists, and deleted by whoever has
-        stored the results.
+        The state is saved in `checkpoint` every `checkpoint_seconds` (of a stack also at the end: its members are
+        measured one by one) and taken up from there if the file exists; who has stored the results deletes it.
 
         Raises OutOfTime when the clock (`time.monotonic`) passes `deadline`.
         """

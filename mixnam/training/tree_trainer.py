@@ -1,22 +1,22 @@
 """How the NODE family trains, which is counted in steps (Popov et al. 2020, Chang et al. 2022).
 
-Beside another optimiser: weights are averaged before they are validated, and the learning rate rises at first and
-falls where nothing gets better.
+Weights are averaged before they are validated; the learning rate rises at first and falls where nothing gets better.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mixnam import randomness
 from mixnam.models import TreeSettings
-from mixnam.models.layers import Draws
 from mixnam.models.trees import Trees
 from mixnam.training.optimizers import QHAdam
-from mixnam.training.trainer import Trainer, _State
+from mixnam.training.state import State
+from mixnam.training.trainer import Trainer
 
 FALL = 0.2  # what a learning rate is multiplied by
 LEAST = 1e-6  # and the least that it falls to
@@ -24,21 +24,20 @@ _HELD = 31 << 20  # bytes; glibc keeps blocks up to 32 MiB
 
 
 @dataclass
-class _TreeState(_State):
-    """What changes beside a `_State`: earlier weights (M, P), learning rates, and the steps of their last fall."""
+class TreeState(State):
+    """What changes beside a `State`: earlier weights (M, P), learning rates, and the steps of their last fall."""
 
     optimizer: QHAdam
     snapshots: list[Tensor] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
     fallen: list[int] = field(default_factory=list)
 
+    listed: ClassVar[tuple[str, ...]] = (*State.listed, "learning_rates", "fallen")
+
     def keep(self, positions: list[int]) -> None:
         """Drop the members that are not at `positions`."""
         super().keep(positions)
-        index = torch.tensor(positions, dtype=torch.long, device=self.flat.device)
-        self.snapshots = [snapshot[index] for snapshot in self.snapshots]
-        self.learning_rates = [self.learning_rates[p] for p in positions]
-        self.fallen = [self.fallen[p] for p in positions]
+        self.snapshots = [snapshot[positions] for snapshot in self.snapshots]
 
 
 class TreeTrainer(Trainer):
@@ -55,8 +54,8 @@ class TreeTrainer(Trainer):
 
     settings: TreeSettings
     network: Trees
-    state: _TreeState
-    state_class = _TreeState
+    state: TreeState
+    state_class = TreeState
     optimizer_class = QHAdam
     captures = False  # the temperature of the choices changes, and in the end what is trained at all
 
@@ -113,43 +112,36 @@ class TreeTrainer(Trainer):
     def epoch(self) -> None:
         """Take the steps up to the next evaluation, and keep the weights for it."""
         state = self.state
-        for step in range(
-            state.optimizer.steps, min(self.last_step, (state.epoch + 1) * self.settings.evaluation_steps)
-        ):
+        end = min(self.last_step, (state.epoch + 1) * self.settings.evaluation_steps)
+        for step in range(state.optimizer.steps, end):
             self.step(self.chosen(step), 1.0)
         state.snapshots = [*state.snapshots, state.flat.clone()][-self.settings.averaged_checkpoints :]
         state.epoch += 1
 
-    def step(self, chosen: Tensor, rate: float) -> None:
-        """Take one step on the training rows `chosen`, (M, B), with learning rates times `rate`."""
-        state, step = self.state, self.state.optimizer.steps
-        draws = Draws([self.seeds[m] for m in state.members], step, self.rates)
-        gradient = self.gradient(chosen, draws)
-        rates = torch.tensor(self.learning_rates(step), dtype=gradient.dtype, device=gradient.device)[:, None]
-        decay = self.values["weight_decay"][:, None]
-        state.optimizer.step(state.flat, gradient, rates * rate, decay, self.network.fixed(step))
-        self.streams = draws.asked
+    def fixed(self, step: int) -> int:
+        """Return how many of the weights, the first ones, are no longer trained in a step: the choices, once strict."""
+        return self.network.fixed(step)
 
-    def learning_rates(self, step: int) -> list[float]:
-        """Return the members' learning rates in a step; those that waited too long for a better score fall now."""
+    def learning_rates(self, step: int) -> Tensor:
+        """Return the learning rates (M, 1) in a step; those that waited too long for a better score fall now."""
         state, wait, rise = self.state, self.settings.decay_steps, self.settings.warmup_steps
         for i, rate in enumerate(state.learning_rates):
             if wait and step > self.best_step(i) + wait and step > state.fallen[i] + wait:
                 state.learning_rates[i] = max(rate * FALL, min(rate, LEAST))
                 state.fallen[i] = step
         factor = min(1.0, (step + 1) / rise) if rise else 1.0
-        return [rate * factor for rate in state.learning_rates]
+        rates = [rate * factor for rate in state.learning_rates]
+        return torch.tensor(rates, dtype=state.flat.dtype, device=state.flat.device)[:, None]
 
 
 def hold_memory() -> None:
     """Let the C library keep freed memory for the next step instead of returning it to the system after each.
 
-    What glibc returns, and maps anew, grows with the largest block that was ever freed. Steps of trees allocate many
-    blocks of some MB: without this they take twice as long.
+    glibc keeps blocks up to the size of the largest that was ever freed; without this, steps take twice as long.
     """
     torch.empty(_HELD, dtype=torch.uint8)
 
 
 def trainer_class(settings: object) -> type[Trainer]:
-    """Return who trains a network of these settings."""
+    """Return the class that trains networks of these settings."""
     return TreeTrainer if isinstance(settings, TreeSettings) else Trainer

@@ -1,0 +1,245 @@
+"""A trained model predicts new rows, says what each feature adds, and is the same after it was saved."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import mixnam
+from mixnam.data.own import TableError, read_table
+from mixnam.models import MixNAMSettings, make_settings
+from mixnam.runs.fitting import fit
+from mixnam.runs.model import load_model, train
+from mixnam.runs.spec import RunSpec
+
+SETTINGS = {
+    "MixNAM": {"width": 8, "epochs": 5, "batch_size": 64, "layers": 2, "learning_rate": 0.01},
+    "MixNAM-D": {"width": 8, "epochs": 2, "batch_size": 64, "layers": 2, "experts": 3, "active_experts": 3},
+    "MixNAM-E": {"width": 8, "epochs": 2, "batch_size": 64, "layers": 2, "experts": 4, "active_experts": 2},
+    "NAM": {"hidden": [8], "epochs": 5, "batch_size": 64, "learning_rate": 0.01},
+    "NBM": {"hidden": [8], "bases": 4, "epochs": 2, "batch_size": 64},
+    "NODE-GAM": {
+        "trees": 4,
+        "epochs": 30,
+        "layers": 1,
+        "depth": 2,
+        "batch_size": 64,
+        "anneal_steps": 10,
+        "patience_steps": 40,
+    },
+    "Linear": {},
+    "Spline": {"knots": 5},
+    "EBM": {"max_rounds": 20, "outer_bags": 2},
+    "XGBoost": {"trees": 5},
+    "EB2M": {"max_rounds": 20, "outer_bags": 2, "interactions": 1},
+    "NA2M": {"hidden": [8], "epochs": 2, "batch_size": 64},
+    "MLP": {"hidden": [8], "epochs": 2, "batch_size": 64},
+}
+NO_SUM = ("XGBoost", "EB2M", "NA2M", "MLP")
+BOUNDED = ("MixNAM", "MixNAM-D", "MixNAM-E")
+
+
+def houses(rows=240):
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": draw.normal(100, 20, rows), "kind": draw.choice(["flat", "house", "hut"], rows)})
+    frame["floor"] = draw.integers(0, 4, rows)
+    frame["price"] = 2 * frame["size"] + 50 * (frame["kind"] == "house") + draw.normal(0, 5, rows)
+    frame["dear"] = np.where(frame["price"] > frame["price"].median(), "yes", "no")
+    return frame
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return houses()
+
+
+@pytest.fixture(scope="module")
+def models(frame):
+    """Return every model of each task."""
+    tables = {
+        "price": read_table(frame, "price", drop=["dear"], categorical=["floor"]),
+        "dear": read_table(frame, "dear", drop=["price"], categorical=["floor"]),
+    }
+    return {
+        (target, name): train(table, make_settings(name, given), device="cpu")
+        for target, table in tables.items()
+        for name, given in SETTINGS.items()
+    }
+
+
+def test_a_saved_model_predicts_the_same_numbers_in_another_process(models, frame, tmp_path):
+    new = frame.drop(columns=["price", "dear"]).head(7)
+    new.to_csv(tmp_path / "new.csv", index=False)
+    for (target, name), model in models.items():
+        model.save(tmp_path / f"{target} {name}")
+    code = (
+        "import json, pathlib, sys, mixnam, pandas as pd\n"
+        "folder = pathlib.Path(sys.argv[1]); new = pd.read_csv(folder / 'new.csv')\n"
+        "print(json.dumps({p.name: mixnam.load_model(p).predict(new).tolist() for p in folder.iterdir() if p.is_dir()}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    found = json.loads(out)
+    assert len(found) == len(models)
+    for (target, name), model in models.items():
+        assert found[f"{target} {name}"] == model.predict(pd.read_csv(tmp_path / "new.csv")).tolist(), name
+
+
+def test_contributions_and_intercept_sum_to_the_prediction(models, frame):
+    for (target, name), model in models.items():
+        if name in NO_SUM:
+            with pytest.raises(TypeError, match=f"{name} is no sum over single features"):
+                model.contributions(frame)
+            continue
+        found = model.contributions(frame)
+        assert list(found.columns) == ["size", "kind", "floor"] and found.index.equals(frame.index)
+        whole = found.sum(axis=1) + model.intercept
+        np.testing.assert_allclose(whole, model.predict(frame, log_odds=True), atol=1e-4, err_msg=f"{target} {name}")
+
+
+def test_bounds_hold_contributions_and_only_mixtures_have_them(models, frame):
+    for (_, name), model in models.items():
+        if name not in BOUNDED:
+            with pytest.raises(TypeError, match=f"{name} has no bounds"):
+                model.bounds(frame)
+            continue
+        lower, upper = model.bounds(frame)
+        found = model.contributions(frame)
+        slack = 1e-4 * (1 + found.abs().max().max())
+        assert ((lower - slack <= found) & (found <= upper + slack)).all(axis=None), name
+        assert (upper > lower).any(axis=None), name
+
+
+def test_metrics_are_those_of_the_rows_of_each_part(models, frame):
+    for (target, name), model in models.items():
+        assert set(model.metrics) == {"train", "validation", "test"}
+        table = read_table(frame, target, drop=["dear" if target == "price" else "price"], categorical=["floor"])
+        whole = model.score(table)
+        low, high = (pick(part[table.metric] for part in model.metrics.values()) for pick in (min, max))
+        assert low - 0.1 * abs(low) <= whole[table.metric] <= high + 0.1 * abs(high), name
+        prediction = model.predict(table)
+        assert prediction.shape == (len(frame),)
+        if target == "dear":
+            assert ((prediction >= 0) & (prediction <= 1)).all()
+
+
+def test_a_model_is_what_a_run_of_the_same_settings_trains():
+    settings = MixNAMSettings(width=8, epochs=3, batch_size=64, layers=2)
+    (result,) = fit([RunSpec("diabetes", settings, "holdout", 1)], device="cpu")
+    model = train(mixnam.load_data("diabetes"), settings, "holdout", 1, device="cpu")
+    assert model.metrics["test"] == pytest.approx(result.metrics["test"], rel=1e-5)
+    for name, weights in result.weights.items():
+        assert np.array_equal(model.tensors[name][0].numpy(), weights), name
+
+
+def test_an_unseen_category_counts_as_the_mean_target(models, frame):
+    new = frame.head(3).copy()
+    new["kind"], new["floor"] = "castle", 17
+    for (_, name), model in models.items():
+        assert np.isfinite(model.predict(new)).all(), name
+    model = models["price", "Linear"]
+    codes = model.transforms.inputs(np.array([[100.0, -1.0, -1.0]]))
+    prior = model.transforms.prior
+    means = model.transforms.encodings[1]
+    assert means[-1] == prior and means[:-1].min() < prior < means[:-1].max()
+    assert np.isfinite(codes).all()
+
+
+def test_rows_are_read_by_name_whatever_their_order_and_type(models, frame):
+    model = models["price", "MixNAM"]
+    wanted = model.predict(frame)
+    assert np.array_equal(model.predict(frame[["floor", "kind", "size"]]), wanted)
+    changed = frame.astype({"floor": float, "kind": "category", "size": object})
+    changed["size"] = changed["size"].astype(float)
+    assert np.array_equal(model.predict(changed), wanted)
+    table = read_table(frame, "price", drop=["dear"], categorical=["floor"])
+    assert np.array_equal(model.predict(table), wanted)
+    assert np.array_equal(model.predict(table.x), wanted)
+    # another table's codes are other categories: labels decide
+    part = frame[frame["kind"] != "flat"]
+    again = read_table(part, "price", drop=["dear"], categorical=["floor"])
+    assert np.array_equal(model.predict(again), wanted[(frame["kind"] != "flat").to_numpy()])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="size"), "rows lack column 'size'; the model takes size, kind, floor"),
+        (lambda f: f.assign(size=np.nan), "column 'size' holds 240 missing values; fill them"),
+        (lambda f: f.assign(kind=None), "column 'kind' holds 240 missing values"),
+        (lambda f: f.assign(size="big"), "column 'size' holds 'big', expected numbers"),
+        (lambda f: f.assign(size=np.inf), "column 'size' holds infinite values"),
+        (lambda f: np.zeros((3, 2)), r"rows must be \(rows, 3\), got \(3, 2\)"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_refused_by_column(models, frame, change, message):
+    with pytest.raises(TableError, match=message):
+        models["price", "MixNAM"].predict(change(frame))
+
+
+def test_what_is_no_model_is_refused_by_name(models, tmp_path):
+    with pytest.raises(ValueError, match=f"{tmp_path} holds no model of mixnam"):
+        load_model(tmp_path)
+    for name in ("MixNAM", "XGBoost"):
+        folder = tmp_path / name
+        models["price", name].save(folder)
+        assert sorted(p.suffix for p in folder.iterdir()) == [".json"] * (1 + (name == "XGBoost")) + [".safetensors"]
+        content = json.loads((folder / "model.json").read_text())
+        (folder / "model.json").write_text(json.dumps(content | {"format": 2}))
+        with pytest.raises(ValueError, match="format 2, this version reads 1; update mixnam"):
+            load_model(folder)
+        (folder / "model.json").write_text(json.dumps(content))
+        (folder / "arrays.safetensors").write_bytes(b"damaged")
+        with pytest.raises(ValueError, match="can be read"):
+            load_model(folder)
+
+
+def test_weights_of_one_change_nothing_and_weights_of_zero_leave_rows_out(frame):
+    table = read_table(frame, "price", drop=["dear"])
+    for name in ("MixNAM", "NAM", "NODE-GAM", "Linear", "Spline", "EBM", "XGBoost"):
+        settings = make_settings(name, SETTINGS[name])
+        plain = train(table, settings, device="cpu").predict(table)
+        ones = train(table, settings, sample_weight=np.ones(len(frame)), device="cpu").predict(table)
+        np.testing.assert_allclose(ones, plain, rtol=1e-3, err_msg=name)
+        odd = train(table, settings, sample_weight=np.where(np.arange(len(frame)) % 2, 1.0, 3.0), device="cpu")
+        assert not np.allclose(odd.predict(table), plain, rtol=1e-6), name
+
+
+def test_weights_and_validation_rows_that_do_not_fit_are_refused(frame):
+    table, settings = read_table(frame, "price", drop=["dear"]), make_settings("Linear", {})
+    for weights in (np.ones(3), -np.ones(len(frame)), np.zeros(len(frame)), np.full(len(frame), np.nan)):
+        with pytest.raises(ValueError, match="sample_weight must be"):
+            train(table, settings, sample_weight=weights)
+    for rows in ([-1], [len(frame)], [0.5], [[1]]):
+        with pytest.raises(ValueError, match="validation must be row numbers from 0 to 239"):
+            train(table, settings, validation=rows)
+    with pytest.raises(ValueError, match="split is 'holdout', but validation already says"):
+        train(table, settings, "holdout", validation=[1])
+
+
+def test_training_that_diverges_says_so(frame):
+    table = read_table(frame, "price", drop=["dear"])
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        train(table, make_settings("NAM", SETTINGS["NAM"] | {"learning_rate": 1e30}), device="cpu")
+
+
+def test_the_face_loads_nothing_before_it_is_asked():
+    code = (
+        "import sys, mixnam\n"
+        "assert not {'torch', 'pandas', 'sklearn', 'numpy'} & set(sys.modules), sorted(sys.modules)\n"
+        "assert all(getattr(mixnam, name) is not None for name in mixnam.__all__)\n"
+        "assert set(mixnam.__all__) <= set(dir(mixnam))\n"
+        "assert 'matplotlib' not in sys.modules and 'IPython' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="module 'mixnam' has no attribute 'trian'"):
+        _ = mixnam.trian
+
+
+def test_threads_are_given_back(frame):
+    before = torch.get_num_threads()
+    train(read_table(frame, "price", drop=["dear"]), make_settings("Linear", {}), device="cpu")
+    assert torch.get_num_threads() == before
