@@ -17,8 +17,8 @@ from mixnam.models import MixNAM, MixNAMDSettings, MixNAMSettings, make_network
 from mixnam.models.mixture import extra_parameters
 from mixnam.paper import published, ranks, spaces
 
-Outcome = tuple[bool | None, str]
-Tables = Callable[[str], pd.DataFrame]
+Finding = tuple[bool | None, str]
+ReadTable = Callable[[str], pd.DataFrame]
 
 
 def _rounded(text: str) -> tuple[float, float]:
@@ -40,10 +40,10 @@ def complexity_counts(features: int, ours: bool) -> dict[str, tuple[int, int]]:
     return found
 
 
-def complexity(ours: bool, tables: Tables = published.table) -> Outcome:
+def complexity(ours: bool, read: ReadTable = published.table) -> Finding:
     """Table 9: extra parameters and memory of six data sets. Memory counts 1,024 bytes to the k."""
     wrong, count = [], 0
-    for row in tables("table9_complexity").to_dict("records"):
+    for row in read("table9_complexity").to_dict("records"):
         for name, (parameters, size) in complexity_counts(row["features"], ours).items():
             printed = row[f"{name}_extra_memory"]
             binary = 1024 / 1e3 if printed.endswith("k") else 1024**2 / 1e6
@@ -63,11 +63,11 @@ _PRINTED_AS = {
 }  # fmt: skip
 
 
-def search_ranges(ours: bool, tables: Tables = published.table) -> Outcome:
-    """Tables 5 and Appendix C: every chosen setting lies in the range that it was searched in."""
+def search_ranges(ours: bool, read: ReadTable = published.table) -> Finding:
+    """Table 5 and Appendix C: every chosen setting lies in the range that it was searched in."""
     if ours:
         return None, "the settings are the paper's"
-    table = tables("table5_hyperparameters").set_index("hyperparameter")
+    table = read("table5_hyperparameters").set_index("hyperparameter")
     outside = []
     for choice in spaces.find("MixNAM", "appendix-c").choices:
         name = _PRINTED_AS.get(choice.name, choice.name)
@@ -78,7 +78,7 @@ def search_ranges(ours: bool, tables: Tables = published.table) -> Outcome:
     return not outside, f"outside: {', '.join(outside)}" if outside else f"all {table.size} settings inside"
 
 
-def sizes(ours: bool) -> Outcome:
+def sizes(ours: bool) -> Finding:
     """Table 4: rows, features and categorical features of each data set."""
     if not ours:
         return None, ""
@@ -99,18 +99,18 @@ def sizes(ours: bool) -> Outcome:
     return held, "; ".join(lines)
 
 
-def top_four(ours: bool, tables: Tables = published.table) -> Outcome:
+def top_four(ours: bool, read: ReadTable = published.table) -> Finding:
     """Table 1: MixNAM is among the four best of fourteen models, scores within a margin sharing a rank."""
     if ours:
         return None, "needs all fourteen models and six data sets"
-    rows = tables("table1_accuracy").query("source == 'Table 1'")
+    rows = read("table1_accuracy").query("source == 'Table 1'")
     scores: dict[str, dict[str, float]] = {}
     for row in rows.to_dict("records"):
         scores.setdefault(row["dataset"], {})[row["model"]] = row["mean"]
     return ranks.top_four(scores)
 
 
-def log_odds(ours: bool) -> Outcome:
+def log_odds(ours: bool) -> Finding:
     """Appendix F: the log odds of two active experts are a sum of one function a feature.
 
     Mixed second differences over random pairs of features, in float64, at most 1e-9 of the scale: the two
@@ -144,6 +144,6 @@ def log_odds(ours: bool) -> Outcome:
     return zero, f"mixed second differences {size} of the scale, {cases:,} cases"
 
 
-CHECKS: dict[str, Callable[[bool], Outcome]] = {
+CHECKS: dict[str, Callable[[bool], Finding]] = {
     f.__name__: f for f in (complexity, search_ranges, sizes, top_four, log_odds)
 }
