@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mixnam.explain import measures
-from mixnam.models import make_network
+from mixnam.models import NETWORKS
 from mixnam.runs import fitting, results
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=40)
@@ -23,10 +23,10 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def build():
-    """Return a function from (settings, features, seeds) to a network and its tensors in float64."""
+    """Return a function from (settings, features, seeds, options) to a network and its tensors in float64."""
 
-    def build(settings, features, seeds=(0,)):
-        network = make_network(settings, features)
+    def build(settings, features, seeds=(0,), **options):
+        network = NETWORKS[settings.model](settings, features, **options)
         parameters, buffers = network.initialize(list(seeds), torch.device("cpu"))
         tensors = {name: t.double() for name, t in (parameters | buffers).items()}
         noise = torch.Generator().manual_seed(1)

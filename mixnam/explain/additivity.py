@@ -1,11 +1,10 @@
-"""Additivity: which share of a derivative's variance a feature's own value determines. Equation (11).
+"""Additivity: the share of a derivative's variance that a feature's own value determines. Equation (11).
 
 It is the first-order Sobol' index of ∂ŷ/∂x_i. Each draw takes one row for the features' own values and a few rows for
-the others: feature i's value stands in these rows, for every i. The variance of the mean slopes, less the part that so
-few rows leave in it, is set over the whole variance (a one-way analysis of variance with random effects). As all
-features share a draw, its influence on their mean is what the standard error is made of. Slopes are heavy-tailed: on a
-fixed grid of 100 values the share moved by 0.05 when the grid did, so values are drawn until its standard error is
-small.
+the others, into which feature i's value is put, for every i. The variance of the mean slopes, less the part that so few
+rows leave in it, is set over the whole variance (one-way analysis of variance with random effects); the influence of
+each draw on the features' mean gives the standard error. Slopes are heavy-tailed: values are drawn, not taken from a
+grid, until that error is small.
 """
 
 from __future__ import annotations
@@ -37,13 +36,12 @@ class Additivity:
 
 
 def estimate(slopes: Slopes, x: Tensor, name: str, most: int = MOST) -> Additivity:
-    """Estimate additivity over the rows x, (rows, n); `name` seeds the draws, of which there are at most `most`.
+    """Return the additivity over the rows x, (rows, n), from at most `most` draws that `name` seeds.
 
-    1 for a feature whose slope varies with no other feature, exactly so where its slopes repeat bit for bit. The
-    estimate is unbiased but for the ratio, so that it may lie a little below 0.
+    It is 1 for a feature whose slope varies with no other feature, exactly so where its slopes repeat bit for bit, and
+    unbiased but for the ratio: it may lie a little below 0.
     """
-    means: list[Tensor] = []
-    variances: list[Tensor] = []
+    means, variances = list[Tensor](), list[Tensor]()
     found = Additivity([], float("nan"), float("inf"), 0)
     for number in range(max(2, most // ROUND)):
         key = randomness.key(0, f"additivity/{name}", number)
@@ -59,10 +57,7 @@ def estimate(slopes: Slopes, x: Tensor, name: str, most: int = MOST) -> Additivi
 
 
 def share_of_means(means: Tensor, variances: Tensor) -> Additivity:
-    """Return the share from each draw's mean and unbiased variance over its rows, both (n, N).
-
-    The standard error is that of the mean over features, from the influence that each draw has on it.
-    """
+    """Return the share from each draw's mean and unbiased variance over its rows, both (n, N)."""
     centred = (means - means.mean(dim=1, keepdim=True)).square()
     between = centred - variances / BACKGROUNDS
     whole = centred + variances * (1 - 1 / BACKGROUNDS)

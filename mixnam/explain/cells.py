@@ -1,7 +1,4 @@
-"""Points and cells of each feature at which curves, histograms and shares of rows are stored.
-
-All on raw features, before any transform.
-"""
+"""Points and cells of each raw feature at which curves, histograms and shares of rows are stored."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from mixnam.data.table import Array
 
 CURVE = 100  # points of a stored curve
 CELLS = 50  # of a feature's stored histogram
-LEAST_ROWS = 10  # of a cell whose rows are told of where single rows may not be shown
+LEAST_ROWS = 10  # in a cell whose rows are told of where single rows may not be shown
 
 
 def least_rows(dataset: str) -> int:
@@ -25,13 +22,12 @@ def least_rows(dataset: str) -> int:
 def curve_grid(column: Array, categories: int = 0, points: int = CURVE, least: int = 1) -> Array:
     """Return where a feature's curves are stored: half at quantiles, half evenly spaced; padded with NaN.
 
-    The even half spans the central 99 % of the rows, the extremes are included; a feature with few
-    distinct values is stored at those. With `least`, values of fewer rows are left out, and quantiles lie between
-    the rows' values and in the central 99 %.
+    The even half spans the central 99 % of the rows, the extremes are included; a feature with few distinct values is
+    stored at those. `least` leaves out values of fewer rows, and then quantiles lie between the rows' values and in the
+    central 99 %.
     """
-    step = max(1, -(-categories // points))  # of too many categories every second, third, ...
     if categories:
-        distinct = np.arange(0, categories, step, dtype=float)
+        distinct = np.arange(0, categories, max(1, -(-categories // points)), dtype=float)
     else:
         distinct, counts = np.unique(column, return_counts=True)
         if len(distinct) <= points:
@@ -62,8 +58,8 @@ def low_share(x: Array, rows: dict[str, Array], least: int = 1) -> Array:
     for i in range(x.shape[1]):
         inside = (x[:, i] >= low[i]) & (x[:, i] <= high[i]) & np.isfinite(place[:, i])
         if inside.any() and high[i] > low[i]:
-            count = np.histogram(x[inside, i], CELLS, (low[i], high[i]))[0]
-            near = np.histogram(x[inside & (place[:, i] < 1 / 3), i], CELLS, (low[i], high[i]))[0]
+            lower = inside & (place[:, i] < 1 / 3)
+            count, near = (np.histogram(x[chosen, i], CELLS, (low[i], high[i]))[0] for chosen in (inside, lower))
             shares[i] = np.where(count >= least, near / np.maximum(count, 1), np.nan)
     return shares
 
@@ -71,16 +67,15 @@ def low_share(x: Array, rows: dict[str, Array], least: int = 1) -> Array:
 def cell_quantiles(x: Array, contributions: Array, categories: Collection[int]) -> Array:
     """Return the 5 %, 50 % and 95 % quantiles of contributions in each cell of a feature's histogram: (n, CELLS, 3).
 
-    The cells of a feature in `categories` are its first CELLS codes. NaN where a cell has fewer than LEAST_ROWS
-    rows: this stands where rows may not be shown.
+    The cells of a feature in `categories` are its first CELLS codes. NaN where a cell has fewer than LEAST_ROWS rows:
+    this stands where rows may not be shown.
     """
     low, high = histogram_range(x)
     found = np.full((x.shape[1], CELLS, 3), np.nan)
     for i in range(x.shape[1]):
-        if i in categories:
-            place = x[:, i]
-        else:
-            place = np.floor((x[:, i] - low[i]) / max(high[i] - low[i], 1e-300) * CELLS)
+        place = x[:, i]
+        if i not in categories:
+            place = np.floor((place - low[i]) / max(high[i] - low[i], 1e-300) * CELLS)
             place[x[:, i] == high[i]] = CELLS - 1  # the last cell holds its upper end
         for cell in range(CELLS):
             inside = contributions[place == cell, i]

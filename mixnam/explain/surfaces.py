@@ -1,4 +1,4 @@
-"""What pairwise models say of two features at once: effects on a grid, and the interaction alone."""
+"""Surfaces of pairwise models: the effect of two features on a grid, and their interaction alone."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from mixnam.explain.cells import histogram_range, least_rows
 from mixnam.models.layers import Tensors
 from mixnam.models.pairs import Pairwise
 
-#: Values of a feature on a surface, at most.
-POINTS = 40
-#: Surfaces stored of the first seed or fold.
-SURFACES = 6
-_CONSIDERED = 50  # pairs whose surfaces are computed: of more, those whose terms vary most
-_ROWS = 2000  # over which that is seen
+POINTS = 40  # values of a feature on a surface, at most
+SURFACES = 6  # stored of the first seed or fold
+CONSIDERED, ROWS = 50, 2000  # pairs whose surfaces are computed, those whose terms vary most over so many rows
 _ROUNDS = 200  # of purification, at most
 
 
 def cells(column: Array, least: int = 1) -> tuple[Array, NDArray[np.int64]]:
     """Return a feature's values on a surface, at most `POINTS`, and each row's place among them.
 
-    A feature of few values has those that `least` rows have; else the central 99 % of the rows is cut into cells of
-    one width, whose middles are the values. Rows outside belong to none (-1).
+    A feature with few values has those of at least `least` rows; else the values are the middles of cells of one width
+    over the central 99 % of the rows. Rows outside belong to none (-1).
     """
     distinct, place, counts = np.unique(column, return_inverse=True, return_counts=True)
     if len(distinct) <= POINTS:
@@ -40,9 +37,9 @@ def cells(column: Array, least: int = 1) -> tuple[Array, NDArray[np.int64]]:
 
 
 def purify(surface: Array, weight: Array) -> Array:
-    """Return the interaction of a surface alone: it has weighted mean 0 in each row and column.
+    """Return a surface less what either feature does alone: "purification" (Lengerich et al. 2020).
 
-    "Purification" (Lengerich et al. 2020); cells without weight become 0.
+    The weighted mean of each row and column is 0; cells without weight become 0.
     """
     found = np.where(weight > 0, surface, 0.0)
     for _ in range(_ROUNDS):
@@ -59,14 +56,14 @@ def purify(surface: Array, weight: Array) -> Array:
 
 @torch.no_grad()
 def pair_surfaces(
-    network: Pairwise, tensors: Tensors, dataset: Table, preprocessing: Preprocessing, device: torch.device
-) -> dict[str, Array]:
-    """Return the surfaces of the pairs that interact most, by the interaction's standard deviation over rows.
+    network: Pairwise, tensors: Tensors, dataset: Table, preprocessing: Preprocessing, device: torch.device,
+    surfaces: int = SURFACES, considered: int = CONSIDERED,
+) -> dict[str, Array]:  # fmt: skip
+    """Return the at most `surfaces` pairs that interact most, by the interaction's standard deviation over rows.
 
-    **Shape:** `pairs` (K, 2), the features' numbers; `pair_values` (K, 2, POINTS), their values, padded with NaN;
-    over both, (K, POINTS, POINTS): `pair_effect`, f_i + f_j + f_ij less its mean over rows, `pair_interaction`,
-    what is left of it without what either feature does alone, both on the network's scale, and `pair_rows`, the
-    rows in each cell. K is at most `SURFACES`.
+    **Shape:** `pairs` (K, 2), the features' numbers; `pair_values` (K, 2, POINTS), their values, padded with NaN; over
+    both, (K, POINTS, POINTS): `pair_effect`, f_i + f_j + f_ij less its mean over rows, `pair_interaction`, its
+    interaction alone, both on the network's scale, and `pair_rows`, the rows in each cell.
     """
     least = least_rows(dataset.name)
     places = [cells(column, least) for column in dataset.x.T]
@@ -78,7 +75,7 @@ def pair_surfaces(
         return torch.tensor(preprocessing.inputs(x), device=device)[None]
 
     found = []
-    for number in _considered(network, tensors, inputs(dataset.x[:_ROWS])):
+    for number in most_varied(network, tensors, inputs(dataset.x[:ROWS]), considered):
         i, j = network.pairs[number]
         (first, row), (second, column) = places[i], places[j]
         x = np.tile(base, (len(first) * len(second), 1))
@@ -96,23 +93,23 @@ def pair_surfaces(
         centre = np.average(surface, weights=rows if rows.any() else None)
         found.append((strength, (i, j), (first, second), surface - centre, alone, rows))
     found.sort(key=lambda entry: -entry[0])
-    del found[SURFACES:]
+    _, pairs, values, effects, interactions, counts = zip(*found[:surfaces], strict=True)
     return {
-        "pairs": np.array([pair for _, pair, *_ in found]),
-        "pair_values": np.stack([[_padded(v, 1) for v in values] for _, _, values, *_ in found]),
-        "pair_effect": np.stack([_padded(surface, 2) for _, _, _, surface, _, _ in found]),
-        "pair_interaction": np.stack([_padded(alone, 2) for *_, alone, _ in found]),
-        "pair_rows": np.stack([_padded(rows, 2, 0.0) for *_, rows in found]),
+        "pairs": np.array(pairs),
+        "pair_values": np.stack([[_padded(v, 1) for v in both] for both in values]),
+        "pair_effect": np.stack([_padded(surface, 2) for surface in effects]),
+        "pair_interaction": np.stack([_padded(surface, 2) for surface in interactions]),
+        "pair_rows": np.stack([_padded(surface, 2, 0.0) for surface in counts]),
     }
 
 
-def _considered(network: Pairwise, tensors: Tensors, x: torch.Tensor) -> Sequence[int]:
-    """Return the numbers of the pairs whose terms vary most over the rows x, (1, B, n)."""
+def most_varied(network: Pairwise, tensors: Tensors, x: torch.Tensor, count: int = CONSIDERED) -> Sequence[int]:
+    """Return the numbers of the `count` pairs whose terms vary most over the rows x, (1, B, n)."""
     numbers = range(len(network.pairs))
-    if len(numbers) <= _CONSIDERED:
+    if len(numbers) <= count:
         return numbers
     spread = network.doubles(tensors, x, None, numbers)[0].std(dim=1)
-    return spread.argsort(descending=True)[:_CONSIDERED].tolist()
+    return spread.argsort(descending=True)[:count].tolist()
 
 
 def _padded(values: Array, axes: int, filling: float = np.nan) -> Array:

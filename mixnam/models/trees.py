@@ -31,8 +31,8 @@ from mixnam.models.settings import AdditiveSettings, number
 class TreeSettings(AdditiveSettings):
     """Layers of oblivious trees and their training (Popov et al. 2020, Chang et al. 2022).
 
-    `dropout` is that of the trees' outputs. `epochs` only limits what the stopping rule, counted in steps, would
-    let run longer: training is evaluated and may stop every `evaluation_steps` steps.
+    `dropout` drops trees' outputs. Training is evaluated and may stop every `evaluation_steps` steps; `epochs` limits
+    what the stopping rule, counted in steps, would let run longer.
     """
 
     parts = ("preprocessing", "training", "trees")
@@ -51,7 +51,7 @@ class TreeSettings(AdditiveSettings):
     extra_outputs: int = number(0, 0)
     #: share of the features that a tree may choose from
     colsample_bytree: float = number(1.0, 0.0, 1.0)
-    #: whether trees are weighed by learnt weights, or averaged
+    #: whether trees have learnt weights, or are averaged
     last_linear: bool = False
     last_dropout: float = number(0.0, 0.0, 1.0, below_high=True)
     #: the learning rate rises linearly over so many steps
@@ -116,8 +116,8 @@ class Mix:
     """What the splits of a layer compare: weighted sums.
 
     **Shape:** `own` (M, n, S, T), the weights of the features, for S splits that differ; `earlier`, those of each
-    earlier layer's outputs, (M, T·K, S', T), or (M, T, S', T) where a tree's outputs weigh the same; S' is S, or 1
-    where splits do not differ in them. `choice` (M, n, S, T) is what an additive tree has chosen of the features.
+    earlier layer's outputs, (M, T·K, S', T), or (M, T, S', T) where a tree's outputs weigh the same, S' being S or 1;
+    `choice` (M, n, S, T), what an additive tree has chosen of the features.
     """
 
     own: Tensor
@@ -152,11 +152,9 @@ class Trees(Network):
         super().__init__(settings, features)
         self.depth, self.kinds, self.outputs, trees = depth, kinds, 1 + settings.extra_outputs, settings.trees
         self.kept: tuple[list[Tensor], list[int], list[Mix]] | None = None
-        choices: dict[str, Parameter] = {}
-        others: dict[str, Parameter] = {}
+        choices, others = dict[str, Parameter](), dict[str, Parameter]()
         for layer in range(settings.layers):
-            inputs = self.inputs(layer)
-            count = self.columns(inputs)
+            count = self.columns(inputs := self.inputs(layer))
             if count < inputs:
                 self.buffers[f"columns.{layer}"] = Parameter((inputs, trees), "subset", count)
             if count > 1 or count == inputs:
@@ -164,9 +162,8 @@ class Trees(Network):
             others[f"threshold.{layer}"] = others[f"log_temperature.{layer}"] = constant(depth, trees, value=0.0)
             others[f"response.{layer}"] = Parameter((trees, self.outputs, 1 << depth), "normal", 1.0)
         if settings.last_linear:
-            size = settings.layers * trees * self.outputs
-            bound = math.sqrt(6 / (size + 1))  # Glorot and Bengio's
-            others["last"] = uniform(settings.layers, trees, self.outputs, bound=bound)
+            shape = (settings.layers, trees, self.outputs)
+            others["last"] = uniform(*shape, bound=math.sqrt(6 / (math.prod(shape) + 1)))  # Glorot and Bengio's
         self.choices = sum(p.size for p in choices.values())
         self.row_cells = settings.layers * trees * (4 * kinds + 6 * self.outputs)
         self.parameters = choices | others | {"bias": constant(value=0.0)}
@@ -256,8 +253,8 @@ class Trees(Network):
     def settle(self, tensors: Tensors, x: Tensor, seeds: Sequence[int], rates: Tensors) -> None:
         """Write thresholds and temperatures that suit the data x, (M, B, n), into the tensors, layer by layer.
 
-        A threshold is a random percentile of what its split compares, and the temperature such that no row is
-        farther from it than the gate's slope reaches. Earlier layers run as in training, before the first step.
+        A threshold is a random percentile of what its split compares; the temperature lets the gate's slope reach the
+        farthest row. Earlier layers run as in training, before the first step.
         """
         draws = Draws(seeds, -1, rates)
         mixes, outputs = self.mix(tensors, draws), list[Tensor]()
@@ -365,7 +362,7 @@ class _Choosing(Trees):
         return found
 
     def attend(self, earlier: list[Tensor], scores: Tensor) -> list[Tensor]:
-        """Weigh earlier outputs among themselves too: agreements (M, T, T) a layer, scores (M, all outputs, T)."""
+        """Return agreements, (M, T, T) a layer, weighed among themselves too, by scores (M, all outputs, T)."""
         weights = torch.cat(earlier, dim=1).repeat_interleave(self.outputs, dim=1)
         weights = weights * entmax15((weights + _EPSILON).log() + scores)
         return list(weights.chunk(len(earlier), dim=1))
@@ -374,10 +371,9 @@ class _Choosing(Trees):
 def agreement(earlier: Tensor, choice: Tensor) -> Tensor:
     """Return how far trees chose the same: (M, n, kinds, P), (M, n, kinds, T) → (M, P, T), 0 to 1.
 
-    Of one feature the inner product of the choices; of two, in either order, the products of both.
+    It is the inner product of the choices of one feature, or the products of both for two, in either order.
     """
-    first = [earlier[:, :, kind].transpose(1, 2) for kind in range(earlier.shape[2])]
-    second = [choice[:, :, kind] for kind in range(choice.shape[2])]
+    first, second = [t.transpose(1, 2) for t in earlier.unbind(2)], choice.unbind(2)
     if len(first) == 1:
         return first[0] @ second[0]
     same = (first[0] @ second[0]) * (first[1] @ second[1])

@@ -196,17 +196,20 @@ class Trainer:
                 self.step(chosen, rate)
         state.epoch += 1
 
-    def _score(self) -> None:
-        state, weights = self.state, self.weights()
-        y = self.fold.y_validation[state.members]
+    def scores(self) -> list[float]:
+        """Return the validation score of each member in the stack; lower is better."""
+        members, weights = self.state.members, self.weights()
         if self.evaluated is not None:
             prediction = self.evaluated.predict(weights)
         else:
-            x = self.fold.x_validation[state.members]
-            prediction = predict(self.network, self.tensors(weights, state.buffers), x)
-        scores = validation_scores(prediction, y, self.task, self.settings.selection)
+            tensors = self.tensors(weights, self.state.buffers)
+            prediction = predict(self.network, tensors, self.fold.x_validation[members])
+        return validation_scores(prediction, self.fold.y_validation[members], self.task, self.settings.selection)
+
+    def _score(self) -> None:
+        state, weights = self.state, self.weights()
         thin = max(1, self.last_epoch() // 100)
-        for i, score in enumerate(scores):
+        for i, score in enumerate(self.scores()):
             if state.stopped[i]:
                 continue  # it waits in the stack, frozen
             if state.epoch % thin == 0 or state.epoch == 1:

@@ -6,10 +6,12 @@ import naive
 import numpy as np
 import pytest
 import torch
-from test_measures import CASES, DIAGONAL, MLP, explained, table
+from every import every
+from explained import CASES, DIAGONAL, MLP, explained, table
 
-from mixnam.explain import additivity, measures
+from mixnam.explain import additivity
 from mixnam.explain.additivity import BACKGROUNDS, ROUND, estimate, share_of_means
+from mixnam.explain.measures import Explainer
 from mixnam.models import MixNAMESettings, MixNAMSettings, NA2MSettings, NAMSettings
 
 
@@ -18,12 +20,12 @@ def draws(x, count, size, seed=1):
     return x[chosen[:, 0]], x[chosen[:, 1:]]
 
 
-@pytest.mark.parametrize("cells", [1, 1 << 20])
-@pytest.mark.parametrize("case", CASES)
-def test_slopes_equal_brute_force(build, case, cells, monkeypatch):
+@every("cells", [1, 1 << 20])
+@every("case", CASES)
+def test_slopes_equal_brute_force(build, case, cells):
     x = table()
     explainer, outputs = explained(build, CASES[case], x)
-    monkeypatch.setattr(measures, "_CELLS", cells)
+    explainer.together = cells
     values, rows = draws(x, 12, 5)
     found = explainer.slopes(values, rows)
     assert found.shape == (3, 12, 5)
@@ -35,12 +37,12 @@ def test_slopes_equal_brute_force(build, case, cells, monkeypatch):
         torch.testing.assert_close(found[i], expected)
 
 
-@pytest.mark.parametrize("settings", [MLP, NA2MSettings(hidden=(4,)), CASES["sparse"]], ids=["MLP", "NA2M", "MixNAM"])
+@every("settings", [MLP, NA2MSettings(hidden=(4,)), CASES["sparse"]])
 def test_slopes_of_a_prediction_equal_brute_force(build, settings):
     x = table()
     explainer, outputs = explained(build, settings, x)
     values, rows = draws(x, 12, 5)
-    found = explainer.slopes_of_prediction(values, rows)
+    found = Explainer.slopes(explainer, values, rows)
     for i, (draw, row) in itertools.product(range(3), itertools.product(range(12), range(5))):
         leaf = naive.replaced(rows[draw, row : row + 1], i, values[draw, i]).requires_grad_(True)
         expected = torch.autograd.grad(outputs(leaf).prediction.sum(), leaf)[0][0, i]
@@ -78,7 +80,7 @@ def test_a_derivative_that_nothing_changes_is_additive():
     assert (flat.mean, flat.standard_error) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c != "one_active"])
+@every("case", [c for c in CASES if c != "one_active"])
 def test_the_estimate_is_that_of_all_values_in_all_rows(build, case):
     x = table()
     explainer, outputs = explained(build, CASES[case], x)
@@ -108,15 +110,14 @@ def test_the_stated_error_is_the_spread_over_disjoint_draws(build, monkeypatch):
         assert abs(a.mean - b.mean) < 4.5 * np.hypot(a.standard_error, b.standard_error)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
+@every("dtype", [torch.float32, torch.float64])
+@every(
     "settings",
     [
         NAMSettings(hidden=(8, 6)),
         MixNAMSettings(layers=2, width=6, experts=1, active_experts=1),
         MixNAMESettings(layers=2, width=6, experts=1, active_experts=1),
     ],
-    ids=["NAM", "one expert", "one expert, even"],
 )
 def test_slopes_that_repeat_have_additivity_1_exactly(build, settings, dtype):
     explainer, _ = explained(build, settings, table().to(dtype))
@@ -125,11 +126,10 @@ def test_slopes_that_repeat_have_additivity_1_exactly(build, settings, dtype):
     assert (found.mean, found.standard_error, found.draws) == (1.0, 0.0, 2 * ROUND)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
+@every("dtype", [torch.float32, torch.float64])
+@every(
     "settings",
     [*(CASES[case] for case in DIAGONAL), MixNAMESettings(layers=2, width=6, experts=5, active_experts=5)],
-    ids=[*DIAGONAL, "all even"],
 )
 def test_additive_models_have_additivity_1(build, settings, dtype):
     explainer, _ = explained(build, settings, table().to(dtype))
@@ -158,9 +158,9 @@ def test_draws_go_by_the_name_and_end_where_the_error_is_small():
 
 def test_fewer_values_are_drawn_where_each_takes_more_work(build, monkeypatch):
     monkeypatch.setattr(additivity, "ERROR", 0)
-    for case, limit, work in (("sparse", "_WORK", 36), ("MLP", "_SLOPES", 3)):
+    for case, limit, work in (("sparse", "work", 36), ("MLP", "slopes_taken", 3)):
         explainer, _ = explained(build, CASES.get(case, MLP), table())
-        monkeypatch.setattr(measures, limit, 3 * ROUND * BACKGROUNDS * work)
+        setattr(explainer, limit, 3 * ROUND * BACKGROUNDS * work)
         assert explainer.additivity().draws == 3 * ROUND
 
 

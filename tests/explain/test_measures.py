@@ -7,13 +7,15 @@ import naive
 import numpy as np
 import pytest
 import torch
+from every import every
+from explained import CASES, DIAGONAL, MLP, ROWS, as_arrays, bounds, explained, table
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mixnam.explain import measures as explanations
 from mixnam.explain.cells import curve_grid
-from mixnam.explain.measures import Explainer, explain_prediction, quantile_grid, summarize, variance_share
+from mixnam.explain.measures import Explainer, quantile_grid, variance_share
 from mixnam.models import (
     LinearSettings,
     MixNAMDSettings,
@@ -24,53 +26,8 @@ from mixnam.models import (
     NAMSettings,
 )
 
-ROWS = 80
-CASES = {
-    "dense": MixNAMSettings(layers=2, width=6, experts=3, active_experts=3),
-    "sparse": MixNAMSettings(layers=2, width=6, experts=4, active_experts=2),
-    "one_active": MixNAMSettings(layers=1, width=5, experts=3, active_experts=1),
-    "batch_norm": MixNAMSettings(layers=2, width=6, experts=2, active_experts=2, normalization="batch_norm"),
-    "shared": MixNAMSettings(layers=2, width=6, experts=3, active_experts=3, router="shared"),
-    "shared_sparse": MixNAMSettings(layers=2, width=6, experts=4, active_experts=2, router="shared"),
-    "even": MixNAMESettings(layers=2, width=6, experts=5, active_experts=2),
-    "even_shared": MixNAMESettings(layers=2, width=6, experts=4, active_experts=2, router="shared"),
-    "diagonal": MixNAMDSettings(layers=2, width=6, experts=3, active_experts=3),
-    "diagonal_sparse": MixNAMDSettings(layers=2, width=6, experts=4, active_experts=2),
-}
-#: routed by the feature alone: the expected values are 0 or 1, but for rounding
-DIAGONAL = ("diagonal", "diagonal_sparse")
-MLP = MLPSettings(hidden=(7, 6))
 
-
-def table(rows=ROWS, features=3, seed=0):
-    x = torch.randn(rows, features, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]  # marginal and conditional measures differ where features correlate
-    return x
-
-
-def explained(build, settings, x, scale=1.0):
-    network, tensors = build(settings, x.shape[1])
-    tensors = {name: t.to(x.dtype) for name, t in tensors.items()}
-
-    def outputs(rows):
-        return network(tensors, rows[None])
-
-    return Explainer(network, tensors, x, scale, "a run"), outputs
-
-
-def bounds(outputs):
-    def call(rows):
-        out = outputs(rows)
-        return out.contributions[0], out.lower[0], out.upper[0]
-
-    return call
-
-
-def as_arrays(rows):
-    return {name: values.double().numpy() for name, values in rows.items()}
-
-
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_variability_equals_brute_force(build, case):
     explainer, outputs = explained(build, CASES[case], table(), scale=2.5)
     found = explainer.interventions()
@@ -81,10 +38,10 @@ def test_variability_equals_brute_force(build, case):
     for i in range(3):
         grid, background = explainer.grid[:, i], explainer.background
         expected = naive.variability(predict, background, grid, i) * 2.5**2
-        assert found[i]["variability"] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        assert found["variability"][i] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("widened", [1, 30, 1000])
+@every("widened", [1, 30, 1000])
 def test_interventions_of_a_dense_router_are_those_of_any(build, widened):
     """Also where routing scores range so widely that exponentials of their parts would vanish."""
     x = table().float()
@@ -93,15 +50,16 @@ def test_interventions_of_a_dense_router_are_those_of_any(build, widened):
     assert explainer.network.dense
     factorized = explainer.interventions()
     explainer.network.dense = False
-    for found, expected in zip(factorized, explainer.interventions(), strict=True):
-        assert found == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    for name, expected in explainer.interventions().items():
+        assert factorized[name] == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_tightness_equals_brute_force(build, case):
     explainer, outputs = explained(build, CASES[case], table())
-    for i, found in enumerate(explainer.tightness()):
-        grid = explainer.grid[:, i]
+    tightness = explainer.tightness()
+    for i in range(3):
+        found, grid = {name: values[i] for name, values in tightness.items()}, explainer.grid[:, i]
         expected = naive.tightness(bounds(outputs), explainer.x, grid, i)
         assert case in ("one_active", *DIAGONAL) or 0 < expected <= 1
         assert case not in DIAGONAL or expected == pytest.approx(0, abs=1e-9)
@@ -120,7 +78,8 @@ def test_tightness_equals_brute_force(build, case):
 def test_interventions_outside_bounds_equal_brute_force(build, case):
     explainer, outputs = explained(build, CASES[case], table())
     before = outputs(explainer.background)
-    for i, found in enumerate(explainer.interventions()):
+    found = explainer.interventions()
+    for i in range(3):
         outside = []
         for value in explainer.grid[:, i]:
             after = outputs(naive.replaced(explainer.background, i, value))
@@ -128,7 +87,7 @@ def test_interventions_outside_bounds_equal_brute_force(build, case):
             least, most = (bound[0, :, i] - before.contributions[0, :, i] for bound in (after.lower, after.upper))
             outside += ((change < least - 1e-5) | (change > most + 1e-5)).tolist()
         assert 0 < np.mean(outside) < 1
-        assert found["outside"] == pytest.approx(np.mean(outside), abs=2e-3)  # our slack is a little wider
+        assert found["outside"][i] == pytest.approx(np.mean(outside), abs=2e-3)  # our slack is a little wider
 
 
 def test_conditional_additivity_equals_brute_force(build):
@@ -142,8 +101,8 @@ def test_conditional_additivity_equals_brute_force(build):
         assert found == pytest.approx(np.var([g.mean() for g in groups]) / np.var(slopes[:, i].numpy()), rel=1e-9)
 
 
-@pytest.mark.parametrize("bins", [200, 15, 3])
-@pytest.mark.parametrize("widened", [10.0, 0.2])  # 0.2: bounds so narrow that some ratios are cut at 1
+@every("bins", [200, 15, 3])
+@every("widened", [10.0, 0.2])  # 0.2: bounds so narrow that some ratios are cut at 1
 def test_conditional_tightness_equals_brute_force(build, widened, bins):
     explainer, _ = explained(build, CASES["dense"], table(200))
     rows = as_arrays(explainer.rows())
@@ -164,12 +123,12 @@ def test_bounds_without_width_have_no_conditional_tightness(build):
 
 def test_conditional_measures_exist_for_fewer_rows_than_a_group(build):
     explainer, _ = explained(build, CASES["dense"], table(12))
-    found = summarize(explainer, as_arrays(explainer.rows()))
+    found = explainer.measures(as_arrays(explainer.rows()))
     assert found["additivity"]["groups"] == 1
     json.dumps(found, allow_nan=False)
 
 
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_curves_and_rows_equal_brute_force(build, case):
     explainer, outputs = explained(build, CASES[case], table())
     rows, out = explainer.rows(), outputs(explainer.x)
@@ -187,7 +146,7 @@ def test_curves_and_rows_equal_brute_force(build, case):
         torch.testing.assert_close(curves["mean"][i, p], out.contributions[0, :, i].mean())
 
 
-@pytest.mark.parametrize("case", [*CASES, "MLP"])
+@every("case", [*CASES, "MLP"])
 def test_derivatives_equal_finite_differences(build, case):
     explainer, outputs = explained(build, CASES.get(case, MLP), table())
     slopes, step = explainer.derivatives(), 1e-6
@@ -201,14 +160,14 @@ def test_derivatives_equal_finite_differences(build, case):
         assert float(close.double().mean()) > 0.98
 
 
-@pytest.mark.parametrize("case", ["MLP", "MLP of one layer", "constant column"])
+@every("case", ["MLP", "MLP of one layer", "constant column"])
 def test_measures_of_a_prediction_equal_brute_force(build, case):
     x = table(200)
     if case == "constant column":
         x[:, 2] = 0.4
     settings = MLPSettings(hidden=(5,)) if case == "MLP of one layer" else MLP
     explainer, outputs = explained(build, settings, x, scale=2.5)
-    found = explain_prediction(explainer)
+    found = explainer.measures({})
 
     def predict(rows):
         return outputs(rows).prediction[0]
@@ -230,10 +189,11 @@ def test_measures_of_a_prediction_equal_brute_force(build, case):
     assert (found["grid"], found["background"], found["rows"]) == (explanations.GRID, 200, 200)
 
 
-@pytest.mark.parametrize("case", ["NAM", "sparse", "even", "diagonal"])
+@every("case", ["NAM", "sparse", "even", "diagonal"])
 def test_measures_of_a_prediction_are_those_of_its_parts_where_it_has_parts(build, case):
     explainer, _ = explained(build, CASES.get(case, NAMSettings(hidden=(6, 5))), table(), scale=2.0)
-    found, expected = explain_prediction(explainer), summarize(explainer, as_arrays(explainer.rows()))
+    whole = Explainer(explainer.network, explainer.tensors, explainer.x, explainer.scale, explainer.name)
+    found, expected = whole.measures({}), explainer.measures(as_arrays(explainer.rows()))
     assert found.keys() < expected.keys()
     for name in found:
         if name in ("additivity", "variability"):
@@ -246,30 +206,30 @@ def test_measures_of_a_prediction_are_those_of_its_parts_where_it_has_parts(buil
             assert found[name] == expected[name]
 
 
-@pytest.mark.parametrize(("routed", "rows"), [(1 << 27, 700), (100 * 4 * 600, 600), (10, 500), (100 * 4 * 10**6, 700)])
-def test_tightness_takes_fewer_rows_where_there_are_many_experts(build, monkeypatch, routed, rows):
+@every("routed, rows", [(1 << 27, 700), (100 * 4 * 600, 600), (10, 500), (100 * 4 * 10**6, 700)])
+def test_tightness_takes_fewer_rows_where_there_are_many_experts(build, routed, rows):
     x = table(700)
     explainer, outputs = explained(build, CASES["sparse"], x)  # 4 experts, 100 grid values
-    monkeypatch.setattr(explanations, "_ROUTED", routed)
+    explainer.routed = routed
     background = explainer.tightness_background()
     assert len(background.unique(dim=0)) == len(background) == rows
     assert torch.equal(background, explainer.tightness_background())
     assert {tuple(row) for row in background.tolist()} <= {tuple(row) for row in x.tolist()}
-    found = explainer.tightness()[1]["range"]
+    found = explainer.tightness()["range"][1]
     assert found == pytest.approx(naive.tightness(bounds(outputs), background, explainer.grid[:, 1], 1), rel=1e-9)
 
 
-def test_measures_do_not_depend_on_how_many_numbers_are_handled_at_a_time(build, monkeypatch):
+def test_measures_do_not_depend_on_how_many_numbers_are_handled_at_a_time(build):
     explainer, _ = explained(build, CASES["sparse"], table())
     whole = explainer.interventions(), explainer.tightness()
-    monkeypatch.setattr(explanations, "_CELLS", 7 * ROWS * 12)
+    explainer.together = 7 * ROWS * 12
     for first, second in zip(whole, (explainer.interventions(), explainer.tightness()), strict=True):
-        for a, b in zip(first, second, strict=True):
-            assert a == pytest.approx(b, rel=1e-9)
+        for name in first:
+            assert first[name] == pytest.approx(second[name], rel=1e-9)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
+@every("dtype", [torch.float32, torch.float64])
+@every(
     "settings",
     [
         NAMSettings(hidden=(8, 6)),
@@ -279,36 +239,33 @@ def test_measures_do_not_depend_on_how_many_numbers_are_handled_at_a_time(build,
         MixNAMESettings(layers=2, width=6, experts=1, active_experts=1),
         MixNAMESettings(layers=2, width=6, experts=5, active_experts=5),
     ],
-    ids=["NAM", "one expert", "one expert, shared", "one expert, diagonal", "one expert, even", "all even"],
 )
 def test_additive_models_have_variability_0(build, settings, dtype):
     explainer, outputs = explained(build, settings, table().to(dtype))
     spread = float(outputs(explainer.x).prediction.var())
-    for found in explainer.interventions():
-        assert found["variability"] <= 1e-10 * spread
-    for found in explainer.tightness():  # bounds without width are left out and counted
-        assert np.isnan(found["range"])
-        assert found["left_out"] == explanations.GRID
+    assert max(explainer.interventions()["variability"]) <= 1e-10 * spread
+    found = explainer.tightness()  # bounds without width are left out and counted
+    assert np.isnan(found["range"]).all()
+    assert found["left_out"] == [explanations.GRID] * 3
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("case", DIAGONAL)
+@every("dtype", [torch.float32, torch.float64])
+@every("case", DIAGONAL)
 def test_features_that_route_themselves_are_additive_and_have_bounds(build, case, dtype):
     explainer, outputs = explained(build, CASES[case], table().to(dtype))
     spread = float(outputs(explainer.x).prediction.var())
-    for found in explainer.interventions():
-        assert found["variability"] <= 1e-10 * spread
-    for found in explainer.tightness():
-        assert found["range"] < 1e-5
-        assert found["routed"] < 1e-9
-        assert found["left_out"] == 0
+    assert max(explainer.interventions()["variability"]) <= 1e-10 * spread
+    found = explainer.tightness()
+    assert max(found["range"]) < 1e-5
+    assert max(found["routed"]) < 1e-9
+    assert found["left_out"] == [0] * 3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_bounds_of_equal_weights_on_all_experts_have_no_width(build, dtype):
     settings = MixNAMESettings(layers=2, width=6, experts=5, active_experts=5)
     explainer, _ = explained(build, settings, table().to(dtype), scale=3.0)
-    found = summarize(explainer, as_arrays(explainer.rows()))
+    found = explainer.measures(as_arrays(explainer.rows()))
     assert found["additivity"]["marginal"] >= 0.9995
     assert found["bounds"]["width"] < 1e-6
     assert found["bounds"]["violations"] == 0
@@ -326,7 +283,7 @@ def test_measures_take_no_samples_where_predictions_are_sampled(build):
     assert sampled.tightness() == plain.tightness()
     torch.testing.assert_close(sampled.derivatives(), plain.derivatives())
     # what is summarized goes with the stored curves, whose values are expected, not sampled
-    measures = [summarize(one, as_arrays(one.rows())) for one in (plain, sampled)]
+    measures = [one.measures(as_arrays(one.rows())) for one in (plain, sampled)]
     for name in ("additivity", "tightness", "variability", "importance", "routing"):
         assert measures[0][name] == measures[1][name], name
 
@@ -337,7 +294,7 @@ def test_additive_models_never_leave_their_bounds(build, size):
     explainer, _ = explained(build, LinearSettings(), x)
     explainer.tensors["weight"].mul_(size)  # rounding grows with the contributions
     explainer.tensors["bias"].mul_(size)
-    assert [found["outside"] for found in explainer.interventions()] == [0.0, 0.0, 0.0]
+    assert explainer.interventions()["outside"] == [0.0, 0.0, 0.0]
 
 
 def test_conditional_additivity_of_additive_models_is_near_1_with_enough_rows(build):
@@ -370,14 +327,14 @@ def test_the_background_is_a_repeatable_choice_of_different_rows(build):
     assert {tuple(row) for row in first.tolist()} <= {tuple(row) for row in x.tolist()}
 
 
-@pytest.mark.parametrize("settings", [*CASES.values(), NAMSettings(hidden=(4,)), LinearSettings()])
-@pytest.mark.parametrize("constant", [False, True])
+@every("settings", [*CASES.values(), NAMSettings(hidden=(4,)), LinearSettings()])
+@every("constant", [False, True])
 def test_summaries_are_finite_and_can_be_written(build, settings, constant):
     x = table().float()
     if constant:
         x[:, 1] = 0.3
     explainer, _ = explained(build, settings, x, scale=3.0)
-    found = summarize(explainer, as_arrays(explainer.rows()))
+    found = explainer.measures(as_arrays(explainer.rows()))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["bounds"]["violations"] == 0
     assert 0 <= found["additivity"]["marginal"] <= 1 + 1e-6
@@ -392,18 +349,18 @@ def test_summaries_are_finite_and_can_be_written(build, settings, constant):
 def test_a_summary_averages_the_features_and_is_in_target_units(build):
     x = table()
     explainer, outputs = explained(build, CASES["sparse"], x, scale=3.0)
-    found = summarize(explainer, as_arrays(explainer.rows()))
+    found = explainer.measures(as_arrays(explainer.rows()))
     tested, tight = explainer.interventions(), explainer.tightness()
     additive = explainer.additivity()
     assert found["additivity"]["marginal"] == additive.mean
     assert found["additivity"]["standard_error"] == additive.standard_error
     assert found["additivity"]["per_feature"] == additive.per_feature
     assert found["additivity"]["conditional"] == pytest.approx(np.mean(explainer.conditional_additivity()))
-    assert found["tightness"]["range"] == pytest.approx(np.mean([f["range"] for f in tight]))
-    assert found["tightness"]["span"] == pytest.approx(np.mean([f["span"] for f in tight]))
+    assert found["tightness"]["range"] == pytest.approx(np.mean(tight["range"]))
+    assert found["tightness"]["span"] == pytest.approx(np.mean(tight["span"]))
     rows = as_arrays(explainer.rows())
     assert found["tightness"]["conditional_15"] == pytest.approx(np.mean(explainer.conditional_tightness(rows, 15)))
-    assert found["variability"]["per_feature"] == [f["variability"] for f in tested]
+    assert found["variability"]["per_feature"] == tested["variability"]
     out = outputs(x)
     widths = 3 * (out.upper - out.lower)[0]
     assert found["bounds"]["width"] == pytest.approx(float(widths.mean()))
@@ -417,7 +374,7 @@ def test_a_summary_counts_contributions_outside_their_bounds(build):
     rows = as_arrays(explainer.rows())
     rows["contributions"][3, 1] = rows["upper"][3, 1] + 0.1
     rows["contributions"][5, 2] = rows["lower"][5, 2] - 0.1
-    assert summarize(explainer, rows)["bounds"]["violations"] == 2
+    assert explainer.measures(rows)["bounds"]["violations"] == 2
 
 
 @given(arrays.arrays(np.float64, st.integers(1, 300), elements=st.floats(-1e6, 1e6)), st.integers(1, 120))
@@ -456,7 +413,7 @@ def test_curve_grid_is_half_quantiles_and_half_even():
     assert np.isin(even, used).all()
 
 
-@pytest.mark.parametrize("categories", [3, 100, 130])
+@every("categories", [3, 100, 130])
 def test_curve_grid_of_a_categorical_column_holds_categories(categories):
     column = np.random.default_rng(0).integers(0, categories, 2000).astype(float)
     grid = curve_grid(column, categories)

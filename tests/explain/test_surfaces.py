@@ -96,13 +96,11 @@ def test_rows_outside_the_central_part_belong_to_no_cell():
     assert np.abs(column[inside] - values[place[inside]]).max() <= width / 2 + 1e-12
 
 
-def test_of_many_pairs_those_that_vary_most_are_considered(monkeypatch):
+def test_of_many_pairs_those_that_vary_most_are_considered():
     x = torch.randn(1, 50, 3, generator=torch.Generator().manual_seed(0))
-    assert surfaces._considered(Planted(), {}, x) == range(3)
-    monkeypatch.setattr(surfaces, "_CONSIDERED", 2)
-    monkeypatch.setattr(surfaces, "SURFACES", 1)
-    assert surfaces._considered(Planted(), {}, x) == [2, 0]  # 5 c, then 4 a b
-    found = surfaces.pair_surfaces(Planted(), {}, dataset(), Raw(), CPU)
+    assert surfaces.most_varied(Planted(), {}, x) == range(3)
+    assert surfaces.most_varied(Planted(), {}, x, 2) == [2, 0]  # 5 c, then 4 a b
+    found = surfaces.pair_surfaces(Planted(), {}, dataset(), Raw(), CPU, surfaces=1, considered=2)
     assert found["pairs"].tolist() == [[0, 1]]
 
 

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from every import every
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_losses import by_autograd
-from test_trainer import assert_same, data
+from stacks_by_hand import assert_same, by_autograd, data
 
 from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
 from mixnam.models.fast import blocked, columns
@@ -116,9 +116,9 @@ def assert_agrees(engine, network, flat, x, chosen, rates):
 # --- forward and backward
 
 
-@pytest.mark.parametrize("mode", ["dropout", "evaluation", "gathered"])
-@pytest.mark.parametrize(("block", "head"), [(1 << 16, 1 << 18), (1 << 16, 200), (53, 40), (17, 1 << 18)])
-@pytest.mark.parametrize("case", NETWORKS)
+@every("mode", ["dropout", "evaluation", "gathered"])
+@every("block, head", [(1 << 16, 1 << 18), (1 << 16, 200), (53, 40), (17, 1 << 18)])
+@every("case", NETWORKS)
 def test_experts_scores_and_gradients_equal_the_general_formulation(monkeypatch, build, case, block, head, mode):
     monkeypatch.setattr(blocked, "BLOCK", block)
     monkeypatch.setattr(blocked, "HEAD", head)
@@ -199,9 +199,9 @@ def test_the_gradient_of_one_batch_does_not_linger_in_the_next(build):
         assert torch.equal(engine.backward(flat, *nothing, torch.zeros(1)), torch.zeros_like(flat))
 
 
-@pytest.mark.parametrize("block", [1 << 16, 25])
-@pytest.mark.parametrize("gather", [True, False])
-@pytest.mark.parametrize("case", ["dense sparse", "one feature", "shared", "diagonal", "even"])
+@every("block", [1 << 16, 25])
+@every("gather", [True, False])
+@every("case", ["dense sparse", "one feature", "shared", "diagonal", "even"])
 def test_predictions_for_a_table_equal_the_general_formulation(monkeypatch, build, case, gather, block):
     monkeypatch.setattr(blocked, "BLOCK", block)
     settings, n = NETWORKS[case]
@@ -221,8 +221,8 @@ def test_sampled_predictions_of_mixnam_d_are_those_of_the_same_parts(build):
     assert_close(engine.predict(joined(network, tensors)), expected)
 
 
-@pytest.mark.parametrize("members", [1, 2])
-@pytest.mark.parametrize(
+@every("members", [1, 2])
+@every(
     "settings",
     [
         *(settings for settings, _ in NETWORKS.values()),
@@ -268,7 +268,7 @@ def test_predictions_encode_each_value_once_and_hold_the_activations_of_one_bloc
 # --- which networks
 
 
-@pytest.mark.parametrize("case", [case for case in NETWORKS if case not in ("many experts", "width 1")])
+@every("case", [case for case in NETWORKS if case not in ("many experts", "width 1")])
 def test_a_mixture_with_one_layer_norm_is_covered_as_one_member_on_a_processor(case):
     settings, n = NETWORKS[case]
     network = make_network(settings, n)
@@ -277,7 +277,7 @@ def test_a_mixture_with_one_layer_norm_is_covered_as_one_member_on_a_processor(c
     assert not Blocked.covers(network, 1, torch.device("cuda"))
 
 
-@pytest.mark.parametrize(
+@every(
     "settings",
     [
         MixNAMSettings(**SMALL, normalization="batch_norm"),
@@ -403,8 +403,8 @@ def fold_for(case):
     return few_values(fold) if "gathered" in case else fold
 
 
-@pytest.mark.parametrize("block", [1 << 16, 31])
-@pytest.mark.parametrize("case", CASES)
+@every("block", [1 << 16, 31])
+@every("case", CASES)
 def test_the_gradient_of_a_step_equals_the_general_formulation(monkeypatch, case, block):
     monkeypatch.setattr(blocked, "BLOCK", block)
     settings, task = CASES[case]
@@ -429,7 +429,7 @@ def train(case, fast):
     return one
 
 
-def by_update(self, flat, gradient, rate, decay):
+def by_update(self, flat, gradient, rate, decay, fixed=0):
     self.steps += 1
     self.update(flat, gradient, rate, decay, *self.corrections(self.steps))
 
@@ -451,14 +451,14 @@ def assert_same_training(found, expected):
     assert_close(found.evaluated.predict(found.state.flat), prediction)
 
 
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_200_steps_equal_those_of_the_general_formulation(monkeypatch, case):
     monkeypatch.setattr(blocked, "BLOCK", 31)
     assert_same_training(train(case, fast=True), plainly_trained(case))
 
 
-@pytest.mark.parametrize("case", ["dense", "dense, gathered", "shared, gathered"])
-@pytest.mark.parametrize("switch", ["one block", "not gathered", "autograd", "AdamW written out"])
+@every("case", ["dense", "dense, gathered", "shared, gathered"])
+@every("switch", ["one block", "not gathered", "autograd", "AdamW written out"])
 def test_each_part_of_the_fast_path_can_be_left_out(monkeypatch, case, switch):
     if switch == "not gathered":
         monkeypatch.setattr(columns, "WORTH_GATHERING", -1.0)
@@ -476,7 +476,7 @@ def test_torch_s_fused_optimizer_alone_changes_nothing():
     assert_same(*(one.tensors(one.state.flat, {}) for one in (found, expected)), TOLERANCE)
 
 
-@pytest.mark.parametrize("case", ["dense, classes", "dense, gathered", "diagonal"])
+@every("case", ["dense, classes", "dense, gathered", "diagonal"])
 def test_runs_return_the_same_epochs_scores_and_weights(monkeypatch, case):
     settings, task = CASES[case]
     settings = type(settings)(**settings.all() | {"epochs": 12})

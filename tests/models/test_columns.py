@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from every import every
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,9 +105,7 @@ def test_a_batch_with_a_row_many_times_over_finds_it():
     assert_finds(made.rows(chosen), x, chosen)
 
 
-@pytest.mark.parametrize(
-    ("distinct", "gathers"), [((10, 20), True), ((11, 20), False), ((15, 15), True), ((29, 9), True)]
-)
+@every("distinct, gathers", [((10, 20), True), ((11, 20), False), ((15, 15), True), ((29, 9), True)])
 def test_values_are_gathered_where_that_leaves_three_quarters_of_the_rows_or_less(distinct, gathers):
     x = table(60, *distinct)
     made = Columns(x, 20, gather=True)  # of 40 rows to encode, 30 may be left

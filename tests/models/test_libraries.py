@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from every import every
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import root_mean_squared_error
@@ -48,8 +49,8 @@ def settings(request):
     return SETTINGS[request.param]
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", ADDITIVE)
+@every("task", TASKS)
+@every("name", ADDITIVE)
 def test_contributions_and_one_intercept_make_the_prediction(name, task):
     rows = made(task)
     model = fit_library(SETTINGS[name], rows, task, 0)
@@ -60,7 +61,7 @@ def test_contributions_and_one_intercept_make_the_prediction(name, task):
     assert np.ptp(parts[:, 0]) > 0.1
 
 
-@pytest.mark.parametrize("name", ADDITIVE)
+@every("name", ADDITIVE)
 def test_a_contribution_depends_on_its_own_feature_alone(name):
     rows = made("regression")
     model = fit_library(SETTINGS[name], rows, "regression", 0)
@@ -78,7 +79,7 @@ def test_only_sums_over_features_have_contributions():
         assert (model.contributions is not None) == (name in ADDITIVE)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@every("task", TASKS)
 def test_the_same_seed_gives_the_same_bits(settings, task):
     rows = made(task)
     one, two = (fit_library(settings, rows, task, 3) for _ in range(2))
@@ -88,14 +89,14 @@ def test_the_same_seed_gives_the_same_bits(settings, task):
     assert (one.rounds, one.parameters) == (two.rounds, two.parameters)
 
 
-@pytest.mark.parametrize("name", ["XGBoost", "EBM", "EB2M"])
+@every("name", ["XGBoost", "EBM", "EB2M"])
 def test_another_seed_gives_another_model(name):
     rows = made("regression")
     one, two = (fit_library(SETTINGS[name], rows, "regression", seed).predict(rows.x) for seed in (0, 1))
     assert not np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@every("task", TASKS)
 def test_models_learn(settings, task):
     rows = made(task)
     if isinstance(settings, EBMSettings):
@@ -166,7 +167,7 @@ def few_valued(kind, rows=200):
     return x, x[:, 0] + column - column.mean()
 
 
-@pytest.mark.parametrize("kind", ["two", "three", "rare", "mostly zero", "constant"])
+@every("kind", ["two", "three", "rare", "mostly zero", "constant"])
 def test_a_column_of_few_values_is_fitted(kind, settings):
     x, y = few_valued(kind)
     model = fit_library(settings, Rows(x, y, x, y), "regression", 0)
@@ -198,7 +199,7 @@ def test_early_stopping_stops_at_the_best_validation_score():
         assert root_mean_squared_error(rows.y_validation, prediction) < worse
 
 
-@pytest.mark.parametrize("name", ["XGBoost", "EBM", "EB2M", "Spline"])
+@every("name", ["XGBoost", "EBM", "EB2M", "Spline"])
 def test_validation_rows_are_for_early_stopping_alone(name):
     rows = made("regression")
     other = dataclasses.replace(rows, y_validation=-rows.y_validation)
@@ -253,7 +254,7 @@ SHOWN = {"grid", "grid_mean", "contribution_mean", "density", "density_range"}
 SHOWN |= {"sample_rows", "sample_x", "sample_contributions"}
 
 
-@pytest.mark.parametrize("dataset, split", [("diabetes", "holdout"), ("breast_cancer", "fold0")])
+@every("dataset, split", [("diabetes", "holdout"), ("breast_cancer", "fold0")])
 def test_a_result_holds_what_its_model_has(settings, dataset, split):
     (result,) = fit([RunSpec(dataset, settings, split, 0)], "cpu")
     scores = [score for part in result.metrics.values() for score in part.values()]

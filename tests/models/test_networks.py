@@ -4,9 +4,10 @@ import itertools
 import math
 
 import naive
-import numpy as np
 import pytest
 import torch
+from compared import arrays, assert_close, assert_outputs, clones, member, mixed_difference, normal, printed, ranges
+from every import every
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,43 +32,7 @@ CASES = {
 }
 
 
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def clones(tensors):
-    return {name: t.clone() for name, t in tensors.items()}
-
-
-def member(tensors, m):
-    return {name: t[m : m + 1] for name, t in tensors.items()}
-
-
-def arrays(tensors, m):
-    return {name: t[m].numpy().copy() for name, t in tensors.items()}
-
-
-def assert_close(ours, expected, tolerance=1e-11):
-    np.testing.assert_allclose(torch.as_tensor(ours).numpy(), expected, rtol=tolerance, atol=tolerance)
-
-
-def assert_outputs(outputs, m, expected):
-    for name in ("experts", "relevance", "contributions", "prediction", "lower", "upper"):
-        assert_close(getattr(outputs, name)[m], getattr(expected, name))
-
-
-def mixed_difference(f, x, i, j, steps):
-    """f(x + both steps) − f(x + first) − f(x + second) + f(x), for steps in features i and j."""
-    values = []
-    for first, second in itertools.product((1, 0), repeat=2):
-        moved = x.clone()
-        moved[..., i] += first * steps[0]
-        moved[..., j] += second * steps[1]
-        values.append(f(moved))
-    return values[0] - values[1] - values[2] + values[3]
-
-
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_evaluation_equals_the_reference(build, case):
     values, n, members = CASES[case]
     settings = MixNAMSettings(**values)
@@ -80,8 +45,8 @@ def test_evaluation_equals_the_reference(build, case):
     assert all(torch.equal(tensors[name], before[name]) for name in tensors)
 
 
-@pytest.mark.parametrize("mode", ["scale", "drop", "renormalize"])
-@pytest.mark.parametrize("case", CASES)
+@every("mode", ["scale", "drop", "renormalize"])
+@every("case", CASES)
 def test_a_training_pass_equals_the_reference(build, case, mode):
     values, n, members = CASES[case]
     settings = MixNAMSettings(**values, expert_dropout_mode=mode)
@@ -106,8 +71,8 @@ def test_a_training_pass_equals_the_reference(build, case, mode):
             assert_close(tensors[name][m], weights[m][name])
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("case", CASES)
+@every("task", ["regression", "classification"])
+@every("case", CASES)
 def test_loss_equals_the_reference(build, case, task):
     values, n, members = CASES[case]
     settings = MixNAMSettings(**values)
@@ -125,7 +90,7 @@ def test_loss_equals_the_reference(build, case, task):
         assert_close(losses[m], expected)
 
 
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_combining_responses_gives_what_the_network_gives(build, case):
     values, n, members = CASES[case]
     network, tensors = build(MixNAMSettings(**values), n, range(members))
@@ -301,20 +266,6 @@ def test_logit_of_the_relevance_is_additive_for_two_experts(build):
         assert float(mixed_difference(predict, x, i, j, (0.9, -1.3)).abs().max()) > 1e-3
 
 
-def ranges(initialization, n, d, count):
-    """Half-widths of the uniform initial values, from the description of the method."""
-    if initialization == "standard":
-        weights = [1, 1 / math.sqrt(d), 1 / math.sqrt(d)]
-        biases = [1, 1 / math.sqrt(d), 1 / math.sqrt(d)]
-    else:
-        weights = [math.sqrt(6 / d), math.sqrt(6 / (d * d)), math.sqrt(6 / (count * d))]
-        biases = [1 / math.sqrt(n), 1 / math.sqrt(n * d), 1 / math.sqrt(n * d)]
-    names = ["encoder.0", "encoder.1", "experts"]
-    found = {f"{name}.weight": w for name, w in zip(names, weights, strict=True)}
-    found |= {f"{name}.bias": b for name, b in zip(names, biases, strict=True)}
-    return found | {"router.bias": 1 / math.sqrt(n * d)}
-
-
 @pytest.mark.parametrize("initialization", ["authors", "standard"])
 def test_initial_values_have_their_ranges(initialization):
     n, d, count = 6, 16, 4
@@ -350,7 +301,7 @@ def test_parameters_start_from_different_draws():
     assert torch.equal(parameters["router.weight"][1], again["router.weight"][0])
 
 
-@pytest.mark.parametrize(("shared", "norm"), [(True, "layer_norm"), (False, "layer_norm"), (False, "batch_norm")])
+@every("shared, norm", [(True, "layer_norm"), (False, "layer_norm"), (False, "batch_norm")])
 def test_parameter_count_is_the_sum_of_its_parts(shared, norm):
     n, d, count, layers = 5, 8, 3, 4
     settings = MixNAMSettings(
@@ -366,13 +317,7 @@ def test_parameter_count_is_the_sum_of_its_parts(shared, norm):
     assert extra_parameters(n, count, d) == sum(parts)
 
 
-def printed(value, like, thousand):
-    """Print a number as the paper does, in units of `thousand` or its square, with the decimals of `like`."""
-    decimals = len(like[:-1].partition(".")[2])
-    return f"{value / {'k': thousand, 'M': thousand**2}[like[-1]]:.{decimals}f}{like[-1]}"
-
-
-@pytest.mark.parametrize("row", published.table("table9_complexity").to_dict("records"), ids=lambda row: row["dataset"])
+@every("row", published.table("table9_complexity").to_dict("records"))
 def test_extra_parameters_are_those_of_table_9(row):
     settings = MixNAMSettings(**published.settings(row["dataset"], "MixNAM"))
     count = extra_parameters(row["features"], settings.experts, settings.width)

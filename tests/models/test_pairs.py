@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from every import every
 
-from mixnam.models import NA2MSettings, NB2MSettings, NBMSettings, make_network, pairs
+from mixnam.models import Featurewise, NA2MSettings, NB2MSettings, NBMSettings, make_network
 from mixnam.models.layers import Draws
 from mixnam.paper.costs import training_work
 from mixnam.runs.spec import RunSpec
@@ -73,7 +74,7 @@ def terms(settings, t, x, training):
     return np.stack(found, axis=1)
 
 
-@pytest.mark.parametrize("settings", ALL, ids=model)
+@every("settings", ALL)
 def test_evaluation_equals_the_formula(build, settings):
     network, tensors = build(settings, FEATURES, (0, 1))
     x = rows(2)
@@ -82,13 +83,13 @@ def test_evaluation_equals_the_formula(build, settings):
         t = numbers(tensors, m)
         expected = terms(settings, t, x[m].numpy(), training=False)
         np.testing.assert_allclose(out.prediction[m], t["bias"] + expected.sum(axis=1), atol=1e-12)
-        if network.featurewise:
+        if isinstance(network, Featurewise):
             np.testing.assert_allclose(out.contributions[m], expected, atol=1e-12)
         else:
             assert out.contributions.shape == (2, ROWS, 0)
 
 
-@pytest.mark.parametrize("settings", ALL, ids=model)
+@every("settings", ALL)
 def test_training_uses_and_follows_the_statistics_of_the_batch(build, settings):
     network, tensors = build(settings, FEATURES, (0, 1))
     before, x = {k: v.clone() for k, v in tensors.items()}, rows(2)
@@ -108,10 +109,9 @@ def test_training_uses_and_follows_the_statistics_of_the_batch(build, settings):
     np.testing.assert_allclose(tensors[name][0, 0], expected, atol=1e-12)
 
 
-def gradients(settings, chunk, monkeypatch, build, x, seeds=(0, 1)):
+def gradients(settings, options, build, x, seeds=(0, 1)):
     """Return outputs, gradients and buffers of a training pass with dropout."""
-    monkeypatch.setattr(pairs, "CHUNK", chunk)
-    network, tensors = build(settings, x.shape[2], seeds)
+    network, tensors = build(settings, x.shape[2], seeds, **options)
     leaves = {k: tensors[k].requires_grad_(True) for k in network.parameters}
     out = network(tensors, x, Draws(list(seeds), 3, {}))
     y = x.sum(dim=2).sin()
@@ -120,21 +120,20 @@ def gradients(settings, chunk, monkeypatch, build, x, seeds=(0, 1)):
     return out, dict(zip(leaves, found, strict=True)), {k: tensors[k] for k in network.buffers}
 
 
-def test_chunks_of_na2m_change_nothing(build, monkeypatch):
+def test_chunks_of_na2m_change_nothing(build):
     x = rows(2, features=5)  # 10 pairs
-    whole = gradients(NA2M, 100, monkeypatch, build, x)
-    parts = gradients(NA2M, 3, monkeypatch, build, x)
+    whole = gradients(NA2M, {"chunk": 100}, build, x)
+    parts = gradients(NA2M, {"chunk": 3}, build, x)
     torch.testing.assert_close(parts[0].prediction, whole[0].prediction, rtol=1e-12, atol=1e-12)
     for expected, ours in zip(whole[1:], parts[1:], strict=True):
         for name in expected:
             torch.testing.assert_close(ours[name], expected[name], rtol=1e-9, atol=1e-12)
 
 
-def test_chunks_of_nb2m_have_statistics_of_their_own(build, monkeypatch):
+def test_chunks_of_nb2m_have_statistics_of_their_own(build):
     x = rows(2, features=5)
-    monkeypatch.setattr(pairs, "CHUNK", 4)
-    network, before = build(NB2M, 5, (0, 1))
-    out, _, buffers = gradients(NB2M, 4, monkeypatch, build, x)
+    network, before = build(NB2M, 5, (0, 1), chunk=4)
+    out, _, buffers = gradients(NB2M, {"chunk": 4}, build, x)
     t = numbers({k: v.detach() for k, v in before.items()}, 0)
     own = {k.removeprefix("pair."): v for k, v in t.items() if k.startswith("pair.")}
     basis = {k.removeprefix("basis."): v[0] for k, v in own.items() if k.startswith("basis.")}
@@ -150,11 +149,10 @@ def test_chunks_of_nb2m_have_statistics_of_their_own(build, monkeypatch):
     np.testing.assert_allclose(out.contributions[0, :, 5:].detach(), np.stack(expected, axis=1), atol=1e-12)
 
 
-@pytest.mark.parametrize("settings", ALL, ids=model)
-def test_evaluation_is_what_was_trained_in_chunks_too(build, monkeypatch, settings):
+@every("settings", [NA2M, NB2M])
+def test_evaluation_is_what_was_trained_in_chunks_too(build, settings):
     """Pairs of features on other scales: what one chunk is normalised by would not do for another."""
-    monkeypatch.setattr(pairs, "CHUNK", 4)
-    network, tensors = build(settings, 5)
+    network, tensors = build(settings, 5, chunk=4)
     x = rows(count=500, features=5) * torch.tensor([1.0, 0.1, 10.0, 1.0, 0.01])
     with torch.no_grad():
         for step in range(200):  # running statistics become those of these rows
@@ -163,9 +161,8 @@ def test_evaluation_is_what_was_trained_in_chunks_too(build, monkeypatch, settin
 
 
 @pytest.mark.parametrize("settings", [NA2M, NB2M], ids=model)
-def test_gradients_in_chunks_are_those_of_what_was_computed_with_its_dropout(build, monkeypatch, settings):
-    monkeypatch.setattr(pairs, "CHUNK", 4)
-    network, tensors = build(settings, 5)
+def test_gradients_in_chunks_are_those_of_what_was_computed_with_its_dropout(build, settings):
+    network, tensors = build(settings, 5, chunk=4)
     x, generator = rows(features=5), torch.Generator().manual_seed(5)
     rates = {"dropout": torch.tensor([0.3], dtype=torch.float64)} | (
         {"basis_dropout": torch.tensor([0.4], dtype=torch.float64)} if settings.model == "NB2M" else {}
@@ -185,11 +182,10 @@ def test_gradients_in_chunks_are_those_of_what_was_computed_with_its_dropout(bui
     assert float(ahead - behind) / 2e-6 == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("chunk", [128, 2])
-@pytest.mark.parametrize("settings", [NA2M, NB2M], ids=model)
-def test_a_part_holds_all_that_a_feature_changes(build, monkeypatch, settings, chunk):
-    monkeypatch.setattr(pairs, "CHUNK", chunk)
-    network, tensors = build(settings, FEATURES, (0, 1))
+@every("chunk", [128, 2])
+@every("settings", [NA2M, NB2M])
+def test_a_part_holds_all_that_a_feature_changes(build, settings, chunk):
+    network, tensors = build(settings, FEATURES, (0, 1), chunk=chunk)
     x = rows(2)
     for i in range(FEATURES):
         moved = moved_by(x, i)
@@ -215,8 +211,8 @@ def test_no_three_features_interact(build, settings):
     assert float(total.abs().max()) < 1e-12
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("settings", ALL, ids=model)
+@every("task", ["regression", "classification"])
+@every("settings", ALL)
 def test_a_stack_trains_as_its_members_alone(settings, task):
     x = rows(2, 60)
     y = x.sum(dim=2).sin() if task == "regression" else (x[..., 0] * x[..., 1] > 0).double()
@@ -246,9 +242,8 @@ def test_memory_of_many_pairs_is_that_of_a_chunk():
 STEP = """
 import sys, torch
 torch.set_num_threads(1)
-from mixnam.networks import make_network
-from mixnam.models import make_settings
-from mixnam.training import Fold, Trainer
+from mixnam.models import make_network, make_settings
+from mixnam.training.trainer import Fold, Trainer
 settings = make_settings(sys.argv[1], {"batch_size": 512, "epochs": 2, "dropout": 0.1})
 x, y = torch.randn(1, 512, 90), torch.randn(1, 512)
 trainer = Trainer(make_network(settings, 90), [settings], [0], Fold(x, y, x[:, :64], y[:, :64]), "regression")

@@ -2,6 +2,7 @@ import dataclasses
 import math
 
 import pytest
+from every import every
 
 from mixnam.models import (
     MODELS,
@@ -60,7 +61,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value", "error", "remedy"), BAD, ids=lambda v: repr(v)[:20])
+@every("name, value, error, remedy", BAD)
 def test_a_bad_value_is_refused_by_name_value_and_remedy(name, value, error, remedy):
     with pytest.raises(error) as caught:
         MixNAMSettings(**{name: value})
@@ -70,14 +71,14 @@ def test_a_bad_value_is_refused_by_name_value_and_remedy(name, value, error, rem
     assert f"got {value!r}" in message
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "output_penalty", "variation_penalty"])
+@every("name", ["learning_rate", "weight_decay", "output_penalty", "variation_penalty"])
 def test_infinity_is_refused(name):
     with pytest.raises(ValueError, match=rf"{name} must be .*finite.*, got inf"):
         MixNAMSettings(**{name: math.inf})
 
 
-@pytest.mark.parametrize(
-    ("hidden", "error", "message"),
+@every(
+    "hidden, error, message",
     [
         (64, TypeError, "hidden must be a list of integers, got 64"),
         ("64 32", TypeError, "hidden must be a list of integers, got '64 32'"),
@@ -98,8 +99,8 @@ def test_more_active_experts_than_experts_are_refused():
         MixNAMSettings(experts=2)
 
 
-@pytest.mark.parametrize(
-    ("model", "values", "error", "message"),
+@every(
+    "model, values, error, message",
     [
         ("MixNAM", {"router": "diagonal"}, ValueError, "router must be one of 'dense', 'shared', got 'diagonal'"),
         ("MixNAM", {"temperature": 0.1}, ValueError, "MixNAM has no setting 'temperature'"),
@@ -120,7 +121,7 @@ def test_bad_settings_of_variants_are_refused(model, values, error, message):
         make_settings(model, values)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every("model", MODELS)
 def test_an_unknown_setting_is_refused_with_the_known_ones(model):
     with pytest.raises(ValueError, match=f"{model} has no setting 'lr'; it has ") as caught:
         make_settings(model, {"lr": 0.1})
@@ -161,8 +162,8 @@ def test_numbers_take_the_type_of_their_setting():
     assert NAMSettings(hidden=[8.0, 4]).hidden == (8, 4)
 
 
-@pytest.mark.parametrize(
-    ("model", "one", "other"),
+@every(
+    "model, one, other",
     [
         ("MixNAM", {"variation_penalty": 1}, {"variation_penalty": 1.0}),
         ("MixNAM", {"epochs": 5.0}, {"epochs": 5}),
@@ -180,7 +181,7 @@ def test_settings_cannot_be_changed_afterwards():
         MixNAMSettings().width = 3
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every("model", MODELS)
 def test_every_part_of_a_model_has_a_revision(model):
     assert MODELS[model].parts
     assert set(MODELS[model].parts) <= set(REVISIONS)
@@ -286,7 +287,7 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize("kind", FROZEN, ids=lambda kind: kind.model)
+@every("kind", FROZEN)
 def test_defaults_are_frozen(kind):
     settings = dataclasses.asdict(kind())
     assert {name: settings.get(name) for name in FROZEN[kind]} == FROZEN[kind]

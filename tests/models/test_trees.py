@@ -6,15 +6,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_networks import arrays, assert_close, clones, mixed_difference
-from test_networks import normal as values_of
+from compared import arrays, assert_close, clones, mixed_difference
+from compared import normal as values_of
+from every import every
 
 from benchmarks import nodegam
-from mixnam.explain.measures import Explainer, explain_prediction
+from mixnam.explain.measures import explainer
 from mixnam.models import make_network, make_settings
 from mixnam.models.fast.entmax import entmax15, entmoid15, entmoid15_
 from mixnam.models.fast.oblivious import Respond, respond
-from mixnam.models.layers import Draws, positive, subset
+from mixnam.models.layers import Draws, Parameter
 from mixnam.training.trainer import loss
 
 ROWS = 9
@@ -54,7 +55,7 @@ def cases():
     yield from itertools.product(MODELS[1:], ((f"{k}_attention", v | ATTENTION) for k, v in CASES.items()))
 
 
-ALL = [pytest.param(model, values, id=f"{model}-{name}") for model, (name, values) in cases()]
+ALL = [(model, values) for model, (_, values) in cases()]
 
 
 # --- reference: one row, one tree, one leaf at a time ---------------------------------------------------------------
@@ -150,7 +151,7 @@ def reference_prediction(weights, settings, trees):
 # --- entmax and the kernel -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("features", [1, 2, 5, 40, 3000])
+@every("features", [1, 2, 5, 40, 3000])
 def test_entmax_equals_bisection_and_sums_to_1(features):
     logits = 3 * values_of(2, features, 3)
     found = entmax15(logits)
@@ -189,9 +190,9 @@ def test_entmoid_is_entmax_of_two_outcomes_and_its_slope_is_right():
     assert torch.autograd.gradcheck(entmoid15, (values_of(7).requires_grad_(True),))
 
 
-@pytest.mark.parametrize("cells", [1, 60, 1 << 20])
-@pytest.mark.parametrize(("depth", "kinds"), [(1, 1), (2, 2), (3, 1), (3, 2), (4, 4), (5, 2), (6, 1)])
-@pytest.mark.parametrize(("members", "outputs"), [(1, 1), (2, 3)])
+@every("cells", [1, 60, 1 << 20])
+@every("depth, kinds", [(1, 1), (2, 2), (3, 1), (3, 2), (4, 4), (5, 2), (6, 1)])
+@every("members, outputs", [(1, 1), (2, 3)])
 def test_the_kernel_by_hand_equals_plain_operations_in_value_and_gradient(
     monkeypatch, depth, kinds, members, outputs, cells
 ):
@@ -209,7 +210,7 @@ def test_the_kernel_by_hand_equals_plain_operations_in_value_and_gradient(
 # --- networks --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("model", "values"), ALL)
+@every("model, values", ALL)
 def test_evaluation_equals_the_reference(model, values):
     network, tensors = built(model, values, 2)
     x, before = values_of(2, ROWS, 4), clones(tensors)
@@ -222,8 +223,8 @@ def test_evaluation_equals_the_reference(model, values):
     assert all(torch.equal(tensors[name], before[name]) for name in tensors)
 
 
-@pytest.mark.parametrize("step", [0, 4, 10])
-@pytest.mark.parametrize(("model", "values"), ALL)
+@every("step", [0, 4, 10])
+@every("model, values", ALL)
 def test_a_training_pass_equals_the_reference(model, values, step):
     network, tensors = built(model, values, 2)
     x = values_of(2, ROWS, 4)
@@ -248,7 +249,7 @@ def test_the_penalty_is_the_mean_square_of_the_trees_outputs():
     assert_close(loss(outputs, y, "regression", penalties)[0], expected, 1e-7)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every("model", MODELS)
 def test_dropout_takes_whole_outputs_away_before_later_layers_and_the_sum(model):
     values = SMALL | {"dropout": 0.4, "last_linear": True, "last_dropout": 0.5}
     network, tensors = built(model, values)
@@ -279,7 +280,7 @@ def test_the_choice_hardens_exponentially_and_stays_hard():
     assert [at_once.temperature(step) for step in (-1, 0, 1)] == [1, 0, 0]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every("model", MODELS)
 def test_choices_get_a_gradient_until_they_are_hard(model):
     network, tensors = built(model, SMALL)
     for tensor in tensors.values():
@@ -294,8 +295,8 @@ def test_choices_get_a_gradient_until_they_are_hard(model):
     assert list(network.parameters)[: len(names)] == names  # they come first, so that a count says which are fixed
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "one_layer"])
-@pytest.mark.parametrize("attention", [0, 3])
+@every("name", [name for name in CASES if name != "one_layer"])
+@every("attention", [0, 3])
 def test_node_gam_is_a_sum_over_features(name, attention):
     network, tensors = built("NODE-GAM", CASES[name] | {"attention": attention})
     x = values_of(1, ROWS, 4)
@@ -341,7 +342,7 @@ def test_trees_of_two_features_are_deep_enough_for_them_and_may_choose_two():
     assert "logits.0" not in make_network(make_settings("NODE-GAM", SMALL | {"colsample_bytree": 0.0}), 5).parameters
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every("model", MODELS)
 def test_forward_and_reverse_derivatives_of_an_evaluation_agree(model):
     network, tensors = built(model, SMALL)
     x, tangent = values_of(1, ROWS, 4), torch.zeros(1, ROWS, 4).double()
@@ -355,21 +356,20 @@ def test_forward_and_reverse_derivatives_of_an_evaluation_agree(model):
 
 def test_node_gam_answers_what_explanations_ask():
     network, tensors = built("NODE-GAM", SMALL)
-    explainer = Explainer(network, tensors, values_of(30, 4), 1.0, "a run")
-    assert explainer.additivity().per_feature == pytest.approx([1] * 4, abs=1e-9)
-    for found in explainer.interventions():
-        assert found["variability"] == pytest.approx(0, abs=1e-12)
+    told = explainer(network, tensors, values_of(30, 4), 1.0, "a run")
+    assert told.additivity().per_feature == pytest.approx([1] * 4, abs=1e-9)
+    assert told.interventions()["variability"] == pytest.approx([0] * 4, abs=1e-12)
     shapes, _ = network.responses(tensors, values_of(1, 6, 4))
     assert shapes.shape == (1, 4, 6, 1)
 
 
 def test_node_answers_what_explanations_ask():
     network, tensors = built("NODE", SMALL)
-    explainer = Explainer(network, tensors, values_of(30, 4), 1.0, "a run")
-    assert 0 < explain_prediction(explainer)["additivity"]["marginal"] < 1
+    told = explainer(network, tensors, values_of(30, 4), 1.0, "a run")
+    assert 0 < told.measures({})["additivity"]["marginal"] < 1
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every("model", MODELS)
 def test_weights_are_chosen_anew_when_parameters_change_in_place(model):
     network, tensors = built(model, SMALL)
     x = values_of(1, ROWS, 4)
@@ -385,18 +385,18 @@ def test_weights_are_chosen_anew_when_parameters_change_in_place(model):
 
 
 def test_subsets_and_positive_values_are_drawn_as_declared():
-    mask = subset(7, 400, count=3).initialize("m", [1, 2], torch.device("cpu"))
+    mask = Parameter((7, 400), "subset", 3).initialize("m", [1, 2], torch.device("cpu"))
     assert mask.shape == (2, 7, 400)
     assert torch.equal(mask.sum(dim=1), torch.full((2, 400), 3.0))
     assert (mask.mean(dim=2) - 3 / 7).abs().max() < 0.1
     assert not torch.equal(mask[0], mask[1])
-    values = positive(1000, bound=2.0).initialize("p", [1], torch.device("cpu"))
+    values = Parameter((1000,), "positive", 2.0).initialize("p", [1], torch.device("cpu"))
     assert 0 < values.min() < 0.05
     assert 1.95 < values.max() < 2
     assert values.mean() == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every("model", MODELS)
 def test_thresholds_are_percentiles_and_temperatures_reach_the_farthest_row(model):
     values = SMALL | {"layers": 2, "trees": 300, "depth": 4}
     network = make_network(settings_of(model, values), 4)
@@ -417,7 +417,7 @@ def test_thresholds_are_percentiles_and_temperatures_reach_the_farthest_row(mode
         outputs.append(network.layer(tensors, layer, mix.values(x.transpose(1, 2), outputs), draws))
 
 
-@pytest.mark.parametrize(("model", "values"), ALL)
+@every("model, values", ALL)
 def test_a_stack_evaluates_as_its_members_do(model, values):
     network, tensors = built(model, values, 3)
     x = values_of(3, ROWS, 4)
@@ -469,8 +469,8 @@ def copy_weights(tensors, network, settings):
     network.bias.data = tensors["bias"][0].clone()
 
 
-@pytest.mark.parametrize("step", [0, 4, 10, None], ids=["soft", "between", "hard", "evaluation"])
-@pytest.mark.parametrize(("model", "values"), ALL)
+@every("step", [0, 4, 10, None])
+@every("model, values", ALL)
 def test_outputs_penalty_and_gradients_equal_the_authors_package(authors, model, values, step):
     network, tensors = built(model, values | {"output_penalty": 0.3})
     settings, x = network.settings, values_of(1, ROWS, 4)

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from compared import arrays, assert_close, assert_outputs, clones, mixed_difference, normal, printed, ranges
+from every import every
 from hypothesis import given
 from hypothesis import strategies as st
-from test_networks import arrays, assert_close, assert_outputs, clones, mixed_difference, normal, printed, ranges
-from test_trainer import MEMBERS, Killed, assert_identical, assert_same, data, kill, part, settings_list, trainer
+from stacks_by_hand import MEMBERS, Killed, assert_identical, assert_same, data, kill, part, settings_list, trainer
 
 from mixnam import randomness
 from mixnam.explain import measures
-from mixnam.models import MLP, MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, make_network
+from mixnam.models import MLP, Featurewise, MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, make_network
 from mixnam.models.layers import Draws
 from mixnam.models.mixture import extra_parameters
 from mixnam.paper import published
@@ -77,7 +78,7 @@ def leaves(tensors, buffers=()):
 # --- against the reference
 
 
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_evaluation_equals_the_reference(build, case):
     settings, n, members = CASES[case]
     network, tensors = build(settings, n, range(members))
@@ -89,8 +90,8 @@ def test_evaluation_equals_the_reference(build, case):
     assert all(torch.equal(tensors[name], before[name]) for name in tensors)
 
 
-@pytest.mark.parametrize("mode", ["scale", "renormalize"])
-@pytest.mark.parametrize("case", CASES)
+@every("mode", ["scale", "renormalize"])
+@every("case", CASES)
 def test_a_training_pass_equals_the_reference(build, case, mode):
     settings, n, members = CASES[case]
     settings = type(settings)(**settings.all() | {"expert_dropout_mode": mode})
@@ -115,8 +116,8 @@ def test_a_training_pass_equals_the_reference(build, case, mode):
             assert_close(tensors[name][m], weights[m][name])
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("case", CASES)
+@every("task", ["regression", "classification"])
+@every("case", CASES)
 def test_loss_equals_the_reference(build, case, task):
     settings, n, members = CASES[case]
     network, tensors = build(settings, n, range(members))
@@ -131,7 +132,7 @@ def test_loss_equals_the_reference(build, case, task):
         assert_close(losses[m], naive.loss(expected, y[m].numpy(), task, gamma, penalty))
 
 
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_combining_responses_gives_what_the_network_gives(build, case):
     settings, n, members = CASES[case]
     network, tensors = build(settings, n, range(members))
@@ -165,7 +166,7 @@ def test_contributions_lie_within_bounds_and_add_up(build, kind, seed, experts, 
         assert int((outputs.relevance > 0).sum(dim=-1).max()) <= settings.active_experts
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@every("kind", KINDS)
 def test_one_expert_makes_an_additive_network_without_a_variance_term(build, kind):
     make, further = KINDS[kind]
     network, tensors = build(make(**ONE, **further), 3)
@@ -189,9 +190,9 @@ def test_one_expert_makes_an_additive_network_without_a_variance_term(build, kin
         assert gradient is None or bool(torch.isfinite(gradient).all())
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("size", [1.0, 1e2, 1e6])
-@pytest.mark.parametrize("kind", KINDS)
+@every("sparse", [False, True])
+@every("size", [1.0, 1e2, 1e6])
+@every("kind", KINDS)
 def test_scores_of_any_size_give_finite_losses_and_gradients(kind, size, sparse):
     make, further = KINDS[kind]
     network = make_network(make(**(SPARSE if sparse else SMALL), **further), 3)
@@ -282,8 +283,8 @@ def test_parameters_of_mixnam_d_are_counted():
     assert len({network.parameter_count() - extra(network) for network in (diagonal, shared, dense)}) == 1
 
 
-@pytest.mark.parametrize("model", ["mixnam", "mixnam_d"])
-@pytest.mark.parametrize("row", published.table("table9_complexity").to_dict("records"), ids=lambda row: row["dataset"])
+@every("model", ["mixnam", "mixnam_d"])
+@every("row", published.table("table9_complexity").to_dict("records"))
 def test_extra_parameters_are_those_of_table_9(row, model):
     diagonal = model == "mixnam_d"
     settings = MixNAMDSettings() if diagonal else MixNAMSettings()
@@ -400,7 +401,7 @@ def test_gumbel_draws_are_finite_at_the_ends(monkeypatch):
 # --- MixNAM-E: Appendix H
 
 
-@pytest.mark.parametrize("active", [1, 2, 3, 5])
+@every("active", [1, 2, 3, 5])
 def test_relevance_of_mixnam_e_is_exactly_one_kth_on_the_k_largest_scores(build, active):
     network, tensors = build(MixNAMESettings(**SPARSE | {"active_experts": active}), 3, (0, 1))
     x = normal(2, ROWS, 3)
@@ -423,7 +424,7 @@ def test_ties_leave_exactly_k_experts_of_mixnam_e():
     assert ((relevance == 0).sum(dim=-1) == 3).all()
 
 
-@pytest.mark.parametrize("active", [1, 2, 5])
+@every("active", [1, 2, 5])
 def test_gradients_of_mixnam_e_are_those_of_a_softmax_at_equal_weights(build, active):
     network, tensors = build(MixNAMESettings(**SPARSE | {"active_experts": active}), 3)
     x = normal(1, ROWS, 3)
@@ -487,8 +488,8 @@ def test_a_shared_router_makes_a_mixture_of_additive_models(build, experts):
 # --- Appendix F: what the router can express
 
 
-@pytest.mark.parametrize("settings", [MixNAMSettings, MixNAMDSettings], ids=lambda kind: kind.model)
-@pytest.mark.parametrize("experts", [2, 4])
+@every("settings", [MixNAMSettings, MixNAMDSettings])
+@every("experts", [2, 4])
 def test_log_ratios_of_the_relevance_are_sums_over_features(build, settings, experts):
     network, tensors = build(settings(layers=2, width=6, experts=experts, active_experts=experts), 4)
     x = normal(1, 50, 4)
@@ -525,8 +526,8 @@ def test_log_ratios_of_active_experts_are_sums_over_features_where_they_stay_act
 # --- the MLP
 
 
-@pytest.mark.parametrize("hidden", [(6, 5), (4,), (5, 1, 3)])
-@pytest.mark.parametrize("features", [1, 3])
+@every("hidden", [(6, 5), (4,), (5, 1, 3)])
+@every("features", [1, 3])
 def test_mlp_equals_the_reference(build, hidden, features):
     network, tensors = build(MLPSettings(hidden=hidden), features, (0, 1))
     x = normal(2, ROWS, features)
@@ -534,7 +535,7 @@ def test_mlp_equals_the_reference(build, hidden, features):
     for m in range(2):
         assert_close(outputs.prediction[m], naive.mlp(arrays(tensors, m), hidden, x[m].numpy()))
     assert outputs.contributions.numel() == outputs.experts.numel() == outputs.lower.numel() == 0
-    assert not network.featurewise
+    assert not isinstance(network, Featurewise)
 
 
 def test_a_training_pass_of_the_mlp_equals_the_reference(build):
@@ -596,7 +597,7 @@ TRAINED = {
 }
 
 
-@pytest.mark.parametrize("case", TRAINED)
+@every("case", TRAINED)
 def test_a_stack_equals_its_members_trained_singly(case):
     kind, members, shared = TRAINED[case]
     settings, fold, seeds = settings_list(kind, members, **shared), data(3), [4, 0, 9]
@@ -616,7 +617,7 @@ def test_a_stack_equals_its_members_trained_singly(case):
         )
 
 
-@pytest.mark.parametrize("case", ["diagonal", "diagonal_sampling", "MLP"])
+@every("case", ["diagonal", "diagonal_sampling", "MLP"])
 def test_stacked_runs_return_what_single_runs_return(case):
     kind, members, shared = TRAINED[case]
     settings, fold = settings_list(kind, members, **shared), data(3)
@@ -627,7 +628,7 @@ def test_stacked_runs_return_what_single_runs_return(case):
         assert found.best_score == pytest.approx(alone.best_score, rel=1e-9)
 
 
-@pytest.mark.parametrize("case", ["diagonal", "even", "MLP"])
+@every("case", ["diagonal", "even", "MLP"])
 def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(monkeypatch, tmp_path, case):
     kind, members, shared = TRAINED[case]
     settings, fold, path = kind(**shared | members[0]), data(), tmp_path / "run.pt"
@@ -664,7 +665,7 @@ def results():
         return dict(zip(specs, fit(list(specs.values()), "cpu"), strict=True))
 
 
-@pytest.mark.parametrize("case", FITTED)
+@every("case", FITTED)
 def test_a_result_is_finite_and_can_be_stored_and_measured_again(monkeypatch, results, tmp_path, case):
     monkeypatch.setattr(measures, "BACKGROUND", BACKGROUND)
     result, settings = results[case], FITTED[case]

@@ -8,7 +8,8 @@ import contextlib
 
 import pytest
 import torch
-from test_trainer import EARLY, LATE, MEMBERS, MIDDLE, NAM_MEMBERS, assert_same, data, script, settings_list
+from every import every
+from stacks_by_hand import EARLY, LATE, MEMBERS, MIDDLE, NAM_MEMBERS, assert_same, data, script, settings_list
 
 from mixnam import randomness
 from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
@@ -82,7 +83,7 @@ def plainly(one, batches, rate):
 # --- one step
 
 
-@pytest.mark.parametrize("case", CASES)
+@every("case", CASES)
 def test_steps_from_tables_equal_plain_steps_also_after_members_have_left(case):
     plain, tabled = stack(case), stack(case)
     start = order(plain, 0).split(8, dim=1)
@@ -104,7 +105,7 @@ def test_steps_from_tables_equal_plain_steps_also_after_members_have_left(case):
     assert plain.state.optimizer.steps == 16
 
 
-@pytest.mark.parametrize("case", ["MixNAM", "MixNAM, nothing dropped", "MixNAM-D"])
+@every("case", ["MixNAM", "MixNAM, nothing dropped", "MixNAM-D"])
 def test_steps_from_tables_of_one_member_in_blocks_equal_plain_steps(case):
     plain, tabled = stack(case, members=1), stack(case, members=1)
     assert tabled.blocked is not None
@@ -159,9 +160,6 @@ class Graph:
     def __init__(self, log):
         self.log, self.recorded = log, None
 
-    def pool(self):
-        return "pool", id(self)
-
     def replay(self):
         trainer, chosen, numbers, keys, addresses, original = self.recorded
         assert addresses == places(trainer)  # a graph writes where the weights were
@@ -179,8 +177,12 @@ class Device:
     """What was asked of `torch.cuda`, in order, and what shall go wrong: errors by batch size."""
 
     def __init__(self):
-        self.log, self.errors, self.graphs = [], {}, []
+        self.log, self.errors, self.graphs, self.pools = [], {}, [], 0
         self.current, self.capturing = Stream(self.log, "main"), None
+
+    def handle(self):
+        self.pools += 1
+        return "pool", self.pools - 1
 
     @contextlib.contextmanager
     def on(self, stream):
@@ -229,6 +231,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: device.current)
     monkeypatch.setattr(torch.cuda, "stream", device.on)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Graph(device.log))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", device.handle)
     monkeypatch.setattr(torch.cuda, "graph", device.capture)
     monkeypatch.setattr(graphs, "take_step", device.take_step(take_step))
     return device
@@ -239,7 +242,7 @@ def launched(gpu, monkeypatch):
     """Return a function from a trainer to the same with its steps in graphs."""
 
     def launched(one):
-        one.captured = Captured(one)
+        one.captured = Captured()
         monkeypatch.setattr(one, "step", lambda chosen, rate: gpu.step(Trainer.step)(one, chosen, rate))
         return one
 
@@ -277,8 +280,7 @@ def test_a_batch_size_is_launched_three_times_then_captured_once_and_replayed_ev
     ]
     assert one.state.optimizer.steps == 24
     first, second = gpu.graphs
-    assert first.given is None
-    assert second.given == first.pool()  # the graphs of a stack share their memory
+    assert first.given == second.given == ("pool", 0)  # the graphs of a stack share their memory
 
 
 def test_a_capture_amid_an_epoch_replays_that_epoch_s_steps(gpu, launched):
@@ -351,7 +353,7 @@ def on_a_gpu(monkeypatch, gpu):
 
     def select(self):
         original(self)
-        self.captured = Captured(self) if self.state.members else None
+        self.captured = Captured() if self.state.members else None
 
     monkeypatch.setattr(Trainer, "_select", select)
     monkeypatch.setattr(Trainer, "step", gpu.step(Trainer.step))
@@ -369,7 +371,7 @@ def test_a_stack_that_loses_members_is_captured_anew_and_ends_as_without_graphs(
     alike = ["launch 8"] * 3 + ["launch 3", "capture 8"] + (["replay 8"] * 3 + ["launch 3"]) * 2
     alike += ["replay 8"] * 3 + ["capture 3", "replay 3"]
     assert gpu.steps() == alike * 2  # two members leave after the fourth epoch, the other two after the eighth
-    assert [graph.given is None for graph in gpu.graphs] == [True, False] * 2
+    assert [graph.given for graph in gpu.graphs] == [("pool", 0)] * 2 + [("pool", 1)] * 2
 
 
 def test_a_run_taken_up_from_a_checkpoint_warms_up_and_goes_on_as_without_graphs(gpu, monkeypatch, tmp_path):

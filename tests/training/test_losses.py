@@ -2,10 +2,11 @@
 
 import math
 
-import pytest
 import torch
+from every import every
 from hypothesis import given
 from hypothesis import strategies as st
+from stacks_by_hand import by_autograd
 
 from mixnam import randomness
 from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, Outputs, make_network
@@ -89,13 +90,6 @@ def written_out(network, experts, scores, bias, y, task, output_penalty, variati
     return equation_8(prediction, contributions, experts, y, task, output_penalty, variation_penalty)
 
 
-def by_autograd(network, experts, scores, bias, y, task, penalties, draws, weights=None):
-    """The gradients of what the general formulation computes."""
-    leaves = [t.detach().clone().requires_grad_(True) for t in (experts, scores, bias)]
-    value = loss(network.finish({"bias": leaves[2]}, leaves[0], leaves[1], draws), y, task, penalties, weights)
-    return torch.autograd.grad(value.sum(), leaves)
-
-
 def equation_8(prediction, contributions, experts, y, task, output_penalty, variation_penalty):
     """The loss of (B,), (B, n) and (B, n, C), with λ·C/(C-1) on the biased variance, as the authors' code has it."""
     if task == "regression":
@@ -119,8 +113,8 @@ def assert_close(found, expected):
 # --- the loss
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("count", [1, 2, 5])
+@every("task", ["regression", "classification"])
+@every("count", [1, 2, 5])
 def test_the_loss_of_each_member_is_equation_8_with_its_own_penalties(task, count):
     experts, contributions, prediction = normal(3, 7, 4, count), normal(3, 7, 4, seed=1), normal(3, 7, seed=2)
     y, gammas, lambdas = labels(task, 3, 7), [0.3, 0.0, 2.0], [0.0, 0.7, 10.0]
@@ -134,7 +128,7 @@ def test_the_loss_of_each_member_is_equation_8_with_its_own_penalties(task, coun
     assert_close(found, torch.stack([equation_8(*part) for part in parts]))
 
 
-@pytest.mark.parametrize("names", [[], ["output_penalty"], ["variation_penalty"]])
+@every("names", [[], ["output_penalty"], ["variation_penalty"]])
 def test_a_network_without_a_penalty_has_none(names):
     experts, contributions, prediction, y = (
         normal(1, 7, 4, 3),
@@ -158,9 +152,9 @@ def test_the_loss_of_extreme_logits_is_what_is_lost_and_not_infinite():
 # --- its gradient
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize("mode", ["none", "scale", "drop", "renormalize"])
-@pytest.mark.parametrize("case", NETWORKS)
+@every("task", ["regression", "classification"])
+@every("mode", ["none", "scale", "drop", "renormalize"])
+@every("case", NETWORKS)
 def test_head_gradients_are_those_of_the_formulas_written_out(case, mode, task):
     settings, n = NETWORKS[case]
     rates = {} if mode == "none" else {"expert_dropout": 0.4}
@@ -198,8 +192,8 @@ def test_the_gradient_by_hand_equals_autograd_for_any_shape(data):
         assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("case", NETWORKS)
-@pytest.mark.parametrize("mode", ["scale", "drop", "renormalize"])
+@every("case", NETWORKS)
+@every("mode", ["scale", "drop", "renormalize"])
 def test_one_member_of_mixnam_and_mixnam_e_has_its_gradient_by_hand_and_nothing_else_has(monkeypatch, case, mode):
     settings, n = NETWORKS[case]
     network = make_network(type(settings)(**settings.all() | {"expert_dropout_mode": mode}), n)
@@ -215,7 +209,7 @@ def test_one_member_of_mixnam_and_mixnam_e_has_its_gradient_by_hand_and_nothing_
         assert (found is None) == bool(taken)
 
 
-@pytest.mark.parametrize("case", ["dense", "shared sparse", "diagonal", "even"])
+@every("case", ["dense", "shared sparse", "diagonal", "even"])
 def test_head_gradients_of_members_side_by_side_are_those_of_each_alone(case):
     settings, n = NETWORKS[case]
     network = make_network(settings, n)
@@ -232,7 +226,7 @@ def test_head_gradients_of_members_side_by_side_are_those_of_each_alone(case):
             assert_close(all_members[own], one)
 
 
-@pytest.mark.parametrize("case", NETWORKS)
+@every("case", NETWORKS)
 def test_head_gradients_leave_what_they_are_given_alone(case):
     settings, n = NETWORKS[case]
     network = make_network(settings, n)
@@ -259,9 +253,9 @@ def test_expert_dropout_drops_the_experts_it_would_drop_anywhere():
     assert 0 < kept.mean() < 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("count", [2, 15, 16, 17, 40])
-@pytest.mark.parametrize("tied", [False, True])
+@every("dtype", [torch.float32, torch.float64])
+@every("count", [2, 15, 16, 17, 40])
+@every("tied", [False, True])
 def test_exactly_k_of_the_largest_scores_are_active_however_many_experts_there_are(count, tied, dtype):
     scores = normal(2, 6, 3, count).to(dtype)
     scores = scores.round() if tied else scores

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from every import every
 
 from mixnam.training import optimizers
 from mixnam.training.optimizers import AdamW
@@ -67,8 +68,8 @@ def refuse(*_):
     raise AssertionError("the other path was taken")
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 3e-6)])
+@every("decay", [0.0, 0.5])
+@every("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 3e-6)])
 def test_one_member_on_a_processor_takes_torch_s_own_step(monkeypatch, decay, dtype, tolerance):
     monkeypatch.setattr(AdamW, "update", refuse)
     flat = normal(1, 11, seed=77, dtype=dtype)
@@ -83,8 +84,8 @@ def test_one_member_on_a_processor_takes_torch_s_own_step(monkeypatch, decay, dt
     assert flat.data_ptr() == address
 
 
-@pytest.mark.parametrize("members", [1, 3])
-@pytest.mark.parametrize("as_tensors", [True, False])
+@every("members", [1, 3])
+@every("as_tensors", [True, False])
 def test_an_update_with_corrections_given_equals_torch(monkeypatch, members, as_tensors):
     monkeypatch.setattr(optimizers, "adamw", refuse)
     flat, rates, decays = normal(members, 11, seed=77), column(1.0, 0.1, 5.0)[:members], column(0.0, 0.3, 2.0)[:members]

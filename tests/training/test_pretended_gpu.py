@@ -8,8 +8,8 @@ import warnings
 
 import pytest
 import torch
+from gpu_stacks import CASES, CHUNKED, trainer
 from pretended_gpu import Forbidden, Pretend, install
-from test_gpu import CASES, trainer
 from torch.torch_version import TorchVersion
 
 from mixnam.explain import measures
@@ -28,17 +28,17 @@ def gpu(monkeypatch):
     gpu = Pretend()
     install(gpu, monkeypatch, graphs, state_of)
     stand_ins = {"is_available": True, "mem_get_info": (1 << 36, 1 << 36), "get_device_name": "pretended"}
-    stand_ins |= {"empty_cache": None, "reset_peak_memory_stats": None, "max_memory_allocated": 0}
+    stand_ins |= {"current_device": 0, "empty_cache": None, "reset_peak_memory_stats": None, "max_memory_allocated": 0}
     for name, value in stand_ins.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     return gpu
 
 
-def captured(settings, gpu, epochs=5):
+def captured(settings, gpu, epochs=5, **options):
     """Train on the pretended GPU, held against what it forbids; return the trainer and its weights."""
     with gpu(), warnings.catch_warnings():
         warnings.simplefilter("error")  # a step that cannot be captured warns
-        one = trainer(settings, 3, "cuda")
+        one = trainer(settings, 3, "cuda", **options)
         for _ in range(epochs):
             before = gpu.waits.copy()
             one.epoch()
@@ -47,13 +47,12 @@ def captured(settings, gpu, epochs=5):
         return one, one.state.flat.cpu()
 
 
-@pytest.mark.parametrize(("case", "chunk"), [*((case, 128) for case in CASES), ("NA2M", 4), ("NB2M", 4)])
-def test_every_step_can_be_captured_and_equals_the_processor_s(case, chunk, gpu, monkeypatch):
-    monkeypatch.setattr(pairs, "CHUNK", chunk)
-    alone = trainer(CASES[case], 3, "cpu")
+@pytest.mark.parametrize(("case", "options"), CHUNKED)
+def test_every_step_can_be_captured_and_equals_the_processor_s(case, options, gpu):
+    alone = trainer(CASES[case], 3, "cpu", **options)
     for _ in range(5):
         alone.epoch()
-    one, found = captured(CASES[case], gpu)
+    one, found = captured(CASES[case], gpu, **options)
     assert set(one.captured.graphs) == {64, 8}
     assert not [op for op in gpu.ops if op.startswith("FROZEN")]
     torch.testing.assert_close(found, alone.state.flat, rtol=1e-6, atol=1e-6)
@@ -72,8 +71,9 @@ FITTED = {
 
 @pytest.mark.parametrize("case", FITTED)
 def test_a_spec_is_trained_and_explained(case, gpu, monkeypatch):
-    for name in ("_WORK", "_SLOPES"):  # as few draws as there are at least
-        monkeypatch.setattr(measures, name, 0)
+    # as few draws as there are at least
+    monkeypatch.setattr(measures.Explainer, "slopes_taken", 0)
+    monkeypatch.setattr(measures.FeaturewiseExplainer, "work", 0)
     specs = [RunSpec("diabetes", FITTED[case], "holdout", seed) for seed in range(2)]
     ours = list(fit(specs, "cpu"))
     with gpu():
@@ -142,13 +142,21 @@ def test_where_a_capture_fails_training_goes_on_without(gpu, monkeypatch):
         torch.testing.assert_close(one.state.flat.cpu(), alone.state.flat, rtol=1e-6, atol=1e-6)
 
 
-def test_where_torch_may_not_survive_a_failed_capture_it_says_what_to_do(gpu, monkeypatch):
+def test_before_torch_2_12_the_allocator_is_told_that_a_failed_capture_is_over(gpu, monkeypatch):
     monkeypatch.setattr(torch, "__version__", TorchVersion("2.11.0"))
     monkeypatch.setattr(pairs.Pairwise, "ends", from_host)
-    with gpu(), pytest.raises(RuntimeError, match=r"torch 2\.11\.0 may not survive .* install torch 2\.12 or later"):
+    told = []
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, name, lambda *given, name=name: told.append((name, *given)), raising=False)
+    with gpu():
         one = trainer(CASES["NA2M"], 3, "cuda")
-        for _ in range(5):
-            one.epoch()
+        with pytest.warns(UserWarning, match="kernels are launched"):
+            for _ in range(5):
+                one.epoch()
+        assert told == [(name, 0, one.captured.pool) for name in ("_cuda_endAllocateToPool", "_cuda_releasePool")]
+        one.state.keep([0, 2])
+        one._select()
+        assert one.captured is None  # and it is not tried again, nor said
 
 
 def test_a_tensor_that_a_graph_reads_must_live(gpu):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from every import every
 
 from mixnam.models import MixNAMDSettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
 from mixnam.models.layers import Draws
@@ -188,7 +189,7 @@ def test_one_that_diverges_leaves_the_rest_of_its_stack_alone(monkeypatch):
     assert found == [SPECS[0], *SPECS[2:]]
 
 
-@pytest.mark.parametrize(
+@every(
     "settings",
     [
         MixNAMSettings(width=32, batch_size=256),
@@ -197,7 +198,6 @@ def test_one_that_diverges_leaves_the_rest_of_its_stack_alone(monkeypatch):
         NAMSettings(batch_size=1024),
         MLPSettings(batch_size=256),
     ],
-    ids=lambda s: f"{s.model} {s.batch_size}",
 )
 def test_the_estimate_covers_what_a_step_keeps_for_its_gradient(settings):
     n, rows = 8, 5000

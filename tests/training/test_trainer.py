@@ -2,13 +2,32 @@
 
 import copy
 import math
-import re
-from functools import partial
 
 import naive
 import numpy as np
 import pytest
 import torch
+from every import every
+from stacks_by_hand import (
+    CPU,
+    EARLY,
+    LATE,
+    MEMBERS,
+    MIDDLE,
+    NAM_MEMBERS,
+    NOISY,
+    SETTLED,
+    SMALL,
+    Killed,
+    assert_identical,
+    assert_same,
+    data,
+    kill,
+    part,
+    script,
+    settings_list,
+    trainer,
+)
 
 from mixnam import randomness
 from mixnam.models import MixNAMSettings, NAMSettings, make_network
@@ -16,58 +35,8 @@ from mixnam.models.fast.blocked import evaluate
 from mixnam.models.layers import Draws
 from mixnam.training import trainer as training
 from mixnam.training.optimizers import AdamW
-from mixnam.training.trainer import Fold, Trainer, predict
+from mixnam.training.trainer import predict
 from mixnam.training.validation import validation_scores
-
-CPU = torch.device("cpu")
-SMALL = {"layers": 2, "width": 6, "experts": 3, "active_experts": 2, "batch_size": 8, "epochs": 8}
-NOISY = SMALL | {"dropout": 0.1, "expert_dropout": 0.2, "learning_rate": 0.02, "weight_decay": 0.01}
-#: three members that differ in all that members may differ in; the second drops nothing
-MEMBERS = [
-    {"learning_rate": 0.02, "weight_decay": 0.1, "dropout": 0.2, "expert_dropout": 0.3,
-     "output_penalty": 0.01, "variation_penalty": 1.0},
-    {"learning_rate": 0.005, "weight_decay": 0.0, "dropout": 0.0, "expert_dropout": 0.0,
-     "output_penalty": 0.0, "variation_penalty": 0.0},
-    {"learning_rate": 0.01, "weight_decay": 1.0, "dropout": 0.5, "expert_dropout": 0.1,
-     "output_penalty": 0.5, "variation_penalty": 0.1},
-]  # fmt: skip
-NAM_MEMBERS = [{k: v for k, v in m.items() if k not in ("expert_dropout", "variation_penalty")} for m in MEMBERS]
-
-
-def data(members=1, rows=27, validation=15, task="regression"):
-    source = torch.Generator().manual_seed(3)
-    x = torch.randn(members, rows + validation, 3, generator=source, dtype=torch.float64)
-    y = torch.sin(2 * x[..., 0]) * x[..., 1] + 0.3 * torch.randn(x.shape[:2], generator=source, dtype=torch.float64)
-    y = (y > 0).double() if task == "classification" else y
-    return Fold(x[:, :rows], y[:, :rows], x[:, rows:], y[:, rows:])
-
-
-def part(fold, m):
-    return Fold(*(t[m : m + 1] for t in vars(fold).values() if t is not None))
-
-
-def trainer(settings, fold, seeds=(0,), task="regression", dtype=torch.float64):
-    settings = settings if isinstance(settings, list) else [settings]
-    return Trainer(make_network(settings[0], fold.x.shape[2]), settings, list(seeds), fold, task, dtype)
-
-
-def settings_list(kind, members=MEMBERS, **shared):
-    return [kind(**(shared | member)) for member in members]
-
-
-def assert_same(ours, expected, tolerance=1e-9):
-    for name in expected:
-        # a bias in front of NAM's batch norm has no gradient but rounding error, which Adam blows up
-        allowed = tolerance * (1e5 if re.fullmatch(r"layer\.[01]\.bias|norm\.[01]\.mean", name) else 1)
-        note = partial("{}: {}".format, name)
-        torch.testing.assert_close(ours[name], expected[name], rtol=allowed, atol=allowed, msg=note)
-
-
-def assert_identical(first, second):
-    for name in first.tensors:
-        assert torch.equal(first.tensors[name], second.tensors[name]), name
-    for name in ("best_score", "best_epoch", "epochs", "stopped_early", "scores", "steps"):
-        assert getattr(first, name) == getattr(second, name), name
 
 
 def plain_training(settings, seed, fold, epochs, task="regression"):
@@ -93,19 +62,6 @@ def plain_training(settings, seed, fold, epochs, task="regression"):
     return {k: t.detach() for k, t in (parameters | buffers).items()}
 
 
-def script(monkeypatch, table):
-    """Let the member of a seed score `table[seed][epoch - 1]`, whatever it predicts."""
-    original = Trainer._score
-
-    def score(self):
-        state = self.state
-        found = [table[self.seeds[m]][state.epoch - 1] for m in state.members]
-        monkeypatch.setattr(training, "validation_scores", lambda *_: found)
-        original(self)
-
-    monkeypatch.setattr(Trainer, "_score", score)
-
-
 def test_adamw_equals_torch_with_a_rate_and_a_decay_a_member():
     source = torch.Generator().manual_seed(0)
     start = torch.randn(3, 11, generator=source, dtype=torch.float64)
@@ -123,11 +79,10 @@ def test_adamw_equals_torch_with_a_rate_and_a_decay_a_member():
     torch.testing.assert_close(flat, torch.stack(rows).detach(), rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize(
+@every("task", ["regression", "classification"])
+@every(
     "settings",
     [MixNAMSettings(**SMALL | MEMBERS[0]), NAMSettings(hidden=(5, 4), batch_size=8, epochs=8, **NAM_MEMBERS[2])],
-    ids=["MixNAM", "NAM"],
 )
 def test_training_equals_a_plain_loop_with_torch_optimizer_and_schedule(settings, task):
     fold = data(task=task)
@@ -139,14 +94,13 @@ def test_training_equals_a_plain_loop_with_torch_optimizer_and_schedule(settings
     assert_same(ours.tensors(ours.state.flat, ours.state.buffers), expected)
 
 
-@pytest.mark.parametrize(
+@every(
     "settings",
     [
         settings_list(MixNAMSettings, **SMALL),
         settings_list(MixNAMSettings, **SMALL, normalization="batch_norm", expert_dropout_mode="renormalize"),
         settings_list(NAMSettings, NAM_MEMBERS, hidden=(5, 4), batch_size=8, epochs=8),
     ],
-    ids=["MixNAM", "MixNAM batch norm", "NAM"],
 )
 def test_a_stack_equals_its_members_trained_singly(settings):
     fold, seeds = data(3), [4, 0, 9]
@@ -210,11 +164,10 @@ def test_every_row_is_used_once_an_epoch_and_the_short_last_batch_counts_as_a_st
     assert not torch.equal(orders[0][0], orders[0][1])
 
 
-@pytest.mark.parametrize("task", ["regression", "classification"])
-@pytest.mark.parametrize(
+@every("task", ["regression", "classification"])
+@every(
     "settings",
     [MixNAMSettings(**NOISY | {"epochs": 30}), NAMSettings(hidden=(5, 4), batch_size=8, epochs=30, learning_rate=0.05)],
-    ids=["MixNAM", "NAM"],
 )
 def test_the_weights_of_the_best_epoch_are_returned(settings, task):
     fold = data(task=task)
@@ -232,8 +185,8 @@ def test_the_weights_of_the_best_epoch_are_returned(settings, task):
     assert_same(found.tensors, again.tensors(again.state.flat, again.state.buffers), 0)
 
 
-@pytest.mark.parametrize(
-    ("scores", "best", "epochs"),
+@every(
+    "scores, best, epochs",
     [
         ([3, 1, 2, 2, 2, 2, 2, 2], 2, 5),  # a quarter of 8 is 2: stops when 3 epochs brought nothing better
         ([3, 1, 2, 2, 0, 2, 2, 2], 5, 8),  # just in time
@@ -267,12 +220,6 @@ def test_training_that_never_gives_a_finite_score_ends_and_says_so(monkeypatch):
     assert found.epochs == 3
 
 
-LATE = [8, 7, 6, 5, 4, 3, 2, 1]
-EARLY = [1, 2, 2, 2, 0, 0, 0, 0]  # stops at epoch 4; what it would score later must not count
-MIDDLE = [5, 4, 3, 9, 9, 2, 9, 9]
-SETTLED = [5, 4, 1, 9, 9, 9, 9, 9]  # its best epoch lies before others leave, its end after
-
-
 def stacked_and_single(monkeypatch, tables):
     """Return the members of a stack with scripted scores, and each trained alone."""
     count = len(tables)
@@ -284,7 +231,7 @@ def stacked_and_single(monkeypatch, tables):
     return [(stack[m], trainer(settings[m], part(fold, m), [m]).run()[0]) for m in range(count)]
 
 
-@pytest.mark.parametrize(
+@every(
     "tables",
     [
         [EARLY, LATE, MIDDLE],  # one stops and waits in the stack
@@ -318,34 +265,14 @@ def test_the_same_spec_gives_the_same_bits(dtype):
     assert first.tensors["router.weight"].dtype == dtype
 
 
-class Killed(BaseException):
-    """Stands for the process being killed."""
-
-
-def kill(monkeypatch, one, epoch, batch):
-    """Let training die in a batch of an epoch, counted from 0."""
-    original = one.step
-    seen = []
-
-    def step(chosen, rate):
-        if one.state.epoch == epoch:
-            seen.append(0)
-            if len(seen) > batch:
-                raise Killed
-        return original(chosen, rate)
-
-    monkeypatch.setattr(one, "step", step)
-
-
-@pytest.mark.parametrize("batch", [0, 2])
-@pytest.mark.parametrize(
-    ("settings", "task"),
+@every("batch", [0, 2])
+@every(
+    "settings, task",
     [
         (MixNAMSettings(**NOISY), "regression"),
         (MixNAMSettings(**NOISY, normalization="batch_norm"), "classification"),
         (NAMSettings(hidden=(5, 4), batch_size=8, epochs=8, learning_rate=0.02), "regression"),
     ],
-    ids=["MixNAM", "MixNAM batch norm", "NAM"],
 )
 def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(monkeypatch, tmp_path, settings, task, batch):
     fold, path = data(task=task), tmp_path / "folder" / "run.pt"
@@ -404,8 +331,8 @@ def test_a_stack_resumes_after_some_members_have_left_it(monkeypatch, tmp_path):
         assert_identical(first, second)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
+@every(
+    "name, value",
     [("width", 7), ("layers", 1), ("experts", 4), ("active_experts", 3), ("batch_size", 9), ("epochs", 9),
      ("normalization", "batch_norm"), ("selection", "auc")],
 )  # fmt: skip

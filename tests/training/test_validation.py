@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from every import every
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
@@ -25,9 +26,9 @@ def expected_f1(chosen, labels):
     return f1_score(labels, chosen, labels=[0, 1], average="macro", zero_division=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("levels", [1, 4, 1e6])
-@pytest.mark.parametrize("members", [1, 5])
+@every("dtype", [torch.float32, torch.float64])
+@every("levels", [1, 4, 1e6])
+@every("members", [1, 5])
 def test_auc_and_f1_of_each_member_are_those_of_scikit_learn(members, levels, dtype):
     logits, labels = sample(members, 300, levels)
     logits, labels = logits.to(dtype), labels.to(dtype)
@@ -78,8 +79,8 @@ def test_many_rows_are_counted_exactly():
     assert float(area_under_curve(logits, labels)) == pytest.approx(expected, abs=1e-13)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("selection", ["auc", "auc_plus_f1"])
+@every("bad", [math.nan, math.inf, -math.inf])
+@every("selection", ["auc", "auc_plus_f1"])
 def test_a_member_that_diverged_has_no_score_and_takes_none_from_the_others(bad, selection):
     logits, labels = sample(4, 40, 4)
     expected = validation_scores(logits, labels, "classification", selection)

@@ -1,19 +1,19 @@
 """MixNAM's encoders, experts and routing scores on one processor core: forward and backward by hand.
 
-The general formulation spends its time on memory traffic. Here the (rows, d) activations of a batch are
-handled in blocks that stay in the second-level cache, from the first layer to the last and back, in
-buffers that are allocated once. Three identities make the work between the matrix products small:
+The general formulation spends its time on memory traffic. Here the (rows, d) activations of a batch are handled in
+blocks that stay in the second-level cache, from the first layer to the last and back, in buffers allocated once. Three
+identities make the work between the matrix products small:
 
-- Layer normalisation subtracts a row's mean. Taken off weights and bias once a step, the mean of what they
-  yield is 0, and only the mean square is left to divide by.
-- Where a stored activation is 0 (negative, or dropped) so is its gradient: no mask is kept, and dropout's
-  scale 1/(1-p) goes into the next layer's weights.
+- Weights and bias are centred once a step: layer normalisation finds a mean of 0, and divides by the mean square.
+- Where a stored activation is 0 (negative, or dropped) so is its gradient: no mask is kept, and dropout's scale
+  1/(1-p) goes into the next layer's weights.
 - f_i sees one number: what repeats in a column is encoded once and gathered (`columns.Columns`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TypeGuard
 
 import torch
@@ -113,10 +113,9 @@ def split(pieces: tuple[Piece, ...], limit: int) -> list[list[Piece]]:
 class Blocked:
     """One member of a network on a CPU, for batches of at most `batch` different rows of a table x, (N, n).
 
-    With `keep` the backward pass can be taken, from what the forward pass stored; with `gather` repeated
-    values are encoded once, where that pays (only where no code is dropped: each row has its own mask).
-    `forward` and `backward` work on flat parameters (1, P); what stands between them, from experts and scores
-    to the loss, is small and left to the caller.
+    `keep` stores what the backward pass needs; `gather` encodes repeated values once, where that pays (not where codes
+    are dropped: each row has its own mask). `forward` and `backward` take flat parameters (1, P) and leave what stands
+    between them, from experts and scores to the loss, to the caller.
     """
 
     @staticmethod
@@ -136,48 +135,39 @@ class Blocked:
         def empty(*shape: int) -> Tensor:
             return torch.empty(shape, dtype=dtype)
 
-        self.spans: dict[str, tuple[int, tuple[int, ...]]] = {}
-        size = 0
-        for name, parameter in network.parameters.items():
-            self.spans[name] = size, parameter.shape
-            size += parameter.size
+        sizes = [p.size for p in network.parameters.values()]
+        self.starts, size = dict(zip(network.parameters, accumulate(sizes, initial=0), strict=False)), sum(sizes)
         # the encoder's weights and biases come first, as rows of d values: they are centred together
-        encoder_rows = self.spans["norm.gain"][0] // d
+        encoder_rows = self.starts["norm.gain"] // d
         self.centred, self.row_mean = empty(encoder_rows, d), empty(encoder_rows, 1)
         self.row_scale = torch.ones(encoder_rows, 1, dtype=dtype)
         self.scale = 1.0
         self.encoder = self._encoder(self.centred.view(-1))
         # one matrix a feature: experts, then its own router (MixNAM-D) or its part in the scores of all
         router = network.parameters["router.weight"].shape
-        self.heads = {
-            "experts": slice(0, settings.experts),
-            "router": slice(settings.experts, settings.experts + router[-1]),
-        }
-        self.routed = len(router) == 2
-        columns = self.heads["router"].stop
+        columns, self.routed = settings.experts + router[-1], len(router) == 2
+        self.heads = {"experts": slice(0, settings.experts), "router": slice(settings.experts, columns)}
         self.limit = max(1, min(BLOCK // d, rows))
         self.head_weight, self.head_bias = empty(n, d, columns), torch.zeros(n, columns, dtype=dtype)
         self.values = empty(rows)
         self.head = empty(rows if self.columns.gathers else min(self.limit, max(HEAD // columns, batch)), columns)
-        stored = rows if keep else self.limit
-        # without `keep`, all layers and blocks share one
-        shared = [empty(stored, d), empty(stored, d), empty(stored)]
-        of = [[empty(stored, d), empty(stored, d), empty(stored)] if keep else shared for _ in range(self.layers)]
-        self.normal, self.code, self.inverse = ([layer[j] for layer in of] for j in range(3))
+        stored, kept = (rows, self.layers) if keep else (self.limit, 1)  # or all layers and blocks share one
+        of = [(empty(stored, d), empty(stored, d), empty(stored)) for _ in range(kept)] * (self.layers // kept)
+        self.normal, self.code, self.inverse = map(list, zip(*of, strict=True))
         self.scratch = [empty(self.limit, d) for _ in range(2)]
         self.mean, self.ones = empty(self.limit), torch.ones(self.limit, dtype=dtype)
         self.average = torch.full((d,), 1 / d, dtype=dtype)
         if keep:
             self.gradient = empty(1, size)
-            self.d_named = {name: self._named(self.gradient[0], name) for name in self.spans}
+            self.d_named = {name: self._named(self.gradient[0], name) for name in self.starts}
             self.d_encoder = self._encoder(self.gradient[0])
             self.d_encoder_rows = self.gradient[0, : encoder_rows * d].view(encoder_rows, d)
             self.d_head_weight = torch.empty_like(self.head_weight)
         self.plans: dict[tuple[Piece, ...], list[_Block]] = {}
 
     def _named(self, flat: Tensor, name: str) -> Tensor:
-        start, shape = self.spans[name]
-        return flat[start : start + self.network.parameters[name].size].view(shape)
+        start, parameter = self.starts[name], self.network.parameters[name]
+        return flat[start : start + parameter.size].view(parameter.shape)
 
     def _encoder(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
         names = [f"encoder.{i}" for i in range(self.layers)]
@@ -241,10 +231,7 @@ class Blocked:
 
     @torch.no_grad()
     def forward(self, flat: Tensor, chosen: Tensor, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
-        """Return experts (1, B, n, C) and scores (1, B, n·C) or (1, B, C) of rows `chosen`, (B,).
-
-        With `draws` in training mode, else in evaluation mode.
-        """
+        """Return experts (1, B, n, C) and scores (1, B, n·C) or (1, B, C) of rows `chosen`, (B,)."""
         flat = flat[0]
         rows = self.rows = self.columns.rows(chosen)
         self._prepare(flat, draws)
@@ -277,19 +264,15 @@ class Blocked:
 
     @torch.no_grad()
     def backward(self, flat: Tensor, d_experts: Tensor, d_scores: Tensor, d_bias: Tensor) -> Tensor:
-        """Return the gradient (1, P) from those of what the last `forward` returned, and of the bias, (1,).
-
-        It is valid until the next call.
-        """
+        """Return the gradient (1, P), valid until the next call, from those of the last `forward` and of the bias."""
         flat, rows, d_experts, d_scores = flat[0], self.rows, d_experts[0], d_scores[0]
         self.gradient.zero_()
         self.gradient[:, -1] = d_bias
         self.d_head_weight.zero_()
         named = self.d_named
         named["experts.bias"].copy_(d_experts.sum(dim=0))
-        d_router = (
-            d_scores[:, None].expand(-1, self.network.features, -1) if self.routed else d_scores.view_as(d_experts)
-        )
+        n = self.network.features
+        d_router = d_scores[:, None].expand(-1, n, -1) if self.routed else d_scores.view_as(d_experts)
         named["router.bias"].copy_(d_scores.sum(dim=0) if self.routed else d_router.sum(dim=0))
         if rows.index is not None:
             self.head.zero_()

@@ -25,8 +25,8 @@ class Piece(NamedTuple):
 class Rows:
     """What to encode for one batch, feature after feature.
 
-    **Shape:** `values` (R,), in `pieces`; `index` (B, n) says where each batch row finds its codes, and is
-    None where every feature has B rows in the batch's order.
+    **Shape:** `values` (R,), in `pieces`; `index` (B, n), where each batch row finds its codes, or None where every
+    feature has B rows in the batch's order.
     """
 
     values: Tensor
@@ -38,9 +38,8 @@ class Rows:
 class Columns:
     """A table (N, n) that is encoded in batches of at most `batch` rows.
 
-    With `gather`, a column that has fewer distinct values than a batch has rows is encoded at all of these,
-    whatever the batch; any other column at the batch's rows. Where that would save little, and without
-    `gather`, every column is encoded at the batch's rows.
+    With `gather`, if that saves enough, a column that has fewer distinct values than a batch has rows is encoded at
+    each of these, whatever the batch; other columns are encoded at the batch's rows.
 
     Attributes: `gathers`, whether values are encoded once; `most`, how many rows a batch takes at most.
 

@@ -18,8 +18,7 @@ _CELLS = 1 << 15  # numbers of a part that is solved at a time on a CPU: they st
 def _roots(logits: Tensor) -> Tensor:
     """Return the square roots of entmax over axis 1: (M, F, C) → (M, F, C).
 
-    Newton's method on the norm of max(z / 2 - tau, 0), which is convex in tau: from below, each iteration comes
-    closer and none goes too far.
+    Newton's method from below on the norm of max(z / 2 - tau, 0), which is convex in tau: no iteration goes too far.
     """
     z = logits / 2
     tau = z.amax(dim=1, keepdim=True) - 1

@@ -1,9 +1,8 @@
 """Oblivious trees on a whole batch: all nodes of a level ask the same question, so a tree is a table.
 
-Rows lie along the last axis, so that each operation streams over them. A tree's outputs are folded, not summed over
-its leaves: the later splits give the weights of their outcomes, one matrix product applies the responses to them,
-and the first splits fold what is left, one at a time. With h splits of D folded, that touches about 2^(D-h) + 2^h
-numbers a tree and row instead of D·2^D.
+Rows lie along the last axis, so that each operation streams over them. The later splits give the weights of their
+outcomes, one matrix product applies the responses to them, and the first h of D splits fold what is left, one at a
+time: about 2^(D-h) + 2^h numbers a tree and row instead of D·2^D.
 """
 
 from __future__ import annotations
@@ -16,11 +15,6 @@ from torch import Tensor
 from mixnam.models.fast.entmax import entmoid15, entmoid15_
 
 _CELLS = 1 << 17  # gates of the trees handled at a time on a CPU: what belongs to them stays in its cache
-
-
-def folded(depth: int) -> int:
-    """Return how many of a tree's splits are folded after the matrix product."""
-    return depth // 2
 
 
 def respond(values: Tensor, scale: Tensor, shift: Tensor, response: Tensor) -> Tensor:
@@ -48,7 +42,7 @@ def _respond(values: Tensor, scale: Tensor, shift: Tensor, response: Tensor) -> 
     depth, kinds = scale.shape[1], values.shape[1]
     gates = [entmoid15(values[:, d % kinds] * scale[:, d, :, None] + shift[:, d, :, None]) for d in range(depth)]
     weights = torch.stack([1 - gates[-1], gates[-1]], dim=2)
-    first = folded(depth)
+    first = depth // 2  # splits that are folded
     for gate in reversed(gates[first:-1]):
         passed = weights * gate[:, :, None]
         weights = torch.cat([weights - passed, passed], dim=2)
@@ -108,7 +102,7 @@ class _Part:
         self.scratch, self.values, self.shape = scratch, values, response.shape
         members, kinds, trees, rows = values.shape
         self.depth = depth = self.scale.shape[1]
-        self.first = first = folded(depth)
+        self.first = first = depth // 2  # splits that are folded
         self.lead, self.rows = (members, trees), rows
         self.gates = gates = scratch("gates", members, depth, trees, rows)
         for d in range(0, depth, kinds):  # each value meets its first splits, its second ones, ...
@@ -170,12 +164,8 @@ class _Part:
             torch.sum(passed.mul_(weights), dim=2, out=d_gates[:, d])
             out = failed
         torch.sub(out[:, :, 1], out[:, :, 0], out=d_gates[:, -1])
-        d_gates *= self.slope
-        self.finish(d_gates.mul_(0.25), values, scale, shift)
-
-    def finish(self, d_gates: Tensor, values: Tensor, scale: Tensor, shift: Tensor) -> None:
-        """Go on from the gradient of what the gates are taken of: values · scale + shift."""
-        kinds, work = values.shape[1], self.scratch("product", *d_gates.shape)
+        d_gates.mul_(self.slope).mul_(0.25)  # the gradient of what the gates are taken of: values · scale + shift
+        kinds, work = values.shape[1], scratch("product", *d_gates.shape)
         torch.sum(d_gates, dim=3, out=shift)
         for d in range(0, self.depth, kinds):
             count = min(kinds, self.depth - d)
