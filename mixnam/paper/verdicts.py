@@ -211,7 +211,7 @@ def _static(claim: Claim, ours: bool) -> Verdict:
     return Verdict(NOT_PRINTED if held is None else REPRODUCED if held else NOT_REPRODUCED, text)
 
 
-def on_results(claim: Claim, preset: str, store: Store) -> Verdict:
+def on_results(claim: Claim, preset: str, store: Store, rows: Rows = row_bootstrap) -> Verdict:
     """Judge a claim on stored results; a verdict from another preset than `paper` says so."""
     if claim.unavailable:
         return Verdict(NO_DATA, claim.unavailable)
@@ -227,7 +227,7 @@ def on_results(claim: Claim, preset: str, store: Store) -> Verdict:
             for name in sorted(needed):
                 if not _available(name):
                     return Verdict(NO_DATA, f"{name} is not at hand: {catalogue.entry(name).remedy}")
-        verdict = judge(claim, samples, printed)
+        verdict = judge(claim, samples, printed, rows)
     except DataError as error:  # the bootstrap over rows, and some measures, need the data
         return Verdict(NO_DATA, str(error))
     simulated = all(catalogue.family(name) == "simulations" for name in needed)  # one setting at every preset

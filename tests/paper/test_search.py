@@ -39,20 +39,20 @@ class Planted(Store):
             if score is not None:
                 part = "auc" if spec.dataset in ("income", "breast_cancer") else "rmse"
                 metrics = {"validation": {part: score}, "test": {part: 1000.0 * len(self.trained)}}
-                self.held[spec.key] = found[spec.key] = Result(spec, metrics, {}, {}, COST, ORIGIN, fresh=({}, {}))
+                self.held[spec.key] = found[spec] = Result(spec, metrics, {}, {}, COST, ORIGIN, fresh=({}, {}))
         return found
 
 
 @pytest.fixture
-def planted(tmp_path, monkeypatch):
+def planted(tmp_path):
     """Return a function that searches with planted scores: from `plant` and a plan's options to (record, store)."""
 
     def planted(plant, store=None, said=None, **options):
         store = store or Planted(tmp_path, plant)
-        monkeypatch.setattr("mixnam.paper.search.train_missing", store.train)
         given = SMALL | options
         plan = Plan(space=spaces.find(given["model"], given.pop("space", "")), **given)
-        return Search(plan, store, "cpu", (said if said is not None else []).append).run(), store
+        said = [] if said is None else said
+        return Search(plan, store, "cpu", said.append, train=store.train).run(), store
 
     return planted
 
@@ -204,7 +204,7 @@ def test_a_plan_that_cannot_be_is_refused():
             Plan(**SMALL | {"space": spaces.find("MLP")} | options)
 
 
-def test_the_choice_as_a_preset_gives_the_choice(planted, monkeypatch):
+def test_the_choice_as_a_preset_gives_the_choice(planted):
     for model in ("MixNAM", "MixNAM-E", "NODE-GAM", "MLP", "XGBoost"):
         record, _ = planted(
             lambda spec: spec.settings.learning_rate, trials=5, model=model, dataset="housing", repeats=0
@@ -241,7 +241,7 @@ def test_a_record_is_written_whole_and_read_back(planted, tmp_path):
 def test_the_command_searches_and_trains_nothing_twice(tmp_path, capsys, monkeypatch):
     space = spaces.find("MLP")
     epochs = tuple(dataclasses.replace(c, values=(4, 6)) if c.name == "epochs" else c for c in space.choices)
-    monkeypatch.setitem(spaces._SPACES, "MLP", (dataclasses.replace(space, choices=epochs),))
+    monkeypatch.setitem(spaces.spaces("MLP"), "fast", dataclasses.replace(space, choices=epochs))
     out = tmp_path / "record.json"
     line = ["search", "--dataset", "diabetes", "--model", "MLP", "--trials", "2", "--rungs", "2", "--halving", "20"]
     line += [
