@@ -85,7 +85,7 @@ class Project:
 
     def parameters(self, dataset="housing", rerun=False):
         where = self.other.root if rerun else self.store.root
-        return Parameters(dataset, "smoke" if rerun else "paper", "cpu", where, False)
+        return Parameters(dataset, "smoke" if rerun else "paper", "cpu", where, False, self.store.root)
 
     def standing(self, dataset="housing", rerun=False):
         return Standing(self.parameters(dataset, rerun))

@@ -23,6 +23,16 @@ def centred(arrays: Mapping[str, NDArray[Any]], feature: int) -> tuple[Array, di
     return grid[shown], {name: arrays[f"grid_{name}"][feature][shown].astype(float) - centre for name in names}
 
 
+def row_counts(arrays: Mapping[str, NDArray[Any]], feature: int, values: Array) -> Array:
+    """Return how many rows lie in the histogram's cell of each value, 0 beyond the central 99 % of the rows."""
+    counts = arrays["density"][feature].astype(float)
+    low, high = (float(end) for end in arrays["density_range"][feature])
+    cells = np.searchsorted(np.linspace(low, high, len(counts) + 1), values, side="right") - 1
+    cells = np.clip(cells, 0, len(counts) - 1)  # the last cell holds its upper end
+    inside = (values >= low) & (values <= high)
+    return np.where(inside, counts[cells] if high > low else counts.max(), 0.0)
+
+
 def bounded(curves: Mapping[str, Array]) -> bool:
     """Return whether a feature's curves are bounds that lie apart, not one line."""
     return "upper" in curves and bool(np.abs(curves["upper"] - curves["lower"]).max() > 1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +27,7 @@ def duration(seconds: float) -> str:
 
 def alike(spec: RunSpec) -> tuple[Any, ...]:
     """Return what specs that take about the same time have in common."""
-    shaping = {k: v for k, v in vars(spec.settings).items() if not re.search("penalty|rate|decay|dropout", k)}
-    return spec.dataset, spec.model, tuple(shaping.items())
+    return spec.dataset, spec.model, *spec.settings.shared().items()
 
 
 def usual_seconds(store: Store) -> dict[tuple[Any, ...], float]:

@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
 from mixnam.models import make_settings
 from mixnam.paper.presets import Preset, load_preset
 from mixnam.runs.frame import results_of
 from mixnam.runs.results import Result
-from mixnam.runs.spec import RunSpec
+from mixnam.runs.spec import RunSpec, repetitions
 from mixnam.runs.store import Store
 
 
@@ -45,12 +43,11 @@ def specs_of(
     """
     chosen = load_preset(preset)
     settings = chosen.settings(dataset, model, overrides)
-    splits = catalogue.entry(dataset).splits
-    if splits == HOLDOUT:
-        count = chosen.number("seeds", experiment) if seeds is None else seeds
-        return [RunSpec(dataset, settings, "holdout", seed) for seed in range(count)]
-    folds = splits[: chosen.number("folds", experiment)] if seeds is None else splits
-    return [RunSpec(dataset, settings, split, 0) for split in folds]
+    if seeds is None:
+        runs = repetitions(dataset, chosen.number("seeds", experiment), chosen.number("folds", experiment))
+    else:
+        runs = repetitions(dataset, seeds)
+    return [RunSpec(dataset, settings, split, seed) for split, seed in runs]
 
 
 def stored(

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +40,11 @@ class Step:
     models: tuple[str, ...] = ()
     overrides: tuple[dict[str, float], ...] = ()
     splits: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The experiment, and where it is one for real data the data set."""
+        return f"{self.experiment} on {self.dataset}" if self.dataset else self.experiment
 
     def specs(self, preset: str = "") -> list[RunSpec]:
         """Return the step's specs, first seeds first, at its own preset or another."""
@@ -120,15 +125,9 @@ def keeps_weights(spec: RunSpec) -> bool:
     return any(spec.settings == preset.settings(spec.dataset, spec.model, penalty) for preset in presets)
 
 
-def _work(spec: RunSpec) -> float:
-    """Return the work of a training: stored times are those of several versions and machines."""
-    try:
-        return training_work(spec)
-    except DataError:
-        return math.inf
-
-
-def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) -> list[Item]:
+def lacking(
+    stores: Sequence[Store], preset: str = "", libraries: bool = False, plan: Sequence[Step] = PLAN
+) -> list[Item]:
     """Return what no store has with today's measures, in the plan's order; at one preset alone where it is named.
 
     What else is there with outdated measures comes before the paper's setting: the seeds that a verdict needs before
@@ -147,23 +146,27 @@ def lacking(stores: Sequence[Store], preset: str = "", libraries: bool = False) 
         groups = stacks(wanted, side_by_side=True)
         return [Item(f"{label}: {group[0].model}", preset, tuple(group)) for group in groups]
 
-    def renewals() -> list[Item]:
-        old = [result for store in stores for result in store if result.outdated and not result.superseded]
-        old.sort(key=lambda result: (result.spec.seed >= LEAST_RUNS, _work(result.spec)))
-        others = dict.fromkeys(name for result in old if (name := result.provenance["preset"]) != "paper")
-        return [i for n in others for i in items("renewal", n, (r.spec for r in old if r.provenance["preset"] == n))]
-
     def steps(chosen: Iterable[Step]) -> list[Item]:
-        found = []
-        for step in chosen:
-            label = f"{step.experiment} on {step.dataset}" if step.dataset else step.experiment
-            found += items(label, preset or step.preset, step.specs(preset))
-        return found
+        return [i for step in chosen for i in items(step.label, preset or step.preset, step.specs(preset))]
 
     if preset:
-        return steps(PLAN)
-    ours = [step for step in PLAN if step.preset != "paper"]
-    return steps(ours) + renewals() + steps(step for step in PLAN if step.preset == "paper")
+        return steps(plan)
+    ours = steps(step for step in plan if step.preset != "paper")
+    old = [result for store in stores for result in store if result.outdated and not result.superseded]
+    old.sort(key=lambda result: (result.spec.seed >= LEAST_RUNS, _work(result.spec)))
+    by_preset: dict[str, list[RunSpec]] = {}
+    for result in old:
+        by_preset.setdefault(result.provenance["preset"], []).append(result.spec)
+    renewals = [i for name, specs in by_preset.items() if name != "paper" for i in items("renewal", name, specs)]
+    return ours + renewals + steps(step for step in plan if step.preset == "paper")
+
+
+def _work(spec: RunSpec) -> float:
+    """Return the work of a training: stored times are those of several versions and machines."""
+    try:
+        return training_work(spec)
+    except DataError:
+        return math.inf
 
 
 def run(
@@ -172,7 +175,10 @@ def run(
     seconds: float,
     device: str = "auto",
     preset: str = "",
-    say: Callable[[str], None] = running.say,
+    say: running.Progress = running.say,
+    plan: Sequence[Step] = PLAN,
+    train: Callable[..., Sized] = train_missing,
+    work_of: Callable[[RunSpec], float] = training_work,
 ) -> tuple[int, int]:
     """Train what neither store has into `out`, as far as `seconds` allow; return how many were trained and are left.
 
@@ -182,7 +188,7 @@ def run(
     """
     deadline = time.monotonic() + seconds - min(RESERVE, seconds / 10)
     one_by_one = pick_device(device).type == "cpu"
-    items = lacking([out, known], preset, libraries=one_by_one)
+    items = lacking([out, known], preset, libraries=one_by_one, plan=plan)
     if one_by_one:
         items = [Item(item.label, item.preset, (spec,)) for item in items for spec in item.specs]
     at = f" at the {preset} preset" if preset else ""
@@ -191,21 +197,22 @@ def run(
     usual = usual_seconds(known)
     absent: set[str] = set()
     for item in items:
+        first, specs = item.specs[0], item.specs
         left = deadline - time.monotonic()
-        if left <= 0 or {item.specs[0].dataset, item.specs[0].model} & absent:
+        if left <= 0 or {first.dataset, first.model} & absent:
             continue
-        if all(out.current(spec) is not None for spec in item.specs):
+        if all(out.current(spec) is not None for spec in specs):
             continue  # another process was faster
         try:
-            needed = sum(training_work(spec) for spec in item.specs)
+            needed = sum(map(work_of, specs))
         except DataError as error:
-            absent.add(item.specs[0].dataset)
+            absent.add(first.dataset)
             say(f"skipped: {error}")
             continue
         # nothing stops a model of another library: it starts where the time it took before is left
-        before = usual.get(alike(item.specs[0]), math.nan)
-        estimate = before if not needed else needed * spent / work if work else math.nan
-        specs = item.specs
+        estimate = usual.get(alike(first), math.nan)
+        if needed:
+            estimate = needed * spent / work if work else math.nan
         if estimate > left:
             specs = specs[: int(len(specs) * left / estimate)]
             needed, estimate = needed * len(specs) / len(item.specs), left
@@ -216,20 +223,17 @@ def run(
         say(f"{item.label}: {len(specs)}{of} to train{about}, {duration(left)} left")
         started = time.monotonic()
         try:
-            done = train_missing(specs, out, device, item.preset, say, deadline, wait=False)
+            if train(specs, out, device, item.preset, say, deadline, wait=False) and needed:
+                work, spent = work + needed, spent + time.monotonic() - started
         except (OutOfTime, MemoryError, torch.OutOfMemoryError) as error:
             say(f"{item.label}: {error}")
-            continue
         except ImportError as error:
-            absent.add(item.specs[0].model)
+            absent.add(first.model)
             say(f"skipped: {error}")
-            continue
         finally:
             for spec in specs:
                 if not keeps_weights(spec) and out.current(spec) is not None:
                     (out.folder(spec) / f"{spec.key}.weights.safetensors").unlink(missing_ok=True)
-        if done and needed:
-            work, spent = work + needed, spent + time.monotonic() - started
     wanted = [spec for item in items for spec in item.specs]
     left_over = sum(out.current(spec) is None for spec in wanted)
     return len(wanted) - left_over, left_over

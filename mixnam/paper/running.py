@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -13,14 +14,14 @@ from filelock import Timeout
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.paper.experiments import (
-    specs_for,
-)
+from mixnam.paper.experiments import specs_for
 from mixnam.runs.fitting import fit
 from mixnam.runs.machine import pick_device
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec, stacks
 from mixnam.runs.store import Store
+
+Progress = Callable[[str], None]
 
 
 @dataclass
@@ -52,7 +53,7 @@ def run(
     results: Path | str = "results",
     device: str = "auto",
     train: bool = True,
-    progress: Callable[[str], None] | None = say,
+    progress: Progress | None = say,
     seeds: int | None = None,
 ) -> Outcome:
     """Return an experiment's results, training what has none yet or only outdated measures.
@@ -83,23 +84,21 @@ def train_available(
     label: str,
     device: str = "auto",
     preset: str = "",
-    progress: Callable[[str], None] | None = say,
+    progress: Progress | None = say,
 ) -> tuple[dict[RunSpec, Result], list[str]]:
-    """Train the specs whose data are at hand; return their results by key, and why the others were skipped.
+    """Train the specs whose data are at hand; return their results by spec, and why the others were skipped.
 
     `label` says in the progress lines for what.
     """
-    reasons = []
-    todo = list(specs)
+    absent: dict[str, str] = {}
     for name in dict.fromkeys(spec.dataset for spec in specs):
         try:
             catalogue.load(name)
         except DataError as error:
-            reasons.append(str(error))
-            todo = [spec for spec in todo if spec.dataset != name]
-            if progress is not None:
-                progress(f"skipped {label} on {name}: {error}")
-    return train_missing(todo, store, device, preset, progress), reasons
+            absent[name] = str(error)
+            (progress or _silent)(f"skipped {label} on {name}: {error}")
+    todo = [spec for spec in specs if spec.dataset not in absent]
+    return train_missing(todo, store, device, preset, progress), list(absent.values())
 
 
 def train_missing(
@@ -107,7 +106,7 @@ def train_missing(
     store: Store,
     device: str = "auto",
     preset: str = "",
-    progress: Callable[[str], None] | None = say,
+    progress: Progress | None = say,
     deadline: float = math.inf,
     wait: bool = True,
 ) -> dict[RunSpec, Result]:
@@ -117,82 +116,60 @@ def train_missing(
     not keep the others from training. Raises OutOfTime where the clock (`time.monotonic`) passes `deadline`; what was
     finished is stored, and others are not waited for.
     """
+    job = _Job(store, device, preset, progress or _silent, deadline)
+    together = pick_device(device).type != "cpu"
     found: dict[RunSpec, Result] = {}
-    waiting = list(specs)
-    if pick_device(device).type != "cpu":
-        for group in stacks(specs, side_by_side=True):
-            waiting = _train_together(group, waiting, store, device, preset, progress, deadline)
-    patience = -1.0 if deadline == math.inf else max(0.0, deadline - time.monotonic())
-    for timeout in (0.0, patience) if wait else (0.0,):
-        for spec in list(waiting):
+    for group in stacks(specs, side_by_side=together):
+        found |= job.train(group, 0.0, together)
+    if wait:
+        patience = -1.0 if deadline == math.inf else max(0.0, deadline - time.monotonic())
+        for spec in job.busy.copy():
+            found |= job.train([spec], patience, together=False)
+    return {spec: found[spec] for spec in specs if spec in found}
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """How `train_missing` trains; `busy` collects what other processes are training."""
+
+    store: Store
+    device: str
+    preset: str
+    tell: Progress
+    deadline: float
+    busy: list[RunSpec] = field(default_factory=list)
+
+    def train(self, group: Sequence[RunSpec], timeout: float, together: bool) -> dict[RunSpec, Result]:
+        """Train those of a group that no other process trains; return their results, without those that diverged."""
+        with contextlib.ExitStack() as locks:
+            held = []
+            for spec in group:
+                try:
+                    locks.enter_context(self.store.lock(spec).acquire(timeout=timeout))
+                    held.append(spec)
+                except Timeout:
+                    self.busy.append(spec)
+            found = {spec: result for spec in held if (result := self.store.current(spec)) is not None}
+            todo = [spec for spec in held if spec not in found]
+            if not todo:
+                return found
+            if not together:
+                self.tell(f"{todo[0]}: training")
+            started = time.perf_counter()
+            options = self.device, self.preset, self.tell, self.store.checkpoint
             try:
-                with store.lock(spec).acquire(timeout=timeout):
-                    result = store.current(spec) or _train_one(spec, store, device, preset, progress, deadline)
-            except Timeout:
-                continue
+                for result in fit(todo, *options, deadline=self.deadline):
+                    found[result.spec] = self.store.put(result)
             except FloatingPointError as error:
-                waiting.remove(spec)
-                if progress is not None:
-                    progress(f"failed: {error}")
-                continue
-            found[spec] = result
-            waiting.remove(spec)
-    return found
-
-
-def _train_together(
-    group: list[RunSpec],
-    waiting: list[RunSpec],
-    store: Store,
-    device: str,
-    preset: str,
-    progress: Callable[[str], None] | None,
-    deadline: float,
-) -> list[RunSpec]:
-    """Train those of a group that no other process trains side by side; return `waiting` less what diverged."""
-    held = []
-    for spec in group:
-        lock = store.lock(spec)
-        try:
-            lock.acquire(timeout=0)
-            held.append((spec, lock))
-        except Timeout:
-            continue
-    stored = set()
-    todo = [spec for spec, _ in held if store.current(spec) is None]
-    try:
-        if not todo:
-            return waiting
-        for result in fit(todo, device, preset, progress, store.checkpoint, deadline=deadline):
-            store.put(result)
-            stored.add(result.spec)
-    except FloatingPointError as error:
-        if progress is not None:
-            progress(f"failed: {error}")
-        return [spec for spec in waiting if spec not in todo or spec in stored]
-    finally:
-        for _, lock in held:
-            lock.release()
-    if len(held) == len(group):  # nobody else has a part of the stack's unfinished state
-        store.checkpoint(group[0], stack=True).unlink(missing_ok=True)
-    return waiting
-
-
-def _train_one(
-    spec: RunSpec,
-    store: Store,
-    device: str,
-    preset: str,
-    progress: Callable[[str], None] | None,
-    deadline: float,
-) -> Result:
-    if progress is not None:
-        progress(f"{spec}: training")
-    started = time.perf_counter()
-    (fresh,) = fit([spec], device, preset, progress, store.checkpoint, deadline=deadline)
-    result = store.put(fresh)
-    store.checkpoint(spec).unlink(missing_ok=True)
-    if progress is not None:
-        score = ", ".join(f"test {k} {v:.4f}" for k, v in list(result.metrics["test"].items())[:1])
-        progress(f"{spec}: {score} after {time.perf_counter() - started:.0f} s")
-    return result
+                self.tell(f"failed: {error}")
+                return found
+            if not together:
+                score = next(f"test {k} {v:.4f}" for k, v in found[todo[0]].metrics["test"].items())
+                self.tell(f"{todo[0]}: {score} after {time.perf_counter() - started:.0f} s")
+            if len(held) == len(group):  # nobody else has a part of a stack's unfinished state
+                self.store.checkpoint(group[0], stack=together).unlink(missing_ok=True)
+        return found

@@ -20,23 +20,29 @@ from typing import Any
 import numpy as np
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
+from mixnam.data.table import better
 from mixnam.models import NetworkSettings, Settings, settings_class
 from mixnam.paper import running, spaces
 from mixnam.paper.costs import duration
 from mixnam.paper.plan import budget as seconds_of
 from mixnam.paper.presets import PRESETS, load_preset
 from mixnam.paper.running import train_missing
-from mixnam.paper.spaces import Space
+from mixnam.paper.spaces import Space, plain
 from mixnam.runs.files import root, write_file
 from mixnam.runs.machine import pick_device, provenance
 from mixnam.runs.results import Result
-from mixnam.runs.spec import RunSpec
+from mixnam.runs.spec import RunSpec, repetitions
 from mixnam.runs.store import Store
 from mixnam.training.trainer import OutOfTime
 
 SCHEMA = 1
 Record = dict[str, Any]
+Train = Callable[..., dict[RunSpec, Result]]
+
+
+def _option(default: int, least: int, told: str) -> Any:
+    """Declare a number of a plan: its default, its least value, and what the command line says of it."""
+    return dataclasses.field(default=default, metadata={"least": least, "told": told})
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,19 @@ class Plan:
     dataset: str
     model: str
     space: Space
-    trials: int = 64
-    seed: int = 0
-    rungs: int = 3
-    halving: int = 3
-    least_epochs: int = 5
-    finalists: int = 3
-    repeats: int = 3
-    test_runs: int = 0
+    trials: int = _option(64, 1, "settings drawn")
+    seed: int = _option(0, 0, "which trials are drawn")
+    rungs: int = _option(3, 1, "rungs of successive halving; 1: every trial trains for all its epochs")
+    halving: int = _option(3, 2, "of how many trials a rung hands one on")
+    least_epochs: int = _option(5, 1, "epochs that a rung trains at least")
+    finalists: int = _option(3, 1, "trials repeated before the choice")
+    repeats: int = _option(3, 0, "further seeds or folds of each of them")
+    test_runs: int = _option(0, 0, "seeds or folds of the choice that are tested after it was made")
 
     def __post_init__(self) -> None:
-        least = {"trials": 1, "seed": 0, "rungs": 1, "halving": 2, "least_epochs": 1, "finalists": 1}
-        for name, low in (least | {"repeats": 0, "test_runs": 0}).items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be an integer >= {low}, got {getattr(self, name)}")
+        for name, option in OPTIONS.items():
+            if getattr(self, name) < option.metadata["least"]:
+                raise ValueError(f"{name} must be an integer >= {option.metadata['least']}, got {getattr(self, name)}")
         catalogue.entry(self.dataset)
         if spaces.find(self.model, self.space.name) != self.space:
             raise ValueError(f"the space {self.space.name!r} of {self.model} is another one; take spaces.find's")
@@ -77,44 +82,37 @@ class Plan:
         return catalogue.entry(self.dataset).metric
 
     @property
+    def network(self) -> bool:
+        """Whether the model is a network, which trains for epochs; a library's model has one rung."""
+        return issubclass(settings_class(self.model), NetworkSettings)
+
+    @property
     def shares(self) -> list[float]:
-        """The share of a trial's epochs that each rung trains; a library's model has one rung."""
-        rungs = self.rungs if issubclass(settings_class(self.model), NetworkSettings) else 1
+        """The share of a trial's epochs that each rung trains."""
+        rungs = self.rungs if self.network else 1
         return [self.halving ** -float(rungs - 1 - i) for i in range(rungs)]
 
-    def runs(self, count: int, first: int = 0) -> list[tuple[str, int]]:
-        """Return `count` pairs of split and seed from the given one on: seeds of one split, or folds."""
-        splits = catalogue.entry(self.dataset).splits
-        if splits == HOLDOUT:
-            return [("holdout", seed) for seed in range(first, first + count)]
-        return [(split, 0) for split in splits[first : first + count]]
+    def specs(self, settings: Settings, count: int, first: int = 0) -> list[RunSpec]:
+        """Return `count` runs from the given one on: seeds of one split, or folds."""
+        runs = repetitions(self.dataset, first + count, first + count)[first:]
+        return [RunSpec(self.dataset, settings, split, seed) for split, seed in runs]
 
     def best_first(self, scores: Mapping[int, float]) -> list[int]:
         """Return the trials that have a finite score, best first; of equal ones the earlier."""
-        sign = -1 if self.metric == "auc" else 1
-        return sorted((t for t, s in scores.items() if math.isfinite(s)), key=lambda t: (sign * scores[t], t))
+        side = -better(self.metric)
+        return sorted((t for t, s in scores.items() if math.isfinite(s)), key=lambda t: (side * scores[t], t))
 
     def command(self) -> str:
         """Return the command line that repeats this search."""
         words = [f"python -m mixnam search --dataset {self.dataset} --model {self.model} --space {self.space.name}"]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "trials" or (field.name in OPTIONS and value != field.default):
-                words.append(f"--{field.name.replace('_', '-')} {value}")
+        for name, option in OPTIONS.items():
+            if name == "trials" or getattr(self, name) != option.default:
+                words.append(f"--{name.replace('_', '-')} {getattr(self, name)}")
         return " ".join(words)
 
 
-#: What the command line sets of a plan, and says of it.
-OPTIONS = {
-    "trials": "settings drawn",
-    "seed": "which trials are drawn",
-    "rungs": "rungs of successive halving; 1: every trial trains for all its epochs",
-    "halving": "of how many trials a rung hands one on",
-    "least_epochs": "epochs that a rung trains at least",
-    "finalists": "trials repeated before the choice",
-    "repeats": "further seeds or folds of each of them",
-    "test_runs": "seeds or folds of the choice that are tested after it was made",
-}
+#: The numbers of a plan, which the command line sets.
+OPTIONS = {field.name: field for field in dataclasses.fields(Plan) if field.metadata}
 
 
 def shortened(settings: Settings, share: float, least: int) -> Settings:
@@ -145,9 +143,10 @@ class Search:
         device: str = "auto",
         say: Callable[[str], None] = running.say,
         deadline: float = math.inf,
+        train: Train = train_missing,
     ) -> None:
         self.plan, self.store, self.device, self.say, self.deadline = plan, store, device, say, deadline
-        self._diverged = store.root / "diverged.json"
+        self._train_missing, self._diverged = train, store.root / "diverged.json"
 
     def _progress(self, line: str) -> None:
         """Pass on what training says, but for test scores, which nobody should see before the choice."""
@@ -159,25 +158,25 @@ class Search:
         found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return found
 
-    def _train(self, specs: Mapping[Any, RunSpec]) -> dict[Any, Result]:
-        """Train what has no result yet; return results by label, without those that diverged now or earlier."""
+    def _train(self, specs: Iterable[RunSpec]) -> dict[RunSpec, Result]:
+        """Train what has no result yet; return results without those that diverged now or earlier."""
         diverged = self._lost()
-        todo = [s for s in dict.fromkeys(specs.values()) if s.key not in diverged]
-        network = issubclass(settings_class(self.plan.model), NetworkSettings)
+        todo = [spec for spec in dict.fromkeys(specs) if spec.key not in diverged]
+        together = self.plan.network and pick_device(self.device).type != "cpu"
         found: dict[RunSpec, Result] = {}
-        for part in [todo] if network and pick_device(self.device).type != "cpu" else [[spec] for spec in todo]:
+        for part in [todo] if together else [[spec] for spec in todo]:
             known = {s: r for s in part if (r := self.store.get(s)) is not None}
             lacking = [s for s in part if s not in known]
             if lacking and time.monotonic() > self.deadline:
                 raise OutOfTime("the time given is over")
-            fresh = train_missing(lacking, self.store, self.device, "search", self._progress, self.deadline)
+            fresh = self._train_missing(lacking, self.store, self.device, "search", self._progress, self.deadline)
             found |= known | fresh
             lost = {s.key: str(s) for s in lacking if s not in fresh}
             if lost and time.monotonic() > self.deadline:  # or another process is at it still
                 raise OutOfTime("the time given is over")
             if lost:
                 write_file(self._diverged, json.dumps(self._lost() | lost, indent=1).encode())
-        return {label: found[spec] for label, spec in specs.items() if spec in found}
+        return found
 
     def _score(self, result: Result | None) -> float:
         return math.nan if result is None else result.metrics["validation"][self.plan.metric]
@@ -187,28 +186,25 @@ class Search:
         plan = self.plan
         catalogue.load(plan.dataset)
         drawn = plan.space.trials(plan.model, plan.seed, plan.trials)
+        names = dict.fromkeys([*(choice.name for choice in plan.space.choices), *plan.space.fixed])
         trials: dict[int, Record] = {
-            t: {"trial": t, "settings": _plain({n: s.all()[n] for n in _names(plan.space)}), "rungs": []}
-            for t, s in drawn.items()
+            t: {"trial": t, "settings": {n: plain(s.all()[n]) for n in names}, "rungs": []} for t, s in drawn.items()
         }
         alive: list[int] = list(drawn)
         rungs: list[Record] = []
-        split, seed = plan.runs(1)[0]
         for number, share in enumerate(plan.shares):
             self.say(f"rung {number + 1} of {len(plan.shares)}: {len(alive)} trials, {share:.0%} of their epochs")
-            specs = {
-                t: RunSpec(plan.dataset, shortened(drawn[t], share, plan.least_epochs), split, seed) for t in alive
-            }
-            found = self._train(specs)
-            scores = {t: self._score(found.get(t)) for t in alive}
-            for t in alive:
-                trials[t]["rungs"].append(_run_record(specs[t], found.get(t), scores[t]))
+            specs = {t: plan.specs(shortened(drawn[t], share, plan.least_epochs), 1)[0] for t in alive}
+            found = self._train(specs.values())
+            scores = {t: self._score(found.get(spec)) for t, spec in specs.items()}
+            for t, spec in specs.items():
+                trials[t]["rungs"].append(self._record(spec, found.get(spec)))
             order = plan.best_first(scores)
             if not order:
                 raise ValueError(
                     f"all {len(alive)} trials of the space {plan.space.name} diverged; take another space or seed"
                 )
-            rungs.append({"share": share, "trials": alive, "seconds": _seconds(found.values())})
+            rungs.append({"share": share, "trials": alive, "seconds": sum(map(_seconds, found.values()))})
             self.say(f"best so far: trial {order[0]}, validation {plan.metric} {scores[order[0]]:.4f}")
             alive = order[: max(math.ceil(len(alive) / plan.halving), plan.finalists)]
         finalists = self._repeat({t: drawn[t] for t in alive[: plan.finalists]}, scores)
@@ -235,19 +231,18 @@ class Search:
     def _repeat(self, settings: Mapping[int, Settings], scores: Mapping[int, float]) -> list[Record]:
         """Train finalists with further seeds or folds; return them best first, by the mean of these alone."""
         plan = self.plan
-        runs = plan.runs(plan.repeats, first=1)
-        specs = {(t, i): RunSpec(plan.dataset, s, *run) for i, run in enumerate(runs) for t, s in settings.items()}
-        if specs:
-            self.say(f"{len(settings)} finalists, {len(runs)} further runs each")
-        found = self._train(specs)
+        specs = {t: plan.specs(s, plan.repeats, first=1) for t, s in settings.items()}
+        further = len(next(iter(specs.values())))
+        if further:
+            self.say(f"{len(settings)} finalists, {further} further runs each")
+        found = self._train(spec for turn in zip(*specs.values(), strict=True) for spec in turn)
         records, means = {}, {}
-        for t in settings:
-            own = [found.get((t, i)) for i in range(len(runs))]
-            numbers = np.array([self._score(r) for r in own] or [scores[t]])
+        for t, runs in specs.items():
+            numbers = np.array([self._score(found.get(spec)) for spec in runs] or [scores[t]])
             means[t] = float(numbers.mean())
             records[t] = {
                 "trial": t,
-                "runs": [_run_record(specs[t, i], r, self._score(r)) for i, r in enumerate(own)],
+                "runs": [self._record(spec, found.get(spec)) for spec in runs],
                 "mean": _finite(means[t]),
                 "sd": _finite(float(numbers.std(ddof=1))) if len(numbers) > 1 else None,
                 "n": len(numbers),
@@ -259,62 +254,54 @@ class Search:
 
     def _test(self, settings: Settings) -> Record | None:
         """Train and test the choice; None where the plan asks for no tests."""
-        plan = self.plan
-        if not plan.test_runs:
+        if not self.plan.test_runs:
             return None
         self.say("the choice is made; now it is tested")
-        found = self._train({run: RunSpec(plan.dataset, settings, *run) for run in plan.runs(plan.test_runs)})
-        scores = [r.metrics["test"][plan.metric] for r in found.values()]
+        found = self._train(self.plan.specs(settings, self.plan.test_runs))
+        scores = [r.metrics["test"][self.plan.metric] for r in found.values()]
         if not scores:
             return None
         sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
         return {"mean": float(np.mean(scores)), "sd": sd, "n": len(scores), "scores": scores}
 
-
-def _names(space: Space) -> list[str]:
-    return list(dict.fromkeys([*(choice.name for choice in space.choices), *space.fixed]))
+    def _record(self, spec: RunSpec, result: Result | None) -> Record:
+        found: Record = {"split": spec.split, "seed": spec.seed, "key": spec.key[:12]}
+        found["score"] = _finite(self._score(result))
+        if isinstance(spec.settings, NetworkSettings):
+            found["epochs"] = spec.settings.epochs
+        return found | {"diverged": result is None, "seconds": 0.0 if result is None else _seconds(result)}
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _plain(settings: Mapping[str, Any]) -> Record:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
-
-
-def _seconds(results: Iterable[Result]) -> float:
-    return sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in results)
-
-
-def _run_record(spec: RunSpec, result: Result | None, score: float) -> Record:
-    record: Record = {"split": spec.split, "seed": spec.seed, "key": spec.key[:12], "score": _finite(score)}
-    if isinstance(spec.settings, NetworkSettings):
-        record["epochs"] = spec.settings.epochs
-    return record | {"diverged": result is None, "seconds": 0.0 if result is None else _seconds([result])}
+def _seconds(result: Result) -> float:
+    seconds: float = result.cost["fit_seconds"] + result.cost["explain_seconds"]
+    return seconds
 
 
 def to_toml(record: Record) -> str:
     """Return a record's choice as the lines of a preset, complete over what any preset says of the model."""
     dataset, model = record["dataset"], record["model"]
     chosen = settings_class(model)(**record["chosen"]["settings"]).all()
-    names = set(record["chosen"]["settings"])
-    for preset in PRESETS:
-        before = load_preset(preset).settings(dataset, model).all()
-        names |= {name for name, value in chosen.items() if before[name] != value}
-    plan, best = record["plan"], record["chosen"]
+    presets = [load_preset(preset).settings(dataset, model).all() for preset in PRESETS]
+    named = record["chosen"]["settings"]
+    plan, best, known = record["plan"], record["chosen"], catalogue.entry(dataset)
     spread = "" if best["sd"] is None else f" ± {best['sd']:.4f}"
-    part = catalogue.entry(dataset).title
-    lines = [
-        f"# searched by us on the validation part of {part}: {plan['trials']} trials, space {record['space']['name']}",
-        f"# validation {record['metric']} {best['mean']:.4f}{spread}",
-        f"[data.{catalogue.family(dataset)}.{model}]",
-    ]
-    for name, value in chosen.items():
-        if name in names:
-            plain = list(value) if isinstance(value, tuple) else value
-            lines.append(f"{name} = {json.dumps(plain) if isinstance(plain, (str, bool, list)) else repr(plain)}")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"# searched by us on the validation part of {known.title}: {plan['trials']} trials, "
+            f"space {record['space']['name']}",
+            f"# validation {record['metric']} {best['mean']:.4f}{spread}",
+            f"[data.{catalogue.family(dataset)}.{model}]",
+            *(
+                f"{name} = {json.dumps(plain(value)) if isinstance(value, (str, bool, tuple)) else repr(value)}"
+                for name, value in chosen.items()
+                if name in named or any(before[name] != value for before in presets)
+            ),
+        ]
+    )
 
 
 def folder() -> Path:
@@ -326,11 +313,10 @@ def write(record: Record, path: Path) -> None:
     """Write a record, whole or not at all, a line a trial."""
     lines = []
     for name, value in record.items():
+        text = json.dumps(value, allow_nan=False)
         if name == "trials":
-            rows = ",\n  ".join(json.dumps(v, allow_nan=False) for v in value)
-            lines.append(f'"trials": [\n  {rows}\n]')
-        else:
-            lines.append(f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}")
+            text = "[\n  " + ",\n  ".join(json.dumps(v, allow_nan=False) for v in value) + "\n]"
+        lines.append(f"{json.dumps(name)}: {text}")
     write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
@@ -339,10 +325,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", default="housing")
     command.add_argument("--model", default="MixNAM")
     command.add_argument("--space", default="", help="one of the model's (default: its first; MixNAM has four)")
-    defaults = {field.name: field.default for field in dataclasses.fields(Plan)}
-    for name, text in OPTIONS.items():
-        say = f"{text} (default: {defaults[name]})"
-        command.add_argument(f"--{name.replace('_', '-')}", type=int, default=defaults[name], help=say)
+    for name, option in OPTIONS.items():
+        told = f"{option.metadata['told']} (default: {option.default})"
+        command.add_argument(f"--{name.replace('_', '-')}", type=int, default=option.default, help=told)
     command.add_argument("--budget", help="time after which it stops, such as 25m; the same command goes on")
     command.add_argument("--out", type=Path, help="the record (default: book/searches/DATASET_MODEL_SPACE.json)")
 

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mixnam.data import catalogue
-from mixnam.data.table import DataError, Table
+from mixnam.data.table import About, DataError
 from mixnam.runs.results import Result
 
 UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
@@ -29,20 +28,20 @@ def style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "axes.titlesize": 12, "axes.labelsize": 11, "savefig.bbox": "tight"})
 
 
-def about(result: Result) -> Table | None:
-    """Return the data behind a result, for their names, or None where they are not at hand."""
+def about(result: Result) -> About | None:
+    """Return what the data behind a result are, or None where nobody knows."""
     try:
-        return catalogue.load(result.spec.dataset, download=False)
+        return result.about
     except DataError:
         return None
 
 
-def unit(data: Table | None) -> str:
+def unit(data: About | None) -> str:
     """Return the unit of contributions: the target's, log-odds for classes, nothing where it is not known."""
     return "" if data is None else "log-odds" if data.task == "classification" else data.unit
 
 
-def contribution_label(data: Table | None) -> str:
+def contribution_label(data: About | None) -> str:
     """Return an axis label: contribution to what, and its unit."""
     if data is None:
         return "contribution"

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mixnam.data.table import Array, Table
-from mixnam.explain.curves import bounded, centred, centred_rows
+from mixnam.data.table import About, Array
+from mixnam.explain.curves import bounded, centred, centred_rows, row_counts
 from mixnam.plots.look import (
     DENSITY,
     LOWER,
@@ -65,16 +65,16 @@ def _cells(ax: Axes, x: Array, quantiles: Array) -> None:
     ax.scatter(x, middle, s=7, color=ROWS, linewidth=0, label="median of the rows", zorder=2)
 
 
-def _categories(result: Result, feature: int, ax: Axes, data: Table) -> None:
+def _categories(result: Result, feature: int, ax: Axes, data: About) -> None:
     """Draw a categorical feature: bounds as strokes, the most frequent categories first."""
     arrays, names = result.arrays, data.categories[feature]
-    counts = np.bincount(data.x[:, feature].astype(int), minlength=len(names))
     grid, curves = centred(arrays, feature)
-    chosen = np.argsort(-counts[grid.astype(int)], kind="stable")[:CATEGORIES]
+    counts = row_counts(arrays, feature, grid)
+    chosen = np.argsort(-counts, kind="stable")[:CATEGORIES]
     codes, at = grid[chosen].astype(int), np.arange(len(chosen))
     place = np.full(len(names), -1)
     place[codes] = at
-    for i, share in enumerate(counts[codes] / max(counts.max(), 1)):
+    for i, share in enumerate(counts[chosen] / max(counts.max(), 1)):
         ax.axvspan(i - 0.5, i + 0.5, color=DENSITY, alpha=0.75 * float(share), linewidth=0, zorder=0)
     if "cell_quantiles" in arrays:
         quantiles = arrays["cell_quantiles"][feature] - arrays["contribution_mean"][feature]

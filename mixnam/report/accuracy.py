@@ -15,7 +15,7 @@ from mixnam.data import catalogue
 from mixnam.data.table import better
 from mixnam.paper import experiments, published
 from mixnam.paper.experiments import Case
-from mixnam.paper.intervals import Interval, Sample, difference
+from mixnam.paper.intervals import Sample, difference
 from mixnam.paper.ranks import ERROR_SHARE, MARGINS, margin, ranks
 from mixnam.paper.reasons import reason
 from mixnam.paper.running import Outcome
@@ -24,7 +24,7 @@ from mixnam.plots.look import COLORS, LOWER
 from mixnam.report import layout
 from mixnam.report.layout import percent, spread
 from mixnam.report.parameters import Column, Parameters
-from mixnam.report.tables import numbers, score
+from mixnam.report.tables import by, sample, samples, score
 
 #: Models whose contributions are each one feature's (Table 1's column FA).
 ATTRIBUTING = ("Linear", "Spline", "EBM", "NAM", "NBM", "NODE-GAM", "MixNAM", "MixNAM-D", "MixNAM-E")
@@ -75,18 +75,13 @@ class Standing:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """The runs that have a score: the frame's rows, with `row`, `source` and `score`."""
-        runs = self.parameters.runs(self.cases)
-        runs = runs.assign(score=numbers(runs, self.path))
-        return runs[runs["score"].notna()]
+        """The runs of all rows, with `row` and `source`."""
+        return self.parameters.runs(self.cases)
 
     @cached_property
     def samples(self) -> dict[tuple[str, str], Sample]:
         """Scores by column's and row's label; what has none is not there."""
-        found: dict[tuple[str, str], Sample] = {}
-        for (source, row), runs in dict(list(self.runs.groupby(["source", "row"]))).items():
-            found[str(source), str(row)] = Sample.of(runs["score"].to_numpy(float), tuple(runs["result"]))
-        return found
+        return samples(self.runs, self.path)
 
     def of(self, column: Column) -> dict[str, Sample]:
         """Return the scores of a column by the row's label, in the rows' order."""
@@ -139,8 +134,8 @@ class Standing:
 
         Seconds name the kind of device where it was not a CPU.
         """
-        groups = dict(list(self.runs.groupby(["source", "row"])))
-        filled = [column for column in self.columns if column.label in set(self.runs["source"])]
+        groups = {key: runs for key, runs in by(self.runs, "source", "row").items() if key in self.samples}
+        filled = [column for column in self.columns if any(source == column.label for source, _ in groups)]
         rows = []
         for case in self.cases:
             row = {"model": case.label}
@@ -154,12 +149,6 @@ class Standing:
             if {*row.values()} - {case.label, "–"}:
                 rows.append(row)
         return pd.DataFrame(rows)
-
-    def _advantage(self, own: Sample, rival: Sample) -> tuple[float, Interval, int]:
-        """Return MixNAM's advantage over a rival, its 95 % interval, and the number of runs or shared folds."""
-        found = difference(own, rival, self.dataset)
-        low, high = sorted(self.better * end for end in found.interval)
-        return self.better * found.mean, (low, high), found.n
 
     @cached_property
     def differences(self) -> pd.DataFrame:
@@ -176,8 +165,9 @@ class Standing:
                 rows.append((case.label, PAPER, ahead, math.nan, math.nan, math.nan))
             for column, found in ours:
                 if "MixNAM" in found and case.label in found:
-                    mean, interval, n = self._advantage(found["MixNAM"], found[case.label])
-                    rows += [(case.label, column.label, mean, *interval, n)] if n else []
+                    off = difference(found["MixNAM"], found[case.label], self.dataset)
+                    low, high = sorted(self.better * end for end in off.interval)
+                    rows += [(case.label, column.label, self.better * off.mean, low, high, off.n)] if off.n else []
         return pd.DataFrame(rows, columns=["label", "source", "mean", "low", "high", "n"])
 
     def difference_table(self) -> pd.DataFrame:
@@ -294,11 +284,9 @@ def _short(case: Case) -> str:
 def _ours(columns: Sequence[Column], case: Case, dataset: str) -> str:
     """Return the first column's scores that are there, marked where they are fewer runs or of another setting."""
     for column in columns:
-        runs = column.runs(dataset, case.model, case.overrides)
-        found = Sample.of(numbers(runs, score(dataset)[0]).dropna().to_numpy())
+        found = sample(column.runs(dataset, case.model, case.overrides), score(dataset)[0])
         if found.n:
-            full = len(experiments.specs_of(dataset, case.model, "paper"))
-            marks = [f"n = {found.n}"] if found.n < full else []
+            marks = [f"n = {found.n}"] if found.n < len(experiments.specs_of(dataset, case.model, "paper")) else []
             marks += [column.preset] if column is not columns[0] else []
             return _told(found, catalogue.entry(dataset).metric) + (f" ({', '.join(marks)})" if marks else "")
     return "not run" if catalogue.at_hand(dataset) else "data not at hand"

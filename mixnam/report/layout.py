@@ -104,14 +104,6 @@ def _unbroken(text: str) -> str:
     return re.sub(r" (±|=) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", text)  # "(n = 2)" may go to a new line
 
 
-def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:
-    """Return a model's first stored result with its column: this rerun's, else the reference at the paper's setting."""
-    for column in parameters.own_first:
-        for result in column.runs(parameters.dataset, model)["result"]:
-            return column.label, result
-    return None
-
-
 def page_results(experiment: str, parameters: Parameters) -> list[Result]:
     """Return the results behind a page: every column's, over all seeds or folds of the experiment's rows."""
     runs = parameters.runs(experiments.cases(experiment, "paper"))

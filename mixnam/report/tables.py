@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mixnam.data import catalogue
-from mixnam.paper import checks, derived, evidence, experiments, intervals, published, verdicts
+from mixnam.paper import checks, derived, evidence, experiments, published, verdicts
 from mixnam.paper.experiments import Case
-from mixnam.paper.intervals import Sample
+from mixnam.paper.intervals import Sample, difference
 from mixnam.report.layout import METRIC_LABELS, printed, spread
 from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
@@ -31,7 +31,19 @@ def numbers(runs: pd.DataFrame, measure: str) -> pd.Series:
 def sample(runs: pd.DataFrame, measure: str) -> Sample:
     """Return mean and standard deviation of a measure over the runs that have it."""
     found = numbers(runs, measure)
-    return Sample.of(found[np.isfinite(found)].to_numpy())
+    there = np.isfinite(found)
+    return Sample.of(found[there].to_numpy(float), tuple(runs.loc[there, "result"]))
+
+
+def samples(runs: pd.DataFrame, measure: str) -> dict[tuple[str, str], Sample]:
+    """Return `sample` for each source and row that has the measure, by their labels."""
+    found = {(str(a), str(b)): sample(own, measure) for (a, b), own in by(runs, "source", "row").items()}
+    return {key: one for key, one in found.items() if one.n}
+
+
+def by(runs: pd.DataFrame, *columns: str) -> dict[Any, pd.DataFrame]:
+    """Return the groups of runs that share values of several columns, by these."""
+    return dict(list(runs.groupby(list(columns), sort=False)))
 
 
 def cell(runs: pd.DataFrame, measure: str, digits: int = 3) -> str:
@@ -71,7 +83,7 @@ def case_table(
     `printed_for(case, measure)` gives the paper's mean and sd, or None; without it there is no line for the paper.
     """
     runs = parameters.runs(rows)
-    groups = dict(list(runs.groupby(["dataset", "row", "source"])))
+    groups = by(runs, "dataset", "row", "source")
     lines: list[dict[str, Any]] = []
     for case in rows:
         theirs = {label: printed_for(case, path) for path, label in measures.items()} if printed_for else {}
@@ -183,6 +195,12 @@ def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
     return label, dict(zip(runs["penalty"], runs["result"], strict=True))
 
 
+def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:
+    """Return a model's first stored result with its column: this rerun's, else the reference at the paper's setting."""
+    label, runs = _fullest(parameters, parameters.runs([Case(model, model)]), ["row"])
+    return (label, runs["result"].iloc[0]) if label else None
+
+
 def first_results(parameters: Parameters, rows: Sequence[Case]) -> tuple[str, dict[str, dict[str, Result]]]:
     """Return the column with most rows at hand and its first results: by data set, then by the row's label."""
     label, runs = _fullest(parameters, parameters.runs(rows), ["dataset", "row"])
@@ -214,14 +232,13 @@ def _scaling(parameters: Parameters) -> pd.DataFrame:
     """Return Table 8 cell by cell: model, C, K, printed mean and sd, and a sample of each column's scores."""
     path, _ = score(parameters.dataset)
     rows = experiments.cases("expert_scaling", "paper")
-    runs = parameters.runs(rows)
-    found = {key: sample(own, path) for key, own in runs.groupby(["row", "source"])}
+    found = samples(parameters.runs(rows), path)
     lines = []
     for case in rows:
         experts, active = case.overrides["experts"], case.overrides["active_experts"]
         known = published.scaling(case.model, experts, active) if parameters.dataset == "housing" else None
         line = {"model": case.model, "C": experts, "K": active, "paper": known}
-        lines.append(line | {c.label: found.get((case.label, c.label), Sample.of([])) for c in parameters.columns})
+        lines.append(line | {c.label: found.get((c.label, case.label), Sample.of([])) for c in parameters.columns})
     return pd.DataFrame(lines)
 
 
@@ -278,23 +295,16 @@ def tightness_note(parameters: Parameters) -> str:
 
 def complexity_table() -> pd.DataFrame:
     """Return Table 9: printed and counted extra parameters and memory, for the paper's six data sets."""
-    rows = []
+    lines = []
     for row in published.table("table9_complexity").to_dict("records"):
         counts = checks.complexity_counts(row["features"], ours=True)
         for name, label in (("mixnam", "MixNAM"), ("mixnam_d", "MixNAM-D")):
             parameters, size = counts[name]
-            rows.append(
-                {
-                    "data set": row["dataset"],
-                    "features": row["features"],
-                    "model": label,
-                    "parameters, paper": row[f"{name}_extra_parameters"],
-                    "counted": f"{parameters:,}",
-                    "memory, paper": row[f"{name}_extra_memory"],
-                    "counted, in k of 1,024 bytes": f"{size / 1024:,.0f}k",
-                }
-            )
-    return pd.DataFrame(rows)
+            line = {"data set": row["dataset"], "features": row["features"], "model": label}
+            line |= {"parameters, paper": row[f"{name}_extra_parameters"], "counted": f"{parameters:,}"}
+            line["memory, paper"] = row[f"{name}_extra_memory"]
+            lines.append(line | {"counted, in k of 1,024 bytes": f"{size / 1024:,.0f}k"})
+    return pd.DataFrame(lines)
 
 
 #: What training costs: label by path, and the digits of each.
@@ -310,16 +320,15 @@ COST_DIGITS = {"cost.parameters": 0, "cost.seconds_per_step": 4, "cost.fit_secon
 def difference_table(parameters: Parameters, column: Column, experiment: str = "ablations") -> pd.DataFrame:
     """Return each row's mean score less the first row's with its 95 % interval: label, mean, low, high, n."""
     path, _ = score(parameters.dataset)
-    first, *others = [
-        (case.label, sample(column.runs(case.dataset or parameters.dataset, case.model, case.overrides), path))
-        for case in experiments.cases(experiment, "paper")
-    ]
-    base = first[1]
+    first, *others = experiments.cases(experiment, "paper")
+    found = samples(column.of([first, *others], parameters.dataset), path)
+    base = found.get((column.label, first.label))
     rows = []
-    for label, found in others:
-        if found.n and base.n:
-            low, high = intervals.welch(found, base)
-            rows.append({"label": label, "mean": found.mean - base.mean, "low": low, "high": high, "n": found.n})
+    for label in (case.label for case in others):
+        own = found.get((column.label, label))
+        if own and base:
+            off = difference(own, base, parameters.dataset)
+            rows.append((label, off.mean, *off.interval, off.n))
     return pd.DataFrame(rows, columns=["label", "mean", "low", "high", "n"])
 
 

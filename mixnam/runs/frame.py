@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
 from mixnam.models import Settings
 from mixnam.runs.results import Result
+from mixnam.runs.spec import repetitions
 from mixnam.runs.store import Group, Store
 
 #: What names a run; the other columns are its numbers by dotted path, where it came about, and the `Result` itself.
@@ -81,10 +80,9 @@ def results_of(store: Store, dataset: str, settings: Settings, seeds: int) -> li
 
     They are of the data at hand, or of those that most results were trained on (`Store.data`).
     """
-    splits, data = catalogue.entry(dataset).splits, store.data(dataset)
+    data = store.data(dataset)
     found = store.group(dataset, settings.model).runs.get(settings, {})
-    runs = [("holdout", seed) for seed in range(seeds)] if splits == HOLDOUT else [(split, 0) for split in splits]
-    return [found[data, *run] for run in runs if (data, *run) in found]
+    return [found[data, *run] for run in repetitions(dataset, seeds) if (data, *run) in found]
 
 
 def runs_of(store: Store, dataset: str, settings: Settings, seeds: int) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixnam.data import catalogue
+from mixnam.data.splits import HOLDOUT
 from mixnam.data.table import DataMissing
 from mixnam.models import REVISIONS, LibrarySettings, Settings
 
@@ -84,6 +85,12 @@ class RunSpec:
     def __str__(self) -> str:
         changed = ", ".join(f"{k}={v}" for k, v in self.settings.changed().items())
         return f"{self.dataset} {self.model}{f' ({changed})' if changed else ''} {self.split} seed {self.seed}"
+
+
+def repetitions(dataset: str, seeds: int, folds: int | None = None) -> list[tuple[str, int]]:
+    """Return the split and seed of each run on a data set: so many seeds of one split, or (all) folds with seed 0."""
+    splits = catalogue.entry(dataset).splits
+    return [(HOLDOUT[0], seed) for seed in range(seeds)] if splits == HOLDOUT else [(s, 0) for s in splits[:folds]]
 
 
 def stacks(specs: Sequence[RunSpec], side_by_side: bool) -> list[list[RunSpec]]:

@@ -163,7 +163,7 @@ class Store:
         return read(path)
 
     def describe(self, table: Table) -> None:
-        """Store what a table is, once for all results on it, and of open data the targets of every split's test rows."""
+        """Store what a table is, once for all results on it, and of open data the test targets of every split."""
         path = about_file(self.root / table.name / "model", table.checksum)
         assert path is not None
         if path.exists():

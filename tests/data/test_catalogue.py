@@ -3,7 +3,7 @@ import dataclasses
 import hashlib
 import http.server
 import io
-import os
+import shutil
 import socket
 import tarfile
 import threading
@@ -183,7 +183,7 @@ def test_missing_data_say_where_they_belong_and_how_to_get_them(download, tmp_pa
     message = str(caught.value)
     assert "Remedy: put cal_housing.data" in message
     assert str(where) in message
-    assert not where.exists()
+    assert not where.exists() or not list(where.iterdir())
 
 
 def test_missing_data_are_not_remembered(raw_housing, tmp_path):
@@ -346,12 +346,11 @@ def publisher():
 
 
 @pytest.mark.parametrize("page", ["whole", "chunked"])
-def test_a_download_arrives_under_its_name(page, publisher, tmp_path, capsys):
+def test_a_download_arrives_under_its_name(page, publisher, tmp_path):
     path = tmp_path / "new" / "table.tgz"
     fetch(f"{publisher}/{page}", path, SHA256, "table")
     assert path.read_bytes() == CONTENT
     assert list(path.parent.iterdir()) == [path]
-    assert "table: 0.5" in capsys.readouterr().err
 
 
 def test_other_content_than_expected_is_not_kept(publisher, tmp_path):
@@ -380,7 +379,7 @@ def test_an_interrupted_download_leaves_nothing(publisher, tmp_path, monkeypatch
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", interrupt)
+    monkeypatch.setattr(shutil, "move", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch(f"{publisher}/whole", tmp_path / "table.tgz", SHA256, "table")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Derived measures of planted curves, predictions and contributions whose answer is known beforehand."""
+"""Derived numbers of planted curves, predictions and scores whose values are known beforehand."""
 
 import contextlib
 import math
@@ -12,12 +12,19 @@ from mixnam.data import catalogue, laws
 from mixnam.data.table import DataError
 from mixnam.paper import derived, published
 from mixnam.paper.claim import claims
+from mixnam.paper.derived import Numbers
 from mixnam.paper.experiments import specs_of
 from mixnam.runs.fitting import fit
 
 X = np.linspace(0, 1, 161)
+
+
 SINE = np.sin(4 * np.pi * X)
+
+
 LIFT = 3.0  # of all planted curves; centring must take it off
+
+
 FEATURES = 8
 
 
@@ -63,12 +70,13 @@ def bumps(*places, heights=None):
 
 
 STEP = 10 / 399  # of the even grid that peaks are looked for on
+
+
 BOTH = bumps(-122.5, -118.5)
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
+def test_peaks_are_found_where_they_were_planted():
+    for shape, expected in [
         (BOTH, 0.0),
         (bumps(-121.5, -118.5), 1.0),
         (bumps(-122.5, -119.5), 1.0),
@@ -78,10 +86,8 @@ BOTH = bumps(-122.5, -118.5)
         (bumps(-122.5), math.inf),
         (lambda x: -x, math.inf),
         (lambda x: 0 * x, math.inf),
-    ],
-)
-def test_peaks_are_found_where_they_were_planted(shape, expected):
-    assert derived.peak_distance(houses(shape)) == pytest.approx(expected, abs=STEP)
+    ]:
+        assert derived.peak_distance(houses(shape)) == pytest.approx(expected, abs=STEP)
 
 
 def test_peaks_do_not_depend_on_level_or_grid():
@@ -218,18 +224,18 @@ def test_rare_excess_mse_takes_the_rare_rows_alone():
     assert derived.rare_excess_mse(frequent) == pytest.approx(0)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(1.0, 1.0), (0.5, 0.75), (0.0, 0.0), (2.0, 0.0), (-1.0, -3.0)])
-def test_explained_share_is_one_less_the_share_of_the_variance_missed(share, expected):
-    name = "sim_variability_2"
-    x = catalogue.load(name).probe
-    signal = laws.truth(name, x)
-    planted = law(name, probe_prediction=signal.mean() + share * (signal - signal.mean()))
-    assert derived.explained_share(planted) == pytest.approx(expected)
+def test_explained_share_is_one_less_the_share_of_the_variance_missed():
+    for share, expected in [(1.0, 1.0), (0.5, 0.75), (0.0, 0.0), (2.0, 0.0), (-1.0, -3.0)]:
+        name = "sim_variability_2"
+        x = catalogue.load(name).probe
+        signal = laws.truth(name, x)
+        planted = law(name, probe_prediction=signal.mean() + share * (signal - signal.mean()))
+        assert derived.explained_share(planted) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("measure", ["excess_mse", "rare_excess_mse", "explained_share", "interaction_on_x1"])
-def test_real_data_have_no_known_law(measure):
-    assert math.isnan(derived.value(result("diabetes"), f"derived.{measure}"))
+def test_real_data_have_no_known_law():
+    for measure in ["excess_mse", "rare_excess_mse", "explained_share", "interaction_on_x1"]:
+        assert math.isnan(derived.value(result("diabetes"), f"derived.{measure}"))
 
 
 def test_curves_are_compared_with_the_sine_whatever_their_level():
@@ -240,9 +246,9 @@ def test_curves_are_compared_with_the_sine_whatever_their_level():
     assert derived.shape_size(law(mean=-2 * SINE)) == pytest.approx(2)
 
 
-@pytest.mark.parametrize(("mean", "expected"), [(-SINE, 1), (SINE, -1), (-0.2 * SINE + 4, 1), (0 * X, 0)])
-def test_the_majority_is_minus_the_sine(mean, expected):
-    assert derived.majority(law(mean=mean)) == pytest.approx(expected)
+def test_the_majority_is_minus_the_sine():
+    for mean, expected in [(-SINE, 1), (SINE, -1), (-0.2 * SINE + 4, 1), (0 * X, 0)]:
+        assert derived.majority(law(mean=mean)) == pytest.approx(expected)
 
 
 def test_bounds_are_compared_with_both_branches():
@@ -262,30 +268,29 @@ def test_experts_coincide_whatever_their_levels():
 RIGHT_ANGLED = np.cos(4 * np.pi * X) - np.cos(4 * np.pi * X).mean()
 
 
-@pytest.mark.parametrize(
-    ("experts", "expected"),
-    [
+def test_opposition_is_the_lesser_correlation_with_opposite_sines():
+    for experts, expected in [
         ([SINE, -SINE], 1),
         ([-0.3 * SINE + 1, 2 * SINE], 1),
         ([SINE, SINE], -1),
         ([SINE, -0.6 * SINE + 0.8 * RIGHT_ANGLED * SINE.std() / RIGHT_ANGLED.std()], 0.6),
         ([SINE, 0 * X], 0),
         ([RIGHT_ANGLED, -RIGHT_ANGLED], 0),
-    ],
-)
-def test_opposition_is_the_lesser_correlation_with_opposite_sines(experts, expected):
-    assert derived.expert_opposition(law(experts=experts)) == pytest.approx(expected, abs=1e-6)
+    ]:
+        assert derived.expert_opposition(law(experts=experts)) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("on_x1", "expected"), [(1.0, 1.0), (0.0, 0.0), (0.5, 0.5), (0.75, 0.75), (1.5, 1.5)])
-def test_the_interaction_is_found_on_the_feature_that_it_was_planted_on(on_x1, expected):
-    x = catalogue.load("sim_multimodal").probe
-    wave = x[:, 1] * np.sin(4 * np.pi * x[:, 0])
-    main = np.column_stack([np.cos(x[:, 0]) + 3, 5 * x[:, 1]])  # each feature's own effect counts for nothing
-    planted = law(probe_contributions=np.column_stack([on_x1 * wave, (1 - on_x1) * wave]) + main, probe_prediction=wave)
-    assert derived.interaction_on_x1(planted) == pytest.approx(expected)
-    additive = law(probe_contributions=main, probe_prediction=wave)
-    assert math.isnan(derived.interaction_on_x1(additive))
+def test_the_interaction_is_found_on_the_feature_that_it_was_planted_on():
+    for on_x1, expected in [(1.0, 1.0), (0.0, 0.0), (0.5, 0.5), (0.75, 0.75), (1.5, 1.5)]:
+        x = catalogue.load("sim_multimodal").probe
+        wave = x[:, 1] * np.sin(4 * np.pi * x[:, 0])
+        main = np.column_stack([np.cos(x[:, 0]) + 3, 5 * x[:, 1]])  # each feature's own effect counts for nothing
+        planted = law(
+            probe_contributions=np.column_stack([on_x1 * wave, (1 - on_x1) * wave]) + main, probe_prediction=wave
+        )
+        assert derived.interaction_on_x1(planted) == pytest.approx(expected)
+        additive = law(probe_contributions=main, probe_prediction=wave)
+        assert math.isnan(derived.interaction_on_x1(additive))
 
 
 def test_a_law_of_many_features_has_no_share_of_the_interaction():
@@ -293,11 +298,11 @@ def test_a_law_of_many_features_has_no_share_of_the_interaction():
     assert math.isnan(derived.value(planted, "derived.interaction_on_x1"))
 
 
-@pytest.mark.parametrize(("name", "spread"), [("sim_noise", 0.1 + X), ("sim_hidden", np.hypot(SINE, 0.1))])
-def test_width_is_compared_with_the_spread_of_outcomes(name, spread):
-    assert derived.width_over_spread(law(name, upper=spread + 5, lower=5 - spread)) == pytest.approx(1)
-    assert derived.width_over_spread(law(name, upper=spread, lower=0 * X)) == pytest.approx(0.5)
-    assert derived.width_over_spread(law(name, upper=0 * X, lower=0 * X)) == 0
+def test_width_is_compared_with_the_spread_of_outcomes():
+    for name, spread in [("sim_noise", 0.1 + X), ("sim_hidden", np.hypot(SINE, 0.1))]:
+        assert derived.width_over_spread(law(name, upper=spread + 5, lower=5 - spread)) == pytest.approx(1)
+        assert derived.width_over_spread(law(name, upper=spread, lower=0 * X)) == pytest.approx(0.5)
+        assert derived.width_over_spread(law(name, upper=0 * X, lower=0 * X)) == 0
 
 
 def test_rare_bounds_are_compared_with_the_rare_branch():
@@ -313,15 +318,15 @@ def test_rare_bounds_are_compared_with_the_rare_branch():
 
 
 # of the sum of NC signs: 1 modifier ±1; 2 modifiers -2, 0, 2; of 8 the 1 % quantile is -6 (4 and 3.5 % lie at or below)
-@pytest.mark.parametrize(("count", "most"), [(1, 1), (2, 2), (4, 4), (8, 6)])
-def test_bounds_are_compared_with_the_quantiles_of_the_effect(count, most):
-    low, high = laws.quantiles(f"sim_variability_{count}", X)
-    size = 64 / count * most * np.abs(SINE)
-    np.testing.assert_allclose([low, high], [-size, size])
-    name = f"sim_variability_{count}"
-    assert derived.quantile_error(law(name, upper=size, lower=-size)) == pytest.approx(0)
-    assert derived.quantile_error(law(name, upper=1.1 * size, lower=-1.1 * size)) == pytest.approx(0.1)
-    assert derived.quantile_error(law(name, upper=0 * X, lower=0 * X)) == pytest.approx(1)
+def test_bounds_are_compared_with_the_quantiles_of_the_effect():
+    for count, most in [(1, 1), (2, 2), (4, 4), (8, 6)]:
+        low, high = laws.quantiles(f"sim_variability_{count}", X)
+        size = 64 / count * most * np.abs(SINE)
+        np.testing.assert_allclose([low, high], [-size, size])
+        name = f"sim_variability_{count}"
+        assert derived.quantile_error(law(name, upper=size, lower=-size)) == pytest.approx(0)
+        assert derived.quantile_error(law(name, upper=1.1 * size, lower=-1.1 * size)) == pytest.approx(0.1)
+        assert derived.quantile_error(law(name, upper=0 * X, lower=0 * X)) == pytest.approx(1)
 
 
 ROWS = catalogue.load("diabetes").x
@@ -414,8 +419,11 @@ def test_width_over_penalty_is_a_rank_correlation_over_the_mean_of_features():
 
 def test_additivity_and_error_rank_together_or_apart():
     additivity = {"additivity.marginal": [0.3, 0.4, 0.9]}
-    assert derived.additivity_and_error(sweep([(0.0, 0.45), (1.0, 0.46), (9.0, 0.6)], **additivity)) == pytest.approx(1)
-    assert derived.additivity_and_error(sweep([(0.0, 0.6), (1.0, 0.5), (9.0, 0.4)], **additivity)) == pytest.approx(-1)
+    for scores, expected in (((0.45, 0.46, 0.6), 1), ((0.6, 0.5, 0.4), -1)):
+        found = sweep(zip((0.0, 1.0, 9.0), scores, strict=True), **additivity)
+        numbers = [Numbers(one.spec.settings, one.value) for one in found]
+        assert derived.additivity_and_error(numbers) == pytest.approx(expected)
+        assert derived.joint("additivity_and_error", found) == pytest.approx(expected)
 
 
 def contributing(values, mean):
@@ -448,27 +456,30 @@ def test_drift_is_how_far_models_move_over_how_far_seeds_do():
 CELLS = [(c, k) for c in (2, 4, 8, 16) for k in (2, 4, 8, 16) if k <= c]
 
 
-def cells(score, model="MixNAM", of=CELLS):
-    return [result(model=model, score=score(c, k), experts=c, active_experts=k) for c, k in of]
+def cells(scores, model="MixNAM"):
+    """Numbers of Table 8's cells: `scores` by (C, K)."""
+    found = [result(model=model, score=v, experts=c, active_experts=k) for (c, k), v in scores.items()]
+    return [Numbers(one.spec.settings, one.value) for one in found]
 
 
 def test_slopes_are_those_planted():
-    results = cells(lambda c, k: 0.5 - 0.01 * math.log2(c) + 0.02 * math.log2(k))
-    assert derived.slope_over_experts(results) == pytest.approx(-0.01)
-    assert derived.slope_over_active(results) == pytest.approx(0.02)
+    scores = {(c, k): 0.5 - 0.01 * math.log2(c) + 0.02 * math.log2(k) for c, k in CELLS}
+    assert derived.slope_over_experts(cells(scores)) == pytest.approx(-0.01)
+    assert derived.slope_over_active(cells(scores)) == pytest.approx(0.02)
 
 
-@pytest.mark.parametrize("model", ["MixNAM", "MixNAM-E"])
-def test_the_printed_table_ranks_as_printed(model):
-    rows = published.table("table8_expert_scaling_housing").query("model == @model")
-    printed = {(c, k): m for c, k, m in rows[["C", "K", "rmse_mean"]].itertuples(index=False)}
-    assert derived.rank_as_printed(cells(lambda c, k: printed[c, k], model, printed)) == pytest.approx(1)
-    assert derived.rank_as_printed(cells(lambda c, k: -printed[c, k], model, printed)) == pytest.approx(-1)
-    # a new number for one cell that keeps the order, and one that does not
-    least, most = min(printed, key=printed.get), max(printed, key=printed.get)
-    kept = derived.rank_as_printed(cells(lambda c, k: printed[c, k] - 0.1 * ((c, k) == least), model, printed))
-    assert kept == pytest.approx(1)
-    assert derived.rank_as_printed(cells(lambda c, k: printed[c, k] - ((c, k) == most), model, printed)) < 0.7
+def test_the_printed_table_ranks_as_printed():
+    for model in ("MixNAM", "MixNAM-E"):
+        rows = published.table("table8_expert_scaling_housing").query("model == @model")
+        printed = {(c, k): m for c, k, m in rows[["C", "K", "rmse_mean"]].itertuples(index=False)}
+        opposite = {cell: -mean for cell, mean in printed.items()}
+        assert derived.rank_as_printed(cells(printed, model)) == pytest.approx(1)
+        assert derived.rank_as_printed(cells(opposite, model)) == pytest.approx(-1)
+        # a new number for one cell that keeps the order, and one that does not
+        least, most = min(printed, key=printed.get), max(printed, key=printed.get)
+        kept = printed | {least: printed[least] - 0.1}
+        assert derived.rank_as_printed(cells(kept, model)) == pytest.approx(1)
+        assert derived.rank_as_printed(cells(printed | {most: printed[most] - 1}, model)) < 0.7
 
 
 def rare(error, model="MixNAM", **settings):
@@ -497,39 +508,52 @@ def test_values_are_found_by_path_or_name_and_are_nan_where_there_is_none():
     for lacking in ("measures.additivity.conditional", "measures.tightness.range", "derived.peak_distance"):
         assert math.isnan(derived.value(planted, lacking))
     held = ("metrics.test.rmse", "measures.additivity.marginal", "measures.additivity.conditional", "cost.parameters")
-    assert all(derived.defined(planted, measure) for measure in held)  # None: taken, and without a value
-    assert not derived.defined(planted, "measures.tightness.range")
-    assert not derived.defined(planted, "derived.peak_distance")
+    assert all(derived.find(planted, measure) is not None for measure in held)  # None: taken, and without a value
+    assert derived.find(planted, "measures.tightness.range") is None
+    assert derived.find(planted, "derived.peak_distance") is None
 
 
-@pytest.mark.parametrize(
-    "measure",
-    ["derived.peaks", "joint.peak_distance", "pooled.shape_r2", "crossed.shape_r2", "derived.drift_over_seeds"],
-)
-def test_a_measure_that_is_unknown_is_refused(measure):
-    with pytest.raises(ValueError, match=f"measure '{measure}' is unknown; known are"):
-        derived.check(measure)
+def test_a_measure_that_is_unknown_is_refused():
+    for measure in [
+        "derived.peaks",
+        "joint.peak_distance",
+        "pooled.shape_r2",
+        "crossed.shape_r2",
+        "derived.drift_over_seeds",
+    ]:
+        with pytest.raises(ValueError, match=f"measure '{measure}' is unknown; known are"):
+            derived.check(measure)
 
 
-def test_every_function_serves_a_claim_or_a_page():
-    used = {c.measure for c in claims()}
-    for kind, known in (
-        ("derived", derived.DERIVED),
-        ("joint", derived.JOINT),
-        ("pooled", derived.POOLED),
-        ("crossed", derived.CROSSED),
-    ):
-        assert {f"{kind}.{name}" for name in known} <= used
+def test_every_function_serves_a_claim():
+    used = {(c.measure.partition(".")[0], c.measure.partition(".")[2]) for c in claims()}
+    assert {name for kind, name in used if kind == "derived"} == set(derived.DERIVED)
+    assert {name for kind, name in used if kind in ("joint", "pooled")} == {*derived.OF_RESULTS, *derived.OF_NUMBERS}
+    assert {name for kind, name in used if kind == "crossed"} == set(derived.CROSSED)
 
 
-@pytest.mark.parametrize("name", ["quantile_error", "width_over_spread", "interaction_on_x1"])
-def test_a_law_without_the_number_has_none(name, tmp_path):
+def test_a_law_without_the_number_has_none():
     """Tables ask every law of a page for every measure."""
+    has = {("quantile_error", "sim_variability_2"), ("width_over_spread", "sim_noise")}
     for law in ("sim_noise", "sim_variability_2"):
-        (result,) = fit(specs_of(law, "MixNAM", "smoke", seeds=1), "cpu", "smoke")
-        value = derived.value(result, f"derived.{name}")
-        has_it = {"quantile_error": "sim_variability_2", "width_over_spread": "sim_noise"}.get(name)
-        assert math.isfinite(value) if law == has_it else True
-        assert derived.defined(result, f"derived.{name}") == (
-            law == has_it or (name, law) == ("interaction_on_x1", "sim_noise")
-        )
+        (trained,) = fit(specs_of(law, "MixNAM", "smoke", seeds=1), "cpu", "smoke")
+        for name in ("quantile_error", "width_over_spread", "interaction_on_x1"):
+            if (name, law) in has:
+                assert math.isfinite(derived.value(trained, f"derived.{name}"))
+            holds = (name, law) in {*has, ("interaction_on_x1", "sim_noise")}
+            assert (derived.find(trained, f"derived.{name}") is not None) == holds
+
+
+def test_which_measures_rest_on_what_a_revision_changes():
+    resting = {c.measure for c in claims() if derived.rests_on_measures(c.measure)}
+    assert "measures.additivity.marginal" in resting and "pooled.additivity_and_error" in resting
+    old = result(score=0.5, measures={"additivity.marginal": 0.5, "variability.mean": 1.0})
+    old.measures["revision"] = 1
+    for measure in resting:
+        kind, _, name = measure.partition(".")
+        if kind in ("measures", "derived"):
+            assert derived.find(old, measure) is None
+        else:
+            with pytest.raises(KeyError, match="revision 1"):
+                derived.joint(name, [old, old])
+    assert derived.find(old, "metrics.test.rmse") == 0.5

@@ -1,16 +1,15 @@
-"""Searching draws what it says, keeps the right trials, goes on where it was, and looks at validation alone."""
+"""Searches halve, repeat and choose by validation scores alone, and write a record."""
 
 import dataclasses
 import json
 import re
 import tomllib
-from collections import Counter
 
 import pytest
 from planted import COST, ORIGIN
 
 from mixnam.__main__ import main
-from mixnam.models import MODELS, NetworkSettings, make_settings
+from mixnam.models import NetworkSettings, make_settings
 from mixnam.paper import published, search, spaces
 from mixnam.paper.presets import load_preset
 from mixnam.paper.search import Plan, Search, shortened
@@ -19,8 +18,6 @@ from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
-ALL = [(model, space) for model in MODELS if model not in spaces.FIXED for space in spaces.spaces(model).values()]
-IDS = [f"{model}-{space.name}" for model, space in ALL]
 SMALL = {"dataset": "diabetes", "model": "MLP"}
 
 
@@ -63,86 +60,6 @@ def planted(tmp_path, monkeypatch):
 def by_rate(spec):
     """Lower learning rates are better, and so is a longer training."""
     return 50 + spec.settings.learning_rate * 100 - spec.settings.epochs / 1000
-
-
-# ---- spaces
-
-
-@pytest.mark.parametrize(("model", "space"), ALL, ids=IDS)
-def test_draws_are_valid_in_range_and_reach_every_value(model, space):
-    drawn = [space.draw(0, trial) for trial in range(300)]
-    for settings in drawn:
-        make_settings(model, settings)
-    for choice in space.choices:
-        values = [d[choice.name] for d in drawn]
-        if choice.bounds is not None:
-            low, high = choice.bounds
-            inside = [v for v in values if v]
-            assert all(low <= v <= high for v in inside)
-            third = (high / low) ** (1 / 3)
-            assert min(Counter(min(int((v / low > third) + (v / low > third**2)), 2) for v in inside).values()) > 50
-            assert bool(choice.zero) == (0 in values)
-        elif not (choice.times or choice.over or choice.when):
-            assert set(values) == set(choice.values), choice.name
-            expected = len(drawn) / len(choice.values)
-            assert all(0.3 * expected < n < 2 * expected for n in Counter(values).values()), choice.name
-
-
-@pytest.mark.parametrize(("model", "space"), ALL, ids=IDS)
-def test_trials_do_not_depend_on_how_many_are_asked_for(model, space):
-    many = space.trials(model, 3, 40)
-    few = space.trials(model, 3, 7)
-    assert few == {t: s for t, s in many.items() if t < 7}
-    assert many == space.trials(model, 3, 40)
-    assert many != space.trials(model, 4, 40)
-    assert len(set(many.values())) == len(many)
-
-
-def test_choices_are_independent_of_each_other():
-    space = spaces.find("MixNAM", "appendix-c")
-    pairs = Counter((d["layers"], d["width"]) for d in (space.draw(0, t) for t in range(400)))
-    assert len(pairs) == 4
-    assert min(pairs.values()) > 70
-
-
-def test_dependent_choices_follow_what_they_depend_on():
-    mixtures = [spaces.find("MixNAM", "fast").draw(0, t) for t in range(50)]
-    assert {d["active_experts"] / d["experts"] for d in mixtures} == {0.5, 1.0}
-    trees = [spaces.find("NODE", "nodegam").draw(0, t) for t in range(100)]
-    assert all(d["trees"] in {n // d["layers"] for n in (500, 1000, 2000, 4000)} for d in trees)
-    assert all(d["last_dropout"] == 0 for d in trees if not d["last_linear"])
-    assert any(d["last_dropout"] > 0 for d in trees if d["last_linear"])
-
-
-def test_the_papers_space_is_appendix_c():
-    space = spaces.find("MixNAM", "appendix-c")
-    found = {c.name: c.bounds or c.values for c in space.choices}
-    tenths = tuple(i / 10 for i in range(10))
-    assert space.source == "Appendix C"
-    assert not space.fixed
-    assert found == {
-        "layers": (3, 4), "width": (64, 128), "experts": (4,), "active_experts": (1.0,),
-        "batch_size": (512, 1024, 2048), "epochs": (75, 150, 500, 1000), "learning_rate": (1e-6, 1e-1),
-        "weight_decay": (1e-8, 1e-1), "dropout": tenths, "expert_dropout": tenths[1:],
-        "output_penalty": (1e-8, 1e-1), "variation_penalty": (0.1,), "normalization": ("batch_norm", "layer_norm"),
-    }  # fmt: skip
-
-
-def test_every_model_has_a_space_or_a_reason():
-    for model in MODELS:
-        if model in spaces.FIXED:
-            with pytest.raises(ValueError, match=f"{model} is not searched: .*; take one of Spline"):
-                spaces.spaces(model)
-        else:
-            assert all(space.source and space.choices for space in spaces.spaces(model).values())
-            assert spaces.find(model) == next(iter(spaces.spaces(model).values()))
-    with pytest.raises(ValueError, match=r"model must be one of .*MixNAM.*, got 'Mix'"):
-        spaces.find("Mix")
-    with pytest.raises(ValueError, match="space of MixNAM must be one of fast, narrow, longer, appendix-c, got 'slow'"):
-        spaces.find("MixNAM", "slow")
-
-
-# ---- halving
 
 
 def test_a_short_training_scales_its_epochs_and_what_counts_in_steps():
@@ -274,23 +191,17 @@ def test_no_test_score_is_said_during_a_search(planted):
     assert said == ["diabetes MLP holdout seed 0: trained in 3 s", "failed: diverged"]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_a_plan_that_cannot_be_is_refused():
+    for options, message in [
         ({"trials": 0}, "trials must be an integer >= 1, got 0"),
         ({"seed": -1}, "seed must be an integer >= 0, got -1"),
         ({"halving": 1}, "halving must be an integer >= 2, got 1"),
         ({"finalists": 0}, "finalists must be an integer >= 1, got 0"),
         ({"dataset": "hausing"}, "dataset must be one of .*housing.*, got 'hausing'"),
         ({"model": "XGBoost"}, "the space 'fast' of XGBoost is another one"),
-    ],
-)
-def test_a_plan_that_cannot_be_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        Plan(**SMALL | {"space": spaces.find("MLP")} | options)
-
-
-# ---- records, the command and the page
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Plan(**SMALL | {"space": spaces.find("MLP")} | options)
 
 
 def test_the_choice_as_a_preset_gives_the_choice(planted, monkeypatch):

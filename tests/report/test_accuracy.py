@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from planted import Project, fill, result
+from planted import fill, result
 from scipy import stats
 
 from mixnam.data import catalogue
@@ -12,20 +12,13 @@ from mixnam.data.laws import SIMULATIONS
 from mixnam.paper import experiments, published, reasons
 from mixnam.paper.experiments import XGBOOST_DEFAULTS, Case
 from mixnam.paper.running import run
-from mixnam.plots import forests
-from mixnam.report import accuracy, layout
+from mixnam.plots import look
+from mixnam.report import accuracy, layout, tables
 from mixnam.report.accuracy import Standing, overview_table
 from mixnam.runs.results import Result
 
 PAPER, QUICK = "reference: paper's setting", "reference: quick setting"
 LABELS = [c.label for c in experiments.cases("accuracy", "paper")]
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """An empty project."""
-    monkeypatch.setattr("mixnam.report.parameters.root", lambda: tmp_path)
-    return Project(tmp_path)
 
 
 @pytest.fixture
@@ -71,22 +64,6 @@ def test_every_model_stands_with_its_printed_and_our_score(project, no_arrays):
     assert set(found.index[found["FA"] == "✓"]) == {
         c.label for c in experiments.cases("accuracy", "paper") if c.model in accuracy.ATTRIBUTING
     }
-
-
-def test_ranks_are_shared_within_the_margin_and_not_beyond_it():
-    scores = {"a": 0.450, "b": 0.460, "c": 0.4601, "d": 0.470, "e": 0.480}
-    assert accuracy.ranks(scores, -1, 0.010) == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 4}
-    assert accuracy.ranks(scores, 1, 0.010) == {"a": 4, "b": 2, "c": 2, "d": 1, "e": 1}
-    assert accuracy.ranks({"a": 0.927, "b": 0.922, "c": 0.9219}, 1, 0.005) == {"a": 1, "b": 1, "c": 2}  # rounding
-    assert accuracy.ranks(scores, -1, 0.0) == {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
-
-
-@pytest.mark.parametrize(
-    ("dataset", "expected"),
-    [("housing", 0.010), ("income", 0.005), ("credit", 0.010), ("year", 0.8), ("breast_cancer", 0.010)],
-)
-def test_margins_are_those_of_the_claims(dataset, expected):
-    assert accuracy.margin(dataset, [0.5]) == expected
 
 
 def test_without_a_fixed_margin_two_per_cent_of_the_smallest_error_share_a_rank(project):
@@ -145,7 +122,7 @@ def test_on_one_split_differences_are_welchs_over_seeds(project):
     own, rival = rng.normal(0.45, 0.01, 6), rng.normal(0.47, 0.02, 4)
     fill(project.store, seeds=6, scores=own)
     fill(project.store, seeds=4, scores=rival, model="NAM")
-    found = project.standing().differences()
+    found = project.standing().differences
     row = found[(found["label"] == "NAM") & (found["source"] == PAPER)].iloc[0]
     expected = stats.ttest_ind(rival, own, equal_var=False).confidence_interval(0.95)
     assert row[["mean", "low", "high"]].tolist() == pytest.approx([rival.mean() - own.mean(), *expected])
@@ -168,7 +145,7 @@ def test_over_folds_differences_are_paired_and_corrected(project):
     folds(project.store, "NAM", rival)
     folds(project.store, "Linear", {k: rival[k] for k in (4, 2, 1)})  # fewer folds: those that both have
     folds(project.store, "Spline", {3: 0.9})
-    found = project.standing("breast_cancer").differences().set_index("label")
+    found = project.standing("breast_cancer").differences.set_index("label")
     differences = np.array([0.010, 0.012, 0.008, 0.011, 0.009])
     reach = stats.t.ppf(0.975, 4) * differences.std(ddof=1) * np.sqrt(1 / 5 + 0.2 / 0.64)
     assert found.loc["NAM", ["mean", "low", "high"]].tolist() == pytest.approx([0.010, 0.010 - reach, 0.010 + reach])
@@ -186,7 +163,7 @@ def test_a_lower_error_and_a_higher_auc_are_both_an_advantage(project):
     folds(project.store, "MixNAM", {0: 0.9, 1: 0.9, 2: 0.91})
     folds(project.store, "NAM", {0: 0.8, 1: 0.8, 2: 0.8})
     for dataset in ("housing", "breast_cancer"):
-        found = project.standing(dataset).differences()
+        found = project.standing(dataset).differences
         row = found[(found["label"] == "NAM") & (found["source"] == PAPER)].iloc[0]
         assert 0 < row["low"] < row["mean"] < row["high"]
 
@@ -199,7 +176,7 @@ def test_the_forest_plot_has_a_row_for_each_model_and_tells_who_is_ahead(project
     (ax,) = figure.axes
     rows = [t.get_text() for t in ax.get_yticklabels()]
     assert "MixNAM" not in rows and rows[:2] == ["MLP", "NODE"]
-    behind = [li for li in ax.lines if li.get_color() == forests.LOWER and len(li.get_xdata()) == 2]
+    behind = [li for li in ax.lines if li.get_color() == look.LOWER and len(li.get_xdata()) == 2]
     assert len(behind) == 1 and max(behind[0].get_xdata()) < 0
     assert rows[round(float(behind[0].get_ydata()[0]))] == "XGBoost, tuned"
     points = [li for li in ax.lines if li.get_marker() == "o" and len(li.get_xdata()) == 1]
@@ -209,33 +186,31 @@ def test_the_forest_plot_has_a_row_for_each_model_and_tells_who_is_ahead(project
     assert {t.get_text() for t in figure.legends[0].get_texts()} == {"paper", PAPER, "MixNAM is behind"}
 
 
-@pytest.mark.parametrize("dataset", ["housing", "credit", "diabetes"])
-def test_without_results_there_is_a_line_instead_of_a_picture(project, dataset):
-    assert "No model of ours" in project.standing(dataset).picture().data
+def test_without_results_there_is_a_line_instead_of_a_picture(project):
+    for dataset in ("housing", "credit", "diabetes"):
+        assert "No model of ours" in project.standing(dataset).picture().data
 
 
-@pytest.mark.parametrize(
-    ("score", "off"), [(0.451 * 1.049, None), (0.451 * 1.051, "+5.1 %, worse"), (0.451 * 0.949, "-5.1 %, better")]
-)
-def test_an_error_five_per_cent_off_is_named(project, score, off):
-    fill(project.store, seeds=2, scores=score)
-    lines = project.standing().gaps()
-    assert len(lines) == (off is not None)
-    if off:
-        assert lines[0].startswith("- **MixNAM**: ") and f"(n = 2, paper's setting) against 0.451: {off}." in lines[0]
-        assert lines[0].endswith("*no reason known yet*")
-        assert lines[0] in project.standing().gaps_note()
-    else:
-        assert project.standing().gaps_note() == "No model that was run lies more than 5 % from the paper."
+def test_an_error_five_per_cent_off_is_named(project):
+    for share, off in ((1.049, None), (1.051, "+5.1 %, worse"), (0.949, "-5.1 %, better")):
+        fill(project.store, seeds=2, scores=0.451 * share)
+        lines, note = project.standing().gaps(), project.standing().gaps_note()
+        assert len(lines) == (off is not None)
+        if off:
+            assert lines[0].startswith("- **MixNAM**: ")
+            assert f"(n = 2, paper's setting) against 0.451: {off}." in lines[0]
+            assert lines[0].endswith("*no reason known yet*") and lines[0] in note
+        else:
+            assert note == "No model that was run lies more than 5 % from the paper."
 
 
-@pytest.mark.parametrize(("score", "off"), [(0.917, None), (0.9165, "-0.011, worse"), (0.938, "+0.011, better")])
-def test_an_auc_is_off_by_its_difference(project, score, off):
-    for fold in range(5):
-        project.store.put(result("income", "MixNAM", fold, score, preset="quick"))
-    lines = project.standing("income").gaps()
-    assert len(lines) == (off is not None)
-    assert off is None or f"against 0.927: {off}" in lines[0]
+def test_an_auc_is_off_by_its_difference(project):
+    for score, off in ((0.917, None), (0.9165, "-0.011, worse"), (0.938, "+0.011, better")):
+        for fold in range(5):
+            project.store.put(result("income", "MixNAM", fold, score, preset="quick"))
+        lines = project.standing("income").gaps()
+        assert len(lines) == (off is not None)
+        assert off is None or f"against 0.927: {off}" in lines[0]
 
 
 def test_a_gap_of_todays_release_is_explained_and_told_once(project):
@@ -246,35 +221,6 @@ def test_a_gap_of_todays_release_is_explained_and_told_once(project):
     assert "release 0.2.7" in line and "no reason known" not in line
     worse = reasons.reason(Case("EB2M of today", "EB2M"), "housing", "paper", "worse")
     assert "margin" not in worse  # the particular reason is one for a better score
-
-
-def test_reasons_are_the_most_particular_that_fit(monkeypatch):
-    some = [
-        reasons.Reason("NAM", "any"),
-        reasons.Reason("NAM", "on Income", dataset="income"),
-        reasons.Reason("NAM", "on Income at quick, worse", dataset="income", preset="quick", side="worse"),
-    ]
-    monkeypatch.setattr(reasons, "reasons", lambda: tuple(sorted(some, key=lambda r: -sum(map(bool, r._where)))))
-    case = Case("NAM", "NAM")
-    assert reasons.reason(case, "housing", "paper", "worse") == "any"
-    assert reasons.reason(case, "income", "paper", "worse") == "on Income"
-    assert reasons.reason(case, "income", "quick", "worse") == "on Income at quick, worse"
-    assert reasons.reason(case, "income", "quick", "better") == "on Income"
-    assert reasons.reason(Case("MLP", "MLP"), "income", "quick", "better") == "no reason known yet"
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"model": "NAMM"}, {"row": "EBM"}, {"dataset": "boston"}, {"side": "lower"}, {"preset": "slow"}]
-)
-def test_a_reason_for_what_does_not_exist_is_refused(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be one of"):
-        reasons.Reason(**{"model": "NAM", "text": "because"} | wrong)
-
-
-def test_the_known_reasons_can_all_be_read_and_are_told_apart():
-    known = reasons.reasons()
-    assert len(known) >= 10 and all(r.text.endswith(".") for r in known)
-    assert len({(r.model, *r._where) for r in known}) == len(known)
 
 
 def overview(project, names=tuple(accuracy.PRINTED), rerun=False):
@@ -335,11 +281,10 @@ def test_other_data_have_an_overview_without_the_paper(project):
 
 
 @pytest.mark.parametrize("dataset", ["credit", "mimic2", "year"])
-@pytest.mark.parametrize("train", [True, False])
-def test_a_page_on_missing_data_shows_the_paper_and_the_remedy(dataset, train, project, monkeypatch, tmp_path):
+def test_a_page_on_missing_data_shows_the_paper_and_the_remedy(dataset, project, monkeypatch, tmp_path):
     monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "none"))
     parameters = project.parameters(dataset, rerun=True)
-    outcome = run("accuracy", dataset, "smoke", parameters.results, "cpu", train, progress=None)
+    outcome = run("accuracy", dataset, "smoke", parameters.results, "cpu", progress=None)
     text = accuracy.opening(outcome, parameters)
     assert catalogue.entry(dataset).remedy in text and catalogue.entry(dataset).title in text
     assert "trains the rest" not in text
@@ -349,7 +294,7 @@ def test_a_page_on_missing_data_shows_the_paper_and_the_remedy(dataset, train, p
     assert (found[PAPER] == "not run").all() and not any(c.startswith("rank of 0") for c in found.columns)
     assert list(standing.difference_table().columns) == ["MixNAM ahead of", "paper"]
     assert "Nothing was run on these data" in standing.gaps_note()
-    assert layout.first_result(parameters) is None
+    assert tables.first_result(parameters) is None
     assert "No stored result" in layout.footer("accuracy", parameters)
 
 
@@ -364,3 +309,13 @@ def test_data_at_hand_open_with_their_runs(project):
 def test_only_where_the_paper_prints_numbers_are_they_said_to_be_ranked(project):
     said = {name: project.standing(name).ranks_note() for name in ("housing", "bike")}
     assert "The paper's numbers are ranked" in said["housing"] and "paper's numbers" not in said["bike"]
+
+
+def test_the_accuracy_table_shows_the_stored_scores(run):
+    table = Standing(run).accuracy_table()
+    (score,) = run.columns[1].runs("diabetes", "Linear")["metrics.test.rmse"]
+    assert list(table.iloc[:, 0]) == [case.label for case in experiments.cases("accuracy", "smoke")]
+    (row,) = table.index[table.iloc[:, 0] == "Linear"]
+    assert table["this rerun: smoke"][row] == layout.spread(score, digits=2, n=1)
+    assert not table["this rerun: smoke"].str.contains("not run").any()
+    assert table["paper"][0] == "–"

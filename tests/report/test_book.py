@@ -1,59 +1,64 @@
+"""The book: its notebooks, its pages, the build, and what README and pages name."""
+
+import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
-from mixnam.paper import experiments, verdicts
+from mixnam.data import catalogue
+from mixnam.paper import costs, experiments, published
 from mixnam.paper.claim import claims
-from mixnam.report import book, layout
+from mixnam.report import book
 from mixnam.report.parameters import Parameters, check_parameters
+from mixnam.runs.files import root
 from mixnam.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    """The reference book, built from a copy with no network and no data."""
-    where = tmp_path_factory.mktemp("book") / "book"
-    shutil.copytree(ROOT / "book", where, ignore=shutil.ignore_patterns("_build", "results"))
-    return book.build(where).parent
+def test_a_notebook_has_parameters_then_the_check_and_no_outputs():
+    for path in NOTEBOOKS:
+        notebook, simulated = nbformat.read(path, as_version=4), path.stem in experiments.SIMULATED
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert notebook.cells[0].cell_type == "markdown" and notebook.cells[0].source.startswith("# "), path
+        assert code[0].metadata["tags"] == ["parameters"], path
+        lines = [line.partition("  #")[0] for line in code[0].source.splitlines()]
+        standard = ['preset = "smoke"', 'device = "auto"', 'results = ""', "train = True"]
+        assert lines == standard if simulated else lines == ['dataset = "housing"', *standard], path
+        given = "globals(), dataset=False" if simulated else "globals()"
+        checked = f"from mixnam.report.parameters import check_parameters\n\nparameters = check_parameters({given})"
+        assert code[1].source == checked, path
+        assert all(not cell.outputs and cell.execution_count is None for cell in code), path
+        assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1, path
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_has_parameters_then_the_check_and_no_outputs(path):
-    notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert notebook.cells[0].cell_type == "markdown"
-    assert notebook.cells[0].source.startswith("# ")
-    assert code[0].metadata["tags"] == ["parameters"]
-    lines = [line.partition("  #")[0] for line in code[0].source.splitlines()]
-    standard = ['preset = "smoke"', 'device = "auto"', 'results = ""', "train = True"]
-    assert lines == standard if path.stem in experiments.SIMULATED else lines == ['dataset = "housing"', *standard]
-    given = "globals(), dataset=False" if path.stem in experiments.SIMULATED else "globals()"
-    checked = f"from mixnam.report.parameters import check_parameters\n\nparameters = check_parameters({given})"
-    assert code[1].source == checked
-    assert all(not cell.outputs and cell.execution_count is None for cell in code)
-    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+def test_a_notebooks_own_parameters_are_accepted_and_others_refused():
+    for path in NOTEBOOKS:
+        names, simulated = {}, path.stem in experiments.SIMULATED
+        exec(next(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"), names)
+        parameters = check_parameters(names, dataset=not simulated)
+        assert (parameters.preset, parameters.dataset) == ("smoke", "" if simulated else "housing")
+        with pytest.raises(ValueError, match="unknown parameter 'datasett'"):
+            check_parameters(names | {"datasett": "housing"}, dataset=not simulated)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebooks_own_parameters_are_accepted_and_others_refused(path):
-    source = next(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
-    names = {}
-    exec(source, names)
-    simulated = path.stem in experiments.SIMULATED
-    parameters = check_parameters(names, dataset=not simulated)
-    assert parameters.preset == "smoke"
-    assert parameters.dataset == ("" if simulated else "housing")
-    with pytest.raises(ValueError, match="unknown parameter 'datasett'"):
-        check_parameters(names | {"datasett": "housing"}, dataset=not simulated)
+def test_a_notebook_imports_what_it_uses_and_names_what_there_is():
+    for path in NOTEBOOKS:
+        code = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+        for room, names in re.findall(r"^from (mixnam\S*) import (.+)$", code, re.M):
+            for name in names.split(", "):
+                assert re.search(rf"(?<![\w.]){name}[.(]", code), f"{path.name} does not use {name}"
+                found = getattr(importlib.import_module(room), name, None) or importlib.import_module(f"{room}.{name}")
+                lacking = {a for a in re.findall(rf"(?<![\w.]){name}\.(\w+)\(", code) if not hasattr(found, a)}
+                assert not lacking, f"{path.name}: {name} has no {lacking}"
 
 
 def test_every_page_has_its_notebook_and_every_notebook_its_page():
@@ -93,7 +98,7 @@ def test_the_reference_results_can_all_be_read():
 
 def test_the_reference_holds_the_papers_setting_with_its_weights():
     parameters = Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False)
-    first = layout.stored(layout.columns(parameters)[0], "housing", "MixNAM")[0]
+    first, *_ = parameters.columns[0].runs("housing", "MixNAM")["result"]
     assert first.spec.seed == 0
     assert first.metrics["test"]["rmse"] <= 0.458
     assert first.weights
@@ -105,8 +110,8 @@ def test_the_contents_are_those_that_the_pages_give():
 
 def test_pages_hold_no_local_path():
     for path in (ROOT / "book").glob("*.ipynb"):
-        assert str(Path.home()) + "/" not in path.read_text()
-        assert "/work/" not in path.read_text()
+        assert f"{Path.home()}/" not in path.read_text()
+        assert f"{ROOT.parent}/" not in path.read_text()
 
 
 def test_the_book_builds_without_a_warning_and_fetches_nothing(html):
@@ -124,7 +129,7 @@ def test_the_book_builds_without_a_warning_and_fetches_nothing(html):
 
 def test_results_markdown_says_what_the_reference_says():
     parameters = Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False)
-    if not verdicts._available("housing"):
+    if not catalogue.at_hand("housing"):
         pytest.skip("the verdicts need Housing's test rows; set MIXNAM_DATA")
     assert (ROOT / "RESULTS.md").read_text() == book.results_markdown(parameters)
 
@@ -152,8 +157,54 @@ def test_readme_and_book_name_only_commands_that_exist():
 
 
 def test_published_tables_are_complete():
-    from mixnam.paper import published
-
     assert len(published.table("table1_accuracy")) == 90
     assert set(published.table("settings")["source"]) and not published.table("settings").isna().any().any()
     assert json.dumps(published.settings("housing", "MixNAM"))
+
+
+def test_the_estimate_goes_by_results_of_the_same_shape():
+    specs = experiments.specs_of("housing", "MixNAM", "quick", seeds=4)
+    known = [r.cost for r in Store(root() / "book" / "results") if r.spec in specs]
+    assert known
+    assert costs.estimate(specs, 2).startswith("4 to train, about ")
+    assert "unknown length" in costs.estimate(experiments.specs_of("housing", "MixNAM", "smoke"))
+    assert costs.estimate([]).startswith("0 to train, about 0 s")
+
+
+def test_a_page_depends_on_content_alone(tmp_path):
+    pages = []
+    for time in ("2026-01-01", "2027-02-02"):
+        cell = nbformat.v4.new_code_cell("1", metadata={"execution": {"started": time}, "tags": ["parameters"]})
+        cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=time)]
+        cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text="kept"))
+        heading = nbformat.v4.new_markdown_cell("# Title\ntext")
+        notebook = nbformat.v4.new_notebook(cells=[heading, cell], metadata={"papermill": {"start": time}})
+        nbformat.write(notebook, tmp_path / "page.ipynb")
+        pages.append(book.clean(tmp_path / "page.ipynb", "Diabetes"))
+    assert pages[0] == pages[1]
+    assert b"# Title: Diabetes\\ntext" in pages[0]
+    assert b"kept" in pages[0]
+    assert b"remove-input" in pages[0]
+
+
+def test_preflight_names_what_is_short(monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda where: SimpleNamespace(free=2.9e9))
+    with pytest.raises(SystemExit, match=r"2\.9 GB of disk are free here; 3 GB are needed"):
+        book.preflight([], 1)
+
+
+def test_what_a_book_cannot_have_is_refused(capsys):
+    for arguments, message in (
+        (["estimate", "--datasets", "hosing"], "--datasets: dataset must be one of housing, .*got 'hosing'"),
+        (["estimate", "--datasets", "housing,sim_unimodal"], "sim_unimodal is simulated: its pages are always made"),
+        (["page", "accuracy_income"], "page must be one of index, .*got 'accuracy_income'"),
+        (["page", "accuracy"], "page must be one of index, .*got 'accuracy'"),
+    ):
+        with pytest.raises(SystemExit):
+            book.main(arguments)
+        assert re.search(message, capsys.readouterr().err.replace("\n", " "))
+
+
+def test_every_claim_names_a_page_of_the_book():
+    known = {notebook for notebook, _ in book.experiment_pages(["housing"]).values()}
+    assert {c.page for c in claims()} <= known

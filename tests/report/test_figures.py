@@ -1,74 +1,16 @@
 """The figures that set results beside each other: planted curves come out as lines, gaps are said."""
 
-import dataclasses
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from curves import WAVE, dashed, legend, lines, planted, texts
 from scipy import stats
 
-from mixnam.data import catalogue, laws
-from mixnam.data.table import DataMissing, Table
-from mixnam.models import make_settings
+from mixnam.data import laws
 from mixnam.paper.experiments import specs_of
-from mixnam.plots import shapes
+from mixnam.plots import look, routing, shapes
 from mixnam.report import figures
 from mixnam.runs.fitting import fit
-from mixnam.runs.results import Result
-from mixnam.runs.spec import RunSpec
-
-X = np.linspace(0, 1, 61)
-WAVE = np.sin(4 * np.pi * X)
-
-
-def planted(law, upper, lower=None, model="MixNAM", experts=None, features=2):
-    """Return a Result whose first feature has these curves, raised by 3, which centring must take off."""
-    lower = upper if lower is None else lower
-    grid = np.full((features, 70), np.nan)
-    grid[0, :61], grid[1:, :2] = X, [-1, 1]
-    curves = np.full((3, features, 70), np.nan)
-    curves[:, 0, :61] = np.stack([upper, lower, (upper + lower) / 2]) + 3
-    curves[:, 1:, :2] = [-1, 1]
-    rows = np.column_stack([X, *(np.where(np.arange(61) % 3 == i % 3, 1.0, -1.0) for i in range(1, features))])
-    contributions = rows.copy()
-    contributions[:, 0] = np.where(rows[:, 1] > 0, upper, lower) + 3
-    arrays = {
-        "grid": grid,
-        "contribution_mean": np.array([3.0] + [0.0] * (features - 1)),
-        "density": np.ones((features, 50), int),
-        "density_range": np.array([[0.0, 1.0]] + [[-1.0, 1.0]] * (features - 1)),
-        "sample_x": rows,
-        "sample_contributions": contributions,
-        "relevance": np.tile([0.25, 0.0, 0.75], (features, 1)),
-        "active": np.tile([0.5, 0.0, 1.0], (features, 1)),
-    } | dict(zip(("grid_upper", "grid_lower", "grid_mean"), curves, strict=True))
-    if experts is not None:
-        arrays["grid_experts"] = np.full((features, 70, len(experts)), np.nan)
-        arrays["grid_experts"][0, :61] = np.column_stack(experts)
-    spec = RunSpec(law, make_settings(model, {}), "holdout", 0)
-    return Result(spec, {}, {}, {}, {}, {}, key="planted", fresh=(arrays, {}))
-
-
-def without(result, *names):
-    return dataclasses.replace(result, fresh=({k: v for k, v in result.arrays.items() if k not in names}, {}))
-
-
-def lines(ax):
-    return {line.get_label(): np.asarray(line.get_ydata()) for line in ax.lines}
-
-
-def texts(ax):
-    return [t.get_text() for t in ax.texts]
-
-
-def legend(figure):
-    (found,) = figure.legends
-    return [t.get_text() for t in found.get_texts()]
-
-
-def dashed(ax):
-    return [np.asarray(line.get_ydata()) for line in ax.lines if line.get_linestyle() == "--"]
 
 
 @pytest.fixture
@@ -76,28 +18,6 @@ def modes():
     two = planted("sim_multimodal", abs(WAVE), -abs(WAVE), experts=(WAVE + 5, -WAVE))
     one = planted("sim_unimodal", WAVE, model="NAM")
     return {"sim_unimodal": {"NAM": one, "MixNAM": None}, "sim_multimodal": {"MixNAM": two}}
-
-
-def test_shapes_of_models_stand_on_shared_axes_in_original_units():
-    additive = without(planted("sim_unimodal", WAVE, model="EBM"), "grid_upper", "grid_lower", "relevance", "active")
-    mlp = without(additive, *[k for k in additive.arrays if k != "relevance"])
-    results = {"EBM": additive, "NAM": planted("sim_unimodal", WAVE, model="NAM"), "MLP": mlp, "MixNAM-D": None}
-    results["MixNAM"] = planted("sim_unimodal", WAVE + 1, WAVE - 1)
-    figure = figures.compare_shapes(results, 0)
-    panels = dict(zip(results, figure.axes, strict=False))
-    assert [ax.get_title() for ax in figure.axes if ax.get_visible()] == list(results)
-    for model in ("EBM", "NAM"):
-        assert list(lines(panels[model])) == ["shape function"]
-        np.testing.assert_allclose(lines(panels[model])["shape function"], WAVE, atol=1e-6)
-    np.testing.assert_allclose(lines(panels["MixNAM"])["upper bound"], WAVE + 1, atol=1e-6)
-    np.testing.assert_allclose(lines(panels["MixNAM"])["lower bound"], WAVE - 1, atol=1e-6)
-    assert texts(panels["MLP"]) == ["no shape functions"]
-    assert texts(panels["MixNAM-D"]) == ["not run"]
-    assert panels["EBM"].get_ylim() == panels["MixNAM"].get_ylim()
-    assert set(legend(figure)) == {"rows", "shape function", "upper bound", "lower bound", "mean"}
-    assert panels["MixNAM"].get_xlabel() == "x1"
-    assert figure.get_supylabel() == "contribution to y"  # no unit, and no log-odds either
-    assert not plt.get_fignums()  # closed: a notebook shows it once
 
 
 def test_simulated_contributions_stand_beside_the_true_modes(modes):
@@ -145,7 +65,7 @@ def test_more_than_four_columns_run_down_the_page(count):
         }
         for share in (25, 1)
     }
-    figure = figures.sparsity_grid(results)
+    figure = figures.simulation_shapes(results)
     shape = figure.axes[0].get_gridspec().get_geometry()
     assert shape == ((2, 3) if count == 3 else (5, 2))
     panels = np.reshape(figure.axes, shape)
@@ -201,106 +121,14 @@ def test_heat_maps_share_a_scale_and_say_what_was_not_run():
             assert (text.get_color() == "white") == (shade < 0.5)
 
 
-def test_usage_orders_experts_and_marks_idle_ones():
-    result = planted("sim_multimodal", WAVE, -WAVE)
-    figure = figures.usage(result)
-    ax = figure.axes[0]
-    np.testing.assert_allclose(ax.images[0].get_array(), [[0.75, 0.25, 0.0]] * 2)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["x1", "x2"]
-    assert sorted(map(tuple, ax.collections[0].get_offsets().tolist())) == [(2, 0), (2, 1)]
-    assert legend(figure) == ["active in no row"]
-    assert texts(figures.usage(without(result, "relevance", "active")).axes[0]) == ["no routing"]
-
-
-def test_differences_are_told_apart_by_their_intervals():
-    table = pd.DataFrame(
-        [
-            ("a", -0.01, -0.02, -0.001),
-            ("b", 0.0, -0.1, 0.1),
-            ("c", 0.02, 0.01, 0.03),
-            ("d", np.nan, np.nan, np.nan),
-            ("one run", 0.02, np.nan, np.nan),
-        ],
-        columns=["label", "mean", "low", "high"],
-    )
-    figure = figures.difference_plot(table, "difference of test RMSE (100,000 dollars)")
-    ax = figure.axes[0]
-    assert legend(figure) == ["lower: better", "not told apart", "higher: worse"]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c", "d", "one run"]
-    assert texts(ax) == ["not run"]
-    points = [(*map(float, line.get_xydata()[0]), line.get_color()) for line in ax.lines if line.get_marker() == "o"]
-    colors = [shapes.COLORS[3], shapes.COLORS[2], shapes.LOWER, shapes.COLORS[2]]
-    assert points == [(v, i, c) for v, i, c in zip((-0.01, 0.0, 0.02, 0.02), (0, 1, 2, 4), colors, strict=True)]
-    assert "100,000 dollars" in ax.get_xlabel()
-    assert ax.yaxis_inverted()
-
-
-@pytest.fixture
-def categorical(monkeypatch):
-    """Return a Result whose second feature has 20 categories, code 7 the most frequent."""
-    names = tuple(f"category {'long ' * (i == 7)}{i}" for i in range(20))
-    codes = np.concatenate([np.arange(20), np.full(30, 7), np.full(9, 3)]).astype(float)
-    x = np.column_stack([np.linspace(0, 1, len(codes)), codes])
-    y = (np.arange(len(codes)) % 2).astype(float)
-    data = Table("d", "D", "classification", "auc", x, y, ("size", "kind"), "yes", categories={1: names})
-    monkeypatch.setattr(catalogue, "load", lambda name, where=None, download=True: data)
-    result = planted("sim_multimodal", WAVE + 1, WAVE - 1)
-    arrays = dict(result.arrays)
-    for name, curve in (("grid", 0), ("grid_upper", 2), ("grid_lower", -2), ("grid_mean", 0)):
-        arrays[name] = arrays[name].copy()
-        arrays[name][1] = np.nan
-        arrays[name][1, :20] = np.arange(20) + curve
-    arrays["sample_x"] = x
-    arrays["sample_contributions"] = x.copy()
-    return dataclasses.replace(result, fresh=(arrays, {}))
-
-
-def test_categories_are_named_strokes_the_most_frequent_first(categorical):
-    figure = shapes.shape_plots(categorical, [1, 0])
-    ax, numeric = figure.axes
-    labels = [t.get_text() for t in ax.get_xticklabels()]
-    assert labels == ["category long…", "category 3", *(f"category {i}" for i in range(16) if i not in (3, 7))]
-    assert ax.get_xlabel() == "kind\n(16 most frequent of 20)"
-    assert {t.get_rotation() for t in ax.get_xticklabels()} == {90}
-    found = {c.get_label(): c for c in ax.collections}
-    assert not ax.lines
-    strokes = [s[:, 1].tolist() for s in found["upper bound"].get_segments()]
-    assert strokes[:3] == [[9.0, 9.0], [5.0, 5.0], [2.0, 2.0]]  # codes 7, 3, 0, raised by 2
-    rows = np.asarray(found["rows"].get_offsets())
-    order = np.array([7, 3, 0, 1, 2, 4, 5, 6, *range(8, 16)])
-    np.testing.assert_array_equal(order[np.round(rows[:, 0]).astype(int)], np.round(rows[:, 1]))
-    assert len(np.unique(rows[:, 0])) == len(rows)  # spread
-    again = {c.get_label(): c for c in shapes.shape_plots(categorical, [1, 0]).axes[0].collections}
-    np.testing.assert_array_equal(rows, again["rows"].get_offsets())
-    assert set(lines(numeric)) == {"upper bound", "lower bound", "mean"}
-    assert ax.get_ylabel() == "contribution to yes\n(log-odds)"
-
-
-def test_categories_of_an_additive_model_and_in_a_comparison(categorical):
-    additive = without(categorical, "grid_upper", "grid_lower")
-    figure = figures.compare_shapes({"EBM": additive, "MixNAM": categorical, "NAM": None}, 1)
-    assert "shape function" in {c.get_label() for c in figure.axes[0].collections}
-    assert len(figure.axes[1].get_xticklabels()) == 16
-    assert texts(figure.axes[2]) == ["not run"]
-
-
-def test_without_the_data_set_a_shape_is_still_drawn(monkeypatch):
-    def missing(name, where=None, download=True):
-        raise DataMissing("not here")
-
-    monkeypatch.setattr(catalogue, "load", missing)
-    ax = shapes.shape_plots(planted("sim_unimodal", WAVE + 1, WAVE - 1), [0, 1]).axes[0]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("feature 0", "contribution")
-
-
 def test_figures_draw_what_a_fit_gives():
     def trained(dataset, model):
         return next(fit(specs_of(dataset, model, "smoke", seeds=1)[:1], "cpu"))
 
     models = {m: trained("diabetes", m) for m in ("Linear", "NAM", "MixNAM", "MLP")}
-    assert len(figures.compare_shapes(models, 2).axes) == 6
+    assert len(shapes.compare_shapes(models, 2).axes) == 6
     for result in models.values():
-        figures.usage(result)
+        routing.usage(result)
     mixture = trained("sim_multimodal", "MixNAM")
     assert len(figures.simulation_shapes({"sim_multimodal": {"MixNAM": mixture}}).axes) == 1
     ax = figures.simulation_experts({"sim_multimodal": {"MixNAM": mixture}}).axes[0]
@@ -309,70 +137,35 @@ def test_figures_draw_what_a_fit_gives():
     figures.variability_grid({law: {"MixNAM": trained(law, "MixNAM")}})
 
 
-@pytest.mark.parametrize("draw", [figures.simulation_shapes, figures.simulation_experts, figures.variability_grid])
-def test_nothing_run_is_said_in_every_panel(draw):
-    figure = draw({f"sim_variability_{count}": {"NAM": None, "MixNAM": None} for count in (1, 2, 4, 8, 16)})
-    assert [texts(ax) for ax in figure.axes] == [["not run"]] * 10
-    assert not figure.legends
+def test_nothing_run_is_said_in_every_panel():
+    for draw in (figures.simulation_shapes, figures.simulation_experts, figures.variability_grid):
+        figure = draw({f"sim_variability_{count}": {"NAM": None, "MixNAM": None} for count in (1, 2, 4, 8, 16)})
+        assert [texts(ax) for ax in figure.axes] == [["not run"]] * 10
+        assert not figure.legends
 
 
-def test_the_unit_of_contributions_is_the_targets_or_log_odds():
-    assert shapes.feature_names("diabetes")[1] == "points"
-    assert shapes.feature_names("breast_cancer")[1] == "log-odds"
-    assert shapes.feature_names("sim_unimodal") == (("x1", "x2"), "")  # a regression without a unit has no log-odds
+def test_measures_are_drawn_over_the_penalty_0_at_the_left_end():
+    rows = [("paper", "rmse", 0.0, 0.45, 0.01), ("paper", "rmse", 10.0, 0.5, np.nan), ("ours", "width", 1.0, 3.0, 0.1)]
+    table = pd.DataFrame(rows, columns=["source", "measure", "penalty", "mean", "sd"])
+    figure = figures.sweep_plot(table, {"rmse": "test RMSE", "width": "width of bounds"})
+    first, second = figure.axes
+    np.testing.assert_allclose(first.lines[0].get_xydata(), [[1e-4, 0.45], [10, 0.5]])
+    np.testing.assert_allclose(second.lines[0].get_xydata(), [[1, 3]])
+    assert (first.get_ylabel(), second.get_xlabel()) == ("test RMSE", "variation penalty λ")
+    assert legend(figure) == ["paper", "ours"]
+    assert first.lines[0].get_color() != second.lines[0].get_color()
 
 
-def surfaced(dataset, first, second, pairs=((1, 2),)):
-    """Return a Result with the surface 10 a + b over each pair, a of the first value's number, b of the second's."""
-    values = np.full((len(pairs), 2, 5), np.nan)
-    values[:, 0, : len(first)], values[:, 1, : len(second)] = first, second
-    effect = np.full((len(pairs), 5, 5), np.nan)
-    effect[:, : len(first), : len(second)] = 10.0 * np.arange(len(first))[:, None] + np.arange(len(second))
-    effect += 100 * np.arange(len(pairs))[:, None, None]
-    rows = np.zeros(effect.shape)
-    rows[:, : len(first), : len(second)] = 1
-    rows[:, 0, 0] = 0
-    arrays = {"pairs": np.array(pairs), "pair_values": values, "pair_effect": effect, "pair_interaction": -effect}
-    spec = RunSpec(dataset, make_settings("NA2M", {}), "holdout" if dataset == "diabetes" else "fold0", 0)
-    return Result(spec, {}, {}, {}, {}, {}, key="planted", fresh=(arrays | {"pair_rows": rows}, {}))
-
-
-def drawn(ax):
-    """Return a picture's numbers as rows from below."""
-    (mesh,) = ax.collections
-    return np.ma.filled(mesh.get_array().reshape(mesh._coordinates.shape[0] - 1, -1), np.nan)
-
-
-def test_a_surface_shows_cells_with_rows_and_the_interaction_beside_them():
-    figure = figures.pair_surfaces(surfaced("diabetes", [1.0, 2.0, 3.0], [5.0, 6.0]))
-    both, alone, *_ = figure.axes
-    np.testing.assert_allclose(drawn(both), [[np.nan, 10, 20], [1, 11, 21]])
-    np.testing.assert_allclose(drawn(alone), -drawn(both))
-    names = catalogue.load("diabetes").features
-    assert (both.get_xlabel(), both.get_ylabel()) == (names[1], names[2])
-    plt.close(figure)
-
-
-def test_a_surface_turns_to_the_pair_that_was_asked_for():
-    result = surfaced("diabetes", [1.0, 2.0, 3.0], [5.0, 6.0], ((0, 1), (1, 2)))
-    figure = figures.pair_surfaces(result, (2, 1))
-    np.testing.assert_allclose(drawn(figure.axes[0]), [[np.nan, 101], [110, 111], [120, 121]])
-    names = catalogue.load("diabetes").features
-    assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == (names[2], names[1])
-    plt.close(figure)
-    figure = figures.pair_surfaces(result, (4, 5))  # none of these: the pair that interacts most
-    assert figure.axes[0].get_xlabel() == names[0]
-    plt.close(figure)
-
-
-def test_a_surface_names_categories(monkeypatch):
-    x = np.tile([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0]], (3, 1))
-    data = Table(
-        "diabetes", "t", "regression", "rmse", x, x[:, 0] + np.arange(6), ("a", "kind", "c"), "y",
-        categories={1: ("red", "an exceedingly long name of a category")},
-    )  # fmt: skip
-    monkeypatch.setattr(shapes.catalogue, "load", lambda name, **options: data)
-    figure = figures.pair_surfaces(surfaced("diabetes", [0.0, 1.0], [1.0, 2.0, 3.0]))
-    labels = [t.get_text() for t in figure.axes[0].get_xticklabels()]
-    assert labels == ["red", "an exceedingly…"]
-    plt.close(figure)
+def test_differences_are_told_apart_by_their_intervals_whichever_way_is_better():
+    rows = [("a", -0.01, -0.02, -0.001), ("b", 0.0, -0.1, 0.1), ("c", 0.02, 0.01, 0.03)]
+    rows.append(("one run", 0.02, np.nan, np.nan))
+    table = pd.DataFrame(rows, columns=["label", "mean", "low", "high"])
+    green, red, blue = look.COLORS[3], look.LOWER, look.COLORS[2]
+    for sign, names in ((-1, ["lower: better", "higher: worse"]), (1, ["lower: worse", "higher: better"])):
+        figure = figures.difference_plot(table, "difference of test RMSE (100,000 dollars)", sign)
+        (ax,) = figure.axes
+        assert legend(figure) == [*names, "not told apart"]
+        points = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
+        low, high = (green, red) if sign < 0 else (red, green)
+        assert [line.get_color() for line in points] == [low, blue, high, blue]
+        assert "100,000 dollars" in ax.get_xlabel()

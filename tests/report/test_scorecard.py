@@ -33,11 +33,9 @@ def card(tmp_path_factory):
     fill(store, scores=[0.450, 0.451, 0.452, 0.453, 0.449], measures={"interventions_outside_bounds.mean": 0.3})
     fill(store, preset="quick", scores=[0.480, 0.481, 0.482, 0.483, 0.479], measures={"additivity.marginal": 0.38})
     fill(store, seeds=2, model="NAM", scores=0.57, measures={"additivity.marginal": 1.0})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mixnam.report.parameters.root", lambda: root)
-        found = Scorecard(Parameters("housing", "paper", "cpu", root / "book" / "results", False), pages=PAGES)
-        assert len(found.verdicts) == len(claims())
-        yield found
+    found = Scorecard(Parameters("housing", "paper", "cpu", store.root, False, store.root), pages=PAGES)
+    assert len(found.verdicts) == len(claims())
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +81,7 @@ def test_all_forms_hold_the_same_verdicts(card, evidence):
             (label, v.verdict, v.text) for label, v in zip(card.labels, verdicts, strict=True)
         ]
         for label, verdict in zip(card.labels, verdicts, strict=True):
-            assert table.loc[claim.id, label].partition(": ")[0] == verdict.verdict
+            assert table.loc[claim.id, label].verdict == verdict.verdict
             assert sheet.loc[claim.id, label] == verdict.verdict
             assert sheet.loc[claim.id, f"{label}: rests on"] == verdict.text
             assert int(sheet.loc[claim.id, f"{label}: runs"]) == verdict.n
@@ -208,9 +206,9 @@ def test_data_that_one_claim_lacks_do_not_keep_others_from_being_judged(tmp_path
     assert "C-ranges: The chosen settings" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes", "words"),
-    [
+def test_rules_are_told_in_words():
+    models = ({"model": "MixNAM"}, {"model": "NAM"})
+    rules = [
         ("value", {"margin": 0.01}, "lies within ±0.01"),
         ("order", {"better": -1}, "better (lower) than each other: over seeds and"),
         ("order", {"better": 1, "margin": 0.05}, "better (higher) than each other by more than 0.05: over seeds"),
@@ -223,14 +221,11 @@ def test_data_that_one_claim_lacks_do_not_keep_others_from_being_judged(tmp_path
         ("threshold", {"limit": 1e-8, "better": -1}, "at least 100% of the runs at or below 1e-08"),
         ("mean", {"limit": 0.3, "better": 1}, "the mean lies above 0.3"),
         ("mean", {"limit": 0.3, "better": -1}, "the mean lies below 0.3"),
-    ],
-)
-def test_rules_are_told_in_words(kind, changes, words):
-    models = ({"model": "MixNAM"}, {"model": "NAM"})
-    told = scorecard.rule(Claim("T0", "", "", "", kind, "measures.tightness.range", subjects=models, **changes))
-    assert told.startswith(f"{kind}: ")
-    assert words in told
-    assert told.endswith("; measure measures.tightness.range")
+    ]
+    for kind, changes, words in rules:
+        told = scorecard.rule(Claim("T0", "", "", "", kind, "measures.tightness.range", subjects=models, **changes))
+        assert told.startswith(f"{kind}: ") and words in told
+        assert told.endswith("; measure measures.tightness.range")
 
 
 def test_a_static_rule_needs_no_training():

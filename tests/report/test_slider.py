@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -13,9 +14,11 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 from sphinx.errors import ExtensionError
 
+from mixnam.data import catalogue
 from mixnam.models import MixNAMSettings
-from mixnam.report import slider as interactive
 from mixnam.report import sphinx_ext
+from mixnam.report.slider import ROWS, penalty_slider
+from mixnam.report.slider import slider as make_slider
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 
@@ -44,7 +47,7 @@ def planted(penalty, features=3, points=100, rows=400, bins=50, seed=0):
     }
     arrays = {k: v.astype(np.int32 if k == "density" else np.float32) for k, v in arrays.items()}
     spec = RunSpec("diabetes", MixNAMSettings(variation_penalty=float(penalty)), "holdout", 0)
-    return Result(spec, {}, {}, {}, {}, {}, fresh=(arrays, {}))
+    return Result(spec, {}, {}, {}, {}, {}, key="planted", fresh=(arrays, {}))
 
 
 RESULTS = {p: planted(p) for p in (10, 0, 0.1)}
@@ -52,7 +55,7 @@ RESULTS = {p: planted(p) for p in (10, 0, 0.1)}
 
 @pytest.fixture(scope="module")
 def slider():
-    return interactive.penalty_slider(RESULTS, NAMES, "dollars")
+    return make_slider(RESULTS, NAMES, "dollars")
 
 
 def decoded(html):
@@ -82,7 +85,7 @@ def test_the_page_holds_the_results_centred_curves(slider):
 
 def test_rows_are_thinned_stay_pairs_and_are_the_same_over_penalties(slider):
     for i, feature in enumerate(decoded(slider.html)["features"]):
-        assert len(feature["rows"]) == interactive.ROWS
+        assert len(feature["rows"]) == ROWS
         for penalty, at in zip((0, 0.1, 10), feature["at"], strict=True):
             arrays = RESULTS[penalty].arrays
             near = [int(np.abs(arrays["sample_x"][:, i] - x).argmin()) for x in feature["rows"][:20]]
@@ -92,22 +95,22 @@ def test_rows_are_thinned_stay_pairs_and_are_the_same_over_penalties(slider):
 
 
 def test_features_are_shown_in_the_order_asked_for():
-    data = decoded(interactive.penalty_slider(RESULTS, NAMES, "", [2, 0]).html)
+    data = decoded(make_slider(RESULTS, NAMES, "", [2, 0]).html)
     assert [f["name"] for f in data["features"]] == ["height", "width <b>"]
     assert data["features"][0]["range"] == [-200, 200]
 
 
 def test_the_same_results_give_the_same_bytes_and_others_another_id(slider):
-    again = interactive.penalty_slider({p: planted(p) for p in (0, 0.1, 10)}, NAMES, "dollars")
+    again = make_slider({p: planted(p) for p in (0, 0.1, 10)}, NAMES, "dollars")
     assert again.html == slider.html
-    other = interactive.penalty_slider({p: RESULTS[p] for p in (0, 10)}, NAMES, "dollars")
+    other = make_slider({p: RESULTS[p] for p in (0, 10)}, NAMES, "dollars")
     ids = [re.search(r'id="(penalty-slider-[0-9a-f]{8})"', s.html)[1] for s in (slider, other)]
     assert ids[0] != ids[1]
 
 
 def test_eight_features_and_seven_penalties_stay_small():
     results = {p: planted(p, features=8) for p in (0, 0.01, 0.1, 1, 10, 100, 1000)}
-    html = interactive.penalty_slider(results, [f"feature {i}" for i in range(8)], "100,000 dollars").html
+    html = make_slider(results, [f"feature {i}" for i in range(8)], "100,000 dollars").html
     assert len(html.encode()) < 700_000
 
 
@@ -125,9 +128,22 @@ def test_a_notebook_gets_html_and_a_line_of_text(slider):
 
 def test_names_cannot_end_the_elements_that_hold_them(slider):
     assert "<b>" not in slider.html
-    html = interactive.penalty_slider(RESULTS, ("</script>", "a", "b"), "").html
+    html = make_slider(RESULTS, ("</script>", "a", "b"), "").html
     assert html.count("</script>") == 1
     assert decoded(html)["features"][0]["name"] == "</script>"
+
+
+def test_names_and_unit_are_those_of_the_data():
+    origin = {"data_sha256": catalogue.checksum("diabetes")}
+    results = {p: dataclasses.replace(r, provenance=origin) for p, r in {0: planted(0, features=10)}.items()}
+    data = decoded(penalty_slider(results, [2, 0]).html)
+    features = catalogue.load("diabetes").features
+    assert [f["name"] for f in data["features"]] == [features[2], features[0]] and data["unit"] == "points"
+    unknown = {
+        p: dataclasses.replace(r, provenance={"data_sha256": "of data that nobody has"}) for p, r in results.items()
+    }
+    data = decoded(penalty_slider(unknown, [2]).html)
+    assert [f["name"] for f in data["features"]] == ["feature 2"] and data["unit"] == ""
 
 
 def test_curves_without_bounds_and_a_flat_feature_can_be_drawn():
@@ -135,17 +151,17 @@ def test_curves_without_bounds_and_a_flat_feature_can_be_drawn():
     for curve in ("upper", "lower"):
         del result.arrays[f"grid_{curve}"]
     result.arrays["grid_mean"][1] = result.arrays["sample_contributions"][:, 1] = 0
-    at = decoded(interactive.penalty_slider({0: result}, NAMES, "").html)["features"][1]["at"][0]
+    at = decoded(make_slider({0: result}, NAMES, "").html)["features"][1]["at"][0]
     assert set(at) == {"mean", "rows"}
 
 
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="results is empty"):
-        interactive.penalty_slider({}, NAMES, "")
+        make_slider({}, NAMES, "")
     with pytest.raises(ValueError, match="names must hold 3 features, got 1"):
-        interactive.penalty_slider(RESULTS, ["a"], "")
+        make_slider(RESULTS, ["a"], "")
     with pytest.raises(ValueError, match="must share one split: grid at λ = 1 differs from 0"):
-        interactive.penalty_slider({0: planted(0), 1: planted(1, seed=5)}, NAMES, "")
+        make_slider({0: planted(0), 1: planted(1, seed=5)}, NAMES, "")
 
 
 PUBLISHED = ("results/a/MixNAM/k.json", "downloads/table.csv", "downloads/evidence/log.txt", "downloads/evidence/n.md")

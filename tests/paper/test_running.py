@@ -1,0 +1,302 @@
+"""Runs train what is missing, once, whatever is interrupted, and whatever else is running."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import mixnam
+from mixnam import __main__ as command_line
+from mixnam.data import catalogue
+from mixnam.data.table import DataMissing
+from mixnam.paper import experiments, running
+from mixnam.runs import fitting
+from mixnam.runs.spec import stacks
+from mixnam.runs.store import Store
+
+CHOICE = {"experiment": "explanations", "dataset": "diabetes", "preset": "smoke"}
+
+
+SPECS = experiments.specs_for(*CHOICE.values())
+
+
+def run(results, **options):
+    return running.run(**CHOICE | {"results": results, "device": "cpu", "progress": None} | options)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """A store with all results of the experiment, trained without interruption."""
+    folder = tmp_path_factory.mktemp("reference")
+    lines = []
+    outcome = run(folder, progress=lines.append)
+    assert outcome.specs == SPECS
+    assert [result.spec for result in outcome.results] == SPECS
+    assert sum(line.endswith(": training") for line in lines) == len(SPECS)
+    return folder
+
+
+@pytest.fixture
+def copy(reference, tmp_path):
+    shutil.copytree(reference, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fail(*arguments):
+        pytest.fail("trained something")
+
+    monkeypatch.setattr("mixnam.paper.running.fit", fail)
+
+
+def forget(folder, *specs):
+    for spec in specs:
+        (Store(folder).folder(spec) / f"{spec.key}.json").unlink()
+
+
+def files(folder):
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path): folder / path for path in paths if path.parts[0] not in (".locks", ".unfinished")}
+
+
+def outcomes(folder):
+    """What must be the same bytes in every repetition: all but times and circumstances."""
+    found = {}
+    for name, path in files(folder).items():
+        if path.suffix == ".json":
+            content = json.loads(path.read_text())
+            del content["cost"], content["provenance"]
+            found[name] = json.dumps(content)
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def test_nothing_is_trained_twice(reference, no_training):
+    outcome = run(reference)
+    assert [result.spec for result in outcome.results] == SPECS
+    assert outcome.missing == []
+    assert outcome.skipped == ""
+
+
+def test_only_what_is_missing_is_trained(copy):
+    gone = SPECS[3]
+    forget(copy, gone)
+    lines = []
+    outcome = run(copy, progress=lines.append)
+    assert [line for line in lines if line.endswith(": training")] == [f"{gone}: training"]
+    assert [result.spec for result in outcome.results] == SPECS
+
+
+def test_without_training_results_are_only_read(copy, no_training, tmp_path_factory):
+    gone = SPECS[3]
+    forget(copy, gone)
+    outcome = run(copy, train=False)
+    assert [result.spec for result in outcome.results] == [spec for spec in SPECS if spec != gone]
+    assert outcome.missing == [gone]
+    assert outcome.skipped == ""
+    empty = tmp_path_factory.mktemp("empty")
+    assert run(empty, train=False).missing == SPECS
+    assert list(empty.iterdir()) == []
+
+
+def test_an_unreadable_result_is_reported_and_trained_again(copy, reference):
+    spec = SPECS[0]
+    path = Store(copy).folder(spec) / f"{spec.key}.json"
+    path.write_bytes(path.read_bytes()[:100])
+    lines = []
+    with pytest.warns(UserWarning, match=path.name):
+        outcome = run(copy, progress=lines.append)
+    assert [line for line in lines if line.endswith(": training")] == [f"{spec}: training"]
+    assert outcome.missing == []
+    assert path.with_suffix(".json.unreadable").stat().st_size == 100
+    path.with_suffix(".json.unreadable").unlink()
+    assert outcomes(copy) == outcomes(reference)
+
+
+def test_missing_data_are_skipped_with_the_reason(tmp_path, monkeypatch, no_training):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("mixnam.data.publishers._HOUSING_URL", "http://127.0.0.1:9/")
+    lines = []
+    outcome = run(tmp_path / "results", dataset="housing", progress=lines.append)
+    assert outcome.results == []
+    assert outcome.missing == outcome.specs == experiments.specs_for("explanations", "housing", "smoke")
+    assert "Remedy: put cal_housing.data" in outcome.skipped
+    assert str(tmp_path / "data") in outcome.skipped
+    assert lines == [f"skipped explanations on housing: {outcome.skipped}"]
+
+
+def test_stored_results_are_used_where_data_are_missing(copy, monkeypatch):
+    def load(name):
+        raise DataMissing(f"{name} is gone")
+
+    gone = SPECS[-1]
+    forget(copy, gone)
+    monkeypatch.setattr(catalogue, "load", load)
+    outcome = run(copy)
+    assert [result.spec for result in outcome.results] == SPECS[:-1]
+    assert outcome.missing == [gone]
+    assert outcome.skipped == "diabetes is gone"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"experiment": "table1"}, "experiment must be one of accuracy, .*, got 'table1'"),
+        ({"dataset": "boston"}, "dataset must be one of housing, .*, got 'boston'"),
+        ({"preset": "fast"}, "preset must be one of smoke, quick, paper, got 'fast'"),
+        ({"device": "tpu"}, "device must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
+    ],
+)
+def test_unknown_choices_are_refused(wrong, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **wrong)
+
+
+# started by a line on its standard input, so that it collides with this process and no import counts
+CHILD = f"""
+import sys
+from mixnam.paper.running import run
+print("ready", flush=True)
+sys.stdin.readline()
+outcome = run(**{CHOICE!r}, results=sys.argv[1], device="cpu")
+print(len(outcome.results), len(outcome.missing))
+"""
+
+
+def child(folder, log):
+    with log.open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(folder)],
+            env=os.environ | {"PYTHONPATH": str(Path(mixnam.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
+def test_a_killed_run_goes_on_to_the_same_results_and_leaves_nothing_else(reference, tmp_path):
+    folder = tmp_path / "results"
+    for count in (1, 5):  # among the quick ones, and among the MixNAMs
+        process = child(folder, tmp_path / "log")
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 120
+        while len(list(folder.glob("*/*/*.json"))) < count:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        process.kill()  # SIGKILL: it cannot clean up
+        process.communicate()
+        assert process.returncode == -9
+        assert len(list(Store(folder))) < len(SPECS)
+    lines = []
+    outcome = run(folder, progress=lines.append)
+    assert 0 < sum(line.endswith(": training") for line in lines) <= len(SPECS) - 5
+    assert [result.spec for result in outcome.results] == SPECS
+    assert outcomes(folder) == outcomes(reference)
+
+
+def test_two_processes_share_the_work_and_train_nothing_twice(reference, tmp_path):
+    folder, log, lines = tmp_path / "results", tmp_path / "log", []
+    process = child(folder, log)
+    assert process.stdout.readline() == "ready\n"
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    outcome = run(folder, progress=lines.append)
+    said, _ = process.communicate(timeout=120)
+    assert said == f"{len(SPECS)} 0\n", log.read_text()
+    assert [result.spec for result in outcome.results] == SPECS
+    trained = [line for line in [*lines, *log.read_text().splitlines()] if line.endswith(": training")]
+    assert sorted(trained) == sorted(f"{spec}: training" for spec in SPECS)
+    assert 0 < sum(line in lines for line in trained) < len(SPECS)
+    assert outcomes(folder) == outcomes(reference)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Share the work out as on a GPU, but train on the CPU; return the lists of specs that were trained."""
+    calls = []
+
+    def fit(specs, device, *arguments, **options):
+        calls.append(list(specs))
+        return fitting.fit(specs, "cpu", *arguments, **options)
+
+    monkeypatch.setattr("mixnam.paper.running.pick_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr("mixnam.paper.running.fit", fit)
+    return calls
+
+
+def test_on_a_gpu_all_that_is_missing_trains_together(copy, reference, as_on_a_gpu):
+    forget(copy, *SPECS[1:4])
+    outcome = run(copy, device="auto")
+    assert as_on_a_gpu == stacks(SPECS[1:4], side_by_side=True)
+    assert [result.spec for result in outcome.results] == SPECS
+    assert outcomes(copy) == outcomes(reference)
+
+
+def test_on_a_gpu_what_another_process_trains_is_waited_for(copy, as_on_a_gpu):
+    forget(copy, SPECS[0], SPECS[2])
+    store, held, trained_before = Store(copy), threading.Event(), []
+    (theirs,) = fitting.fit([SPECS[2]], "cpu")
+
+    def train_theirs():
+        with store.lock(SPECS[2]):
+            held.set()
+            deadline = time.monotonic() + 10
+            while not as_on_a_gpu and time.monotonic() < deadline:
+                time.sleep(0.01)
+            trained_before.append(list(as_on_a_gpu))
+            store.put(theirs)
+
+    other = threading.Thread(target=train_theirs)
+    other.start()
+    held.wait()
+    outcome = run(copy, device="auto")
+    other.join()
+    assert as_on_a_gpu == trained_before[0] == [[SPECS[0]]]  # what is free does not wait
+    assert [result.spec for result in outcome.results] == SPECS
+
+
+def test_on_a_gpu_a_failure_keeps_what_was_trained_and_frees_the_rest(copy, as_on_a_gpu, monkeypatch):
+    def fail(specs, *arguments, **options):
+        yield from fitting.fit(specs[:1], "cpu")
+        raise FloatingPointError("diverged")
+
+    forget(copy, *SPECS)
+    with monkeypatch.context() as patch:
+        patch.setattr("mixnam.paper.running.fit", fail)
+        # the first of each group was stored; the others diverged, which is told and raises nothing
+        left = [spec for group in stacks(SPECS, side_by_side=True) for spec in group[1:]]
+        assert left
+        assert set(run(copy, device="auto").missing) == set(left)
+    assert set(run(copy, train=False).missing) == set(left)
+    assert run(copy, device="auto").missing == []
+    assert [spec for group in as_on_a_gpu for spec in group] == left
+
+
+def test_missing_data_do_not_keep_simulations_from_running(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("mixnam.data.publishers._HOUSING_URL", "http://127.0.0.1:9/")
+    outcome = run(tmp_path / "results", experiment="routing", dataset="housing")
+    assert {r.spec.dataset for r in outcome.results} == {"sim_multimodal"}
+    assert {s.dataset for s in outcome.missing} == {"housing"}
+    assert len(outcome.results) == 2 and len(outcome.missing) == 5
+    assert "Remedy: put cal_housing.data" in outcome.skipped
+
+
+def test_a_number_of_seeds_that_runs_nothing_is_refused(capsys):
+    for command in [["run", "accuracy"], ["claim", "T1-housing"], ["status"]]:
+        for seeds in ["0", "-1", "two"]:
+            with pytest.raises(SystemExit):
+                command_line.main([*command, f"--seeds={seeds}"])
+            assert f"argument --seeds: must be an integer >= 1, got '{seeds}'" in capsys.readouterr().err

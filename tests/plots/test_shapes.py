@@ -1,0 +1,113 @@
+"""Shape plots: planted curves come out as lines and strokes, in original units, and what is lacking is said."""
+
+import dataclasses
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from curves import WAVE, legend, lines, planted, texts, without
+
+from mixnam.data import catalogue
+from mixnam.data.table import Table
+from mixnam.paper.experiments import specs_of
+from mixnam.plots import look, shapes
+from mixnam.runs.fitting import fit
+
+
+def test_shapes_of_models_stand_on_shared_axes_in_original_units():
+    additive = without(planted("sim_unimodal", WAVE, model="EBM"), "grid_upper", "grid_lower", "relevance", "active")
+    mlp = without(additive, *[k for k in additive.arrays if k != "relevance"])
+    results = {"EBM": additive, "NAM": planted("sim_unimodal", WAVE, model="NAM"), "MLP": mlp, "MixNAM-D": None}
+    results["MixNAM"] = planted("sim_unimodal", WAVE + 1, WAVE - 1)
+    figure = shapes.compare_shapes(results, 0)
+    panels = dict(zip(results, figure.axes, strict=False))
+    assert [ax.get_title() for ax in figure.axes if ax.get_visible()] == list(results)
+    for model in ("EBM", "NAM"):
+        assert list(lines(panels[model])) == ["shape function"]
+        np.testing.assert_allclose(lines(panels[model])["shape function"], WAVE, atol=1e-6)
+    np.testing.assert_allclose(lines(panels["MixNAM"])["upper bound"], WAVE + 1, atol=1e-6)
+    np.testing.assert_allclose(lines(panels["MixNAM"])["lower bound"], WAVE - 1, atol=1e-6)
+    assert texts(panels["MLP"]) == ["no shape functions"]
+    assert texts(panels["MixNAM-D"]) == ["not run"]
+    assert panels["EBM"].get_ylim() == panels["MixNAM"].get_ylim()
+    assert set(legend(figure)) == {"rows", "shape function", "upper bound", "lower bound", "mean"}
+    assert panels["MixNAM"].get_xlabel() == "x1"
+    assert figure.get_supylabel() == "contribution to y"  # no unit, and no log-odds either
+    assert not plt.get_fignums()  # closed: a notebook shows it once
+
+
+@pytest.fixture
+def categorical():
+    """Return a Result whose second feature has 20 categories, code 7 the most frequent."""
+    names = tuple(f"category {'long ' * (i == 7)}{i}" for i in range(20))
+    codes = np.concatenate([np.arange(20), np.full(30, 7), np.full(9, 3)]).astype(float)
+    x = np.column_stack([np.linspace(0, 1, len(codes)), codes])
+    y = (np.arange(len(codes)) % 2).astype(float)
+    data = Table("d", "D", "classification", "auc", x, y, ("size", "kind"), "yes", categories={1: names})
+    result = planted("sim_multimodal", WAVE + 1, WAVE - 1)
+    arrays = {name: array.copy() for name, array in result.arrays.items()}
+    for name, curve in (("grid", 0), ("grid_upper", 2), ("grid_lower", -2), ("grid_mean", 0)):
+        arrays[name][1] = np.nan
+        arrays[name][1, :20] = np.arange(20) + curve
+    arrays["density"][1] = np.histogram(codes, 50, (0, 19))[0]
+    arrays["density_range"][1] = 0, 19
+    arrays |= {"sample_x": x, "sample_contributions": x.copy()}
+    origin = {"data_sha256": data.checksum}
+    return dataclasses.replace(result, fresh=(arrays, {}), table=data, provenance=origin)
+
+
+def test_categories_are_named_strokes_the_most_frequent_first(categorical):
+    figure = shapes.shape_plots(categorical, [1, 0])
+    ax, numeric = figure.axes
+    labels = [t.get_text() for t in ax.get_xticklabels()]
+    assert labels == ["category long…", "category 3", *(f"category {i}" for i in range(16) if i not in (3, 7))]
+    assert ax.get_xlabel() == "kind\n(16 most frequent of 20)"
+    assert {t.get_rotation() for t in ax.get_xticklabels()} == {90}
+    found = {c.get_label(): c for c in ax.collections}
+    assert not ax.lines
+    strokes = [s[:, 1].tolist() for s in found["upper bound"].get_segments()]
+    assert strokes[:3] == [[9.0, 9.0], [5.0, 5.0], [2.0, 2.0]]  # codes 7, 3, 0, raised by 2
+    rows = np.asarray(found["rows"].get_offsets())
+    order = np.array([7, 3, 0, 1, 2, 4, 5, 6, *range(8, 16)])
+    np.testing.assert_array_equal(order[np.round(rows[:, 0]).astype(int)], np.round(rows[:, 1]))
+    assert len(np.unique(rows[:, 0])) == len(rows)  # spread
+    again = {c.get_label(): c for c in shapes.shape_plots(categorical, [1, 0]).axes[0].collections}
+    np.testing.assert_array_equal(rows, again["rows"].get_offsets())
+    assert set(lines(numeric)) == {"upper bound", "lower bound", "mean"}
+    assert ax.get_ylabel() == "contribution to yes\n(log-odds)"
+
+
+def test_categories_of_an_additive_model_and_in_a_comparison(categorical):
+    additive = without(categorical, "grid_upper", "grid_lower")
+    figure = shapes.compare_shapes({"EBM": additive, "MixNAM": categorical, "NAM": None}, 1)
+    assert "shape function" in {c.get_label() for c in figure.axes[0].collections}
+    assert len(figure.axes[1].get_xticklabels()) == 16
+    assert texts(figure.axes[2]) == ["not run"]
+
+
+def test_without_its_data_a_shape_is_still_drawn():
+    result = planted("sim_unimodal", WAVE + 1, WAVE - 1)
+    result = dataclasses.replace(result, provenance={"data_sha256": "of data that nobody has"})
+    ax = shapes.shape_plots(result, [0, 1]).axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("feature 0", "contribution")
+
+
+def test_the_unit_of_contributions_is_the_targets_or_log_odds():
+    def unit(dataset):
+        return look.unit(catalogue.load(dataset).about)
+
+    assert [unit(name) for name in ("diabetes", "breast_cancer")] == ["points", "log-odds"]
+    assert unit("sim_unimodal") == ""  # a regression without a unit has no log-odds
+
+
+def test_a_fitted_model_is_drawn_with_bounds_rows_and_labels():
+    (result,) = fit(specs_of("diabetes", "MixNAM", "smoke", seeds=1)[:1], "cpu")
+    ax = shapes.shape_plots(result, [2, 0]).axes[0]
+    found = lines(ax)
+    assert set(found) == {"upper bound", "lower bound", "mean"}
+    assert ax.get_xlabel() == catalogue.load("diabetes").features[2]
+    assert (found["upper bound"] >= found["lower bound"]).all()
+    assert sorted(shapes.most_important(result, 10)) == list(range(10))
+    sweep = shapes.sweep_shapes({0.0: result, 0.1: result}, 2)
+    assert [ax.get_title() for ax in sweep.axes] == ["λ = 0", "λ = 0.1"]
+    assert sweep.axes[0].get_ylim() == sweep.axes[1].get_ylim()
