@@ -10,6 +10,7 @@ import dataclasses
 import math
 import numbers
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 #: Revision of each part that a result passes through. Raising one sets aside what passed through it.
@@ -27,6 +28,12 @@ PER_MEMBER = (
 def number(default: Any, low: float, high: float = math.inf, *, below_high: bool = False) -> Any:
     """Declare a numeric setting with its permitted range."""
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "below_high": below_high})
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    """Return the types that a class of settings declares; finding them takes milliseconds."""
+    return get_type_hints(kind)
 
 
 def _typed(name: str, value: Any, wanted: Any) -> Any:
@@ -71,7 +78,8 @@ class Settings:
     quantile_rows: int = number(0, 0)
 
     def __post_init__(self) -> None:
-        types = get_type_hints(type(self))
+        kind: type = type(self)
+        types = _types(kind)
         for field in dataclasses.fields(self):
             value = _typed(field.name, getattr(self, field.name), types[field.name])
             object.__setattr__(self, field.name, value)

@@ -98,8 +98,8 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     by_run = [{(r.spec.split, r.spec.seed): r for r in results} for results in runs]
     seeds = [[found[run] for found in by_run] for run in by_run[0] if all(run in other for other in by_run)]
     if kind == "crossed":
-        values = [_tried(derived.CROSSED[name], models, seeds[i - 1]) for i, models in enumerate(seeds)]
-        values = values if len(seeds) > 1 else []
+        turns = enumerate(seeds) if len(seeds) > 1 else ()
+        values = [_tried(derived.CROSSED[name], models, seeds[i - 1]) for i, models in turns]
     else:
         values = [_tried(derived.joint, name, models) for models in seeds]
     if kind == "pooled":

@@ -55,6 +55,12 @@ class Choice:
             return max(1, int(chosen * drawn[self.times]))
         return max(1, chosen // drawn[self.over]) if self.over else chosen
 
+    def holds(self, value: Any, drawn: Mapping[str, Any]) -> bool:
+        """Return whether a value may be drawn, given what was drawn before it."""
+        if self.bounds:
+            return bool(self.bounds[0] <= value <= self.bounds[1] or (self.zero and value == 0))
+        return value in [chosen * drawn[self.times] if self.times else chosen for chosen in self.values]
+
     def text(self) -> str:
         """Return the range in words, as `one of 3, 4` or `log-uniform from 1e-06 to 0.1`.
 
@@ -111,20 +117,17 @@ class Space:
 
     def draw(self, seed: int, trial: int) -> dict[str, Any]:
         """Return the settings of one trial by name, in the order of the choices."""
+        keys = [randomness.key(seed, f"search/{choice.name}", trial) for choice in self.choices]
         drawn: dict[str, Any] = dict(self.fixed)
-        for choice in self.choices:
-            u = float(randomness.uniform([randomness.key(seed, f"search/{choice.name}", trial)], 1)[0, 0])
+        for choice, (u,) in zip(self.choices, randomness.uniform(keys, 1).tolist(), strict=True):
             drawn[choice.name] = choice.draw(u, drawn)
         return {choice.name: drawn[choice.name] for choice in self.choices} | dict(self.fixed)
 
     def trials(self, model: str, seed: int, count: int) -> dict[int, Settings]:
         """Return the settings of the first `count` trials by number; one that repeats an earlier one is left out."""
-        found: dict[int, Settings] = {}
-        for trial in range(count):
-            settings = make_settings(model, self.draw(seed, trial))
-            if settings not in found.values():
-                found[trial] = settings
-        return found
+        drawn = {trial: make_settings(model, self.draw(seed, trial)) for trial in range(count)}
+        first = {settings: trial for trial, settings in reversed(drawn.items())}
+        return {trial: settings for trial, settings in drawn.items() if first[settings] == trial}
 
     def record(self) -> dict[str, Any]:
         """Return the space as stored in a search's record."""

@@ -318,7 +318,7 @@ COST_DIGITS = {"cost.parameters": 0, "cost.seconds_per_step": 4, "cost.fit_secon
 
 
 def difference_table(parameters: Parameters, column: Column, experiment: str = "ablations") -> pd.DataFrame:
-    """Return each row's mean score less the first row's with its 95 % interval: label, mean, low, high, n."""
+    """Return each row's mean score less the first row's with its 95 % interval: label, mean, low, high."""
     path, _ = score(parameters.dataset)
     first, *others = experiments.cases(experiment, "paper")
     found = samples(column.of([first, *others], parameters.dataset), path)
@@ -328,8 +328,8 @@ def difference_table(parameters: Parameters, column: Column, experiment: str = "
         own = found.get((column.label, label))
         if own and base:
             off = difference(own, base, parameters.dataset)
-            rows.append((label, off.mean, *off.interval, off.n))
-    return pd.DataFrame(rows, columns=["label", "mean", "low", "high", "n"])
+            rows.append((label, off.mean, *off.interval))
+    return pd.DataFrame(rows, columns=["label", "mean", "low", "high"])
 
 
 #: The landing page's rows: label, model, settings, path.

@@ -95,4 +95,4 @@ def test_every_experiment_names_each_spec_once():
             for experiment in experiments.EXPERIMENTS:
                 specs = experiments.specs_for(experiment, dataset, preset)
                 assert specs
-                assert len({spec.key for spec in specs}) == len(specs)
+                assert len(set(specs)) == len(specs)

@@ -1,5 +1,6 @@
 """The reference run trains what is lacking in order of value, within its time, into files that merge by copying."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -7,17 +8,17 @@ import time
 
 import pytest
 import torch
+from planted import result
 
 from mixnam import __main__ as command_line
-from mixnam.data import catalogue
 from mixnam.data.table import DataMissing
 from mixnam.models import LibrarySettings
-from mixnam.paper import costs
 from mixnam.paper import plan as reference
 from mixnam.paper.experiments import specs_of
 from mixnam.paper.plan import Step
 from mixnam.paper.running import train_missing
 from mixnam.runs.store import Store
+from mixnam.training.trainer import Trainer
 
 SMALL_PLAN = (
     Step("accuracy", "diabetes", 2, "smoke", models=("MixNAM",)),
@@ -26,9 +27,18 @@ SMALL_PLAN = (
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
-    monkeypatch.setattr(reference, "PLAN", SMALL_PLAN)
+def small(tmp_path):
     return Store(tmp_path / "out"), Store(tmp_path / "known")
+
+
+def lacking(stores, plan=SMALL_PLAN, **options):
+    return reference.lacking(stores, plan=plan, **options)
+
+
+def go(out, known, lines=None, seconds=600, device="cpu", preset="", plan=SMALL_PLAN, **options):
+    """Run a plan; what is said goes into `lines`."""
+    say = [].append if lines is None else lines.append
+    return reference.run(out, known, seconds, device, preset, say, plan=plan, **options)
 
 
 def keys(store):
@@ -50,7 +60,7 @@ def test_the_most_valuable_comes_first_and_nothing_twice(tmp_path):
     items = reference.lacking([Store(tmp_path)])
     assert set(items[0].specs) <= set(reference.PLAN[0].specs())
     specs = [spec for item in items for spec in item.specs]
-    assert len({spec.key for spec in specs}) == len(specs)
+    assert len(set(specs)) == len(specs)
     assert not any(isinstance(spec.settings, LibrarySettings) for spec in specs)
     with_libraries = [spec for item in reference.lacking([Store(tmp_path)], libraries=True) for spec in item.specs]
     assert {spec.model for spec in with_libraries} > {spec.model for spec in specs}
@@ -81,95 +91,89 @@ def test_a_step_takes_chosen_models_settings_and_partitions(tmp_path):
     assert {s.settings.width for s in own.specs("paper")} == {128}
 
 
-def test_what_has_outdated_measures_is_renewed_and_replaced_by_copying(small, monkeypatch, tmp_path, newer_measures):
+def test_what_has_outdated_measures_is_renewed_and_replaced_by_copying(small, newer_measures):
     out, known = small
     quick = specs_of("diabetes", "MixNAM", "smoke", {"variation_penalty": 7.0}, seeds=2)
     other = specs_of("diabetes", "NAM", "smoke", seeds=1)
     train_missing([*quick, *other], known, "cpu", "smoke", None)
     train_missing(specs_of("diabetes", "MLP", "smoke", seeds=1), known, "cpu", "paper", None)
-    assert not any(item.label.startswith("renewal") for item in reference.lacking([known]))
+    assert not any(item.label.startswith("renewal") for item in lacking([known]))
     newer_measures()
-    items = reference.lacking([out, known])
+    items = lacking([out, known])
     renewed = [item for item in items if item.label.startswith("renewal")]
     assert items[-len(renewed) :] == renewed  # after the plan's steps: none is at the paper's setting
     assert {spec.key for item in renewed for spec in item.specs} == {spec.key for spec in quick}
     assert {spec.key for item in items for spec in item.specs} >= {spec.key for spec in [*quick, *other]}
     assert {item.preset for item in renewed} == {"smoke"}
-    reference.run(out, known, 600, "cpu", "", lambda line: None)
-    assert reference.lacking([out, known]) == []
+    go(out, known)
+    assert lacking([out, known]) == []
     shutil.copytree(out.root, known.root, dirs_exist_ok=True)
     assert not any(result.outdated for result in known if result.provenance["preset"] == "smoke")
 
 
-def test_outdated_results_are_renewed_in_order_of_value(tmp_path, monkeypatch, newer_measures):
+def test_outdated_results_are_renewed_in_order_of_value(tmp_path, newer_measures):
     store = Store(tmp_path)
     # five seeds make a verdict; before and after, what takes less work comes first
     for seed, epochs in ((0, 5), (1, 2), (5, 1), (4, 3)):
-        train_missing(
-            [specs_of("diabetes", "NAM", "smoke", {"epochs": epochs}, seeds=6)[seed]], store, "cpu", "smoke", None
-        )
+        spec = specs_of("diabetes", "NAM", "smoke", {"epochs": epochs}, seeds=6)[seed]
+        train_missing([spec], store, "cpu", "smoke", None)
     newer_measures()
     items = [i for i in reference.lacking([store]) if i.label.startswith("renewal")]
     assert [(s.seed, s.settings.epochs) for item in items for s in item.specs] == [(1, 2), (4, 3), (0, 5), (5, 1)]
 
 
-def test_models_of_other_libraries_start_only_where_their_time_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(reference, "PLAN", (Step("accuracy", "diabetes", 1, "smoke", models=("Spline", "Linear")),))
-    specs = [spec for item in reference.lacking([Store(tmp_path)], libraries=True) for spec in item.specs]
-    slow = {costs.alike(spec): 1000.0 for spec in specs if spec.model == "Spline"}
-    monkeypatch.setattr(reference, "usual_seconds", lambda store: slow)
-    out = Store(tmp_path / "out")
-    reference.run(out, Store(tmp_path / "known"), 600, "cpu", "", lambda line: None)
+def test_models_of_other_libraries_start_only_where_their_time_is_left(small):
+    out, known = small
+    plan = (Step("accuracy", "diabetes", 1, "smoke", models=("Spline", "Linear")),)
+    before = result("diabetes", "Spline", seed=1, score=50.0, preset="smoke")
+    known.put(dataclasses.replace(before, cost=before.cost | {"fit_seconds": 1000.0}))
+    go(out, known, plan=plan)
     assert {result.spec.model for result in out} == {"Linear"}
 
 
-def test_a_library_that_is_not_installed_is_told_once_and_the_rest_goes_on(tmp_path, monkeypatch):
+def test_a_library_that_is_not_installed_is_told_once_and_the_rest_goes_on(small, monkeypatch):
     plan = [Step("accuracy", "diabetes", 2, "smoke", models=(model,)) for model in ("XGBoost", "NAM")]
-    monkeypatch.setattr(reference, "PLAN", plan)
     monkeypatch.setitem(sys.modules, "xgboost", None)
-    lines = []
-    out = Store(tmp_path / "out")
-    reference.run(out, Store(tmp_path / "known"), 600, "cpu", "", lines.append)
+    (out, known), lines = small, []
+    go(out, known, lines, plan=plan)
     assert {result.spec.model for result in out} == {"NAM"}
     assert len([line for line in lines if line.startswith("skipped: ") and "xgboost" in line]) == 1
 
 
 def test_what_another_process_trains_is_left_to_it(small):
     out, known = small
-    items = [spec for item in reference.lacking([known]) for spec in item.specs]
+    items = [spec for item in lacking([known]) for spec in item.specs]
     started = time.monotonic()
     with out.lock(items[0]):
-        trained, left = reference.run(out, known, 600, "cpu", "", lambda line: None)
+        trained, left = go(out, known)
     assert (trained, left) == (len(items) - 1, 1)
     assert time.monotonic() - started < 300
     assert keys(out) == {spec.key for spec in items[1:]}
 
 
 def test_what_is_lacking_is_trained_into_another_directory_and_merges_by_copying(small, tmp_path):
-    out, known = small
-    lines = []
-    wanted = {spec.key for item in reference.lacking([known]) for spec in item.specs}
-    trained, left = reference.run(out, known, 600, "cpu", "", lines.append)
+    (out, known), lines = small, []
+    wanted = {spec.key: spec for item in lacking([known]) for spec in item.specs}
+    trained, left = go(out, known, lines)
     assert (trained, left) == (len(wanted), 0)
-    assert keys(out) == wanted
+    assert keys(out) == set(wanted)
     assert not known.root.exists()
     assert lines[0] == f"{trained} results lacking, 10 min given"
+    # weights are kept of the first seeds at each penalty alone: they are large
+    kept = {path.name.split(".")[0] for path in out.root.rglob("*.weights.safetensors")}
+    assert kept == {key for key, spec in wanted.items() if reference.keeps_weights(spec)}
     # the command that the run prints: hidden files stay behind
     known.root.mkdir()
     for path in out.root.glob("*"):
         if not path.name.startswith("."):
             shutil.copytree(path, known.root / path.name)
-    assert keys(known) == wanted
+    assert keys(known) == set(wanted)
     assert not known.problems
-    assert reference.lacking([known]) == []
-    assert reference.run(Store(tmp_path / "again"), known, 600, "cpu", "", lines.append) == (0, 0)
+    assert lacking([known]) == []
+    assert go(Store(tmp_path / "again"), known) == (0, 0)
 
 
-def test_weights_are_kept_of_the_first_seeds_at_each_penalty_alone(small):
-    out, known = small
-    reference.run(out, known, 600, "cpu", "", lambda line: None)
-    kept = {path.name.split(".")[0] for path in out.root.rglob("*.weights.safetensors")}
-    assert kept == {result.key for result in out if reference.keeps_weights(result.spec)}
+def test_weights_are_kept_of_the_first_seeds_at_each_penalty_alone():
     paper = specs_of("housing", "MixNAM", "paper")
     assert reference.keeps_weights(paper[0])
     assert not reference.keeps_weights(paper[1])
@@ -181,67 +185,59 @@ def test_weights_are_kept_of_the_first_seeds_at_each_penalty_alone(small):
 
 def test_no_time_trains_nothing_and_says_how_much_is_left(small):
     out, known = small
-    everything = sum(len(item.specs) for item in reference.lacking([known]))
-    assert reference.run(out, known, 1e-6, "cpu", "", lambda line: None) == (0, everything)
+    everything = sum(len(item.specs) for item in lacking([known]))
+    assert go(out, known, seconds=1e-6) == (0, everything)
     assert keys(out) == set()
 
 
-def test_what_would_not_end_in_time_is_passed_over_for_what_does(small, monkeypatch):
+def test_what_would_not_end_in_time_is_passed_over_for_what_does(small):
     out, known = small
-    items = [spec for item in reference.lacking([known]) for spec in item.specs]
+    items = [spec for item in lacking([known]) for spec in item.specs]
     first, long = items[0], items[1]
-    work = {spec.key: 1e12 if spec == long else 1.0 for spec in items}
-    monkeypatch.setattr(reference, "training_work", lambda spec: work[spec.key])
-    _, left = reference.run(out, known, 600, "cpu", "", lambda line: None)
+    _, left = go(out, known, work_of=lambda spec: 1e12 if spec == long else 1.0)
     assert left == 1
-    assert keys(out) == set(work) - {long.key}
+    assert keys(out) == {spec.key for spec in items} - {long.key}
     assert first.key in keys(out)
 
 
-def test_of_what_would_not_end_in_time_a_part_is_trained(monkeypatch, tmp_path):
+def test_of_what_would_not_end_in_time_a_part_is_trained(small, monkeypatch):
     """As on a GPU, where an item is a stack."""
-    monkeypatch.setattr(
-        reference,
-        "PLAN",
-        (Step("accuracy", "diabetes", 1, models=("NAM",)), Step("accuracy", "diabetes", 4, models=("MixNAM",))),
-    )
+    plan = (Step("accuracy", "diabetes", 1, models=("NAM",)), Step("accuracy", "diabetes", 4, models=("MixNAM",)))
     monkeypatch.setattr(reference, "pick_device", lambda name: torch.device("cuda"))
-    monkeypatch.setattr(reference, "training_work", lambda spec: 1.0)
     clock = iter([0.0, 0.0, 0.0, 10.0, 10.0, 10.0, 30.0])  # NAM takes 10 s; 25 are left for four that take 10 each
     monkeypatch.setattr(reference.time, "monotonic", lambda: next(clock))
-    trained = []
-    monkeypatch.setattr(reference, "train_missing", lambda specs, *rest, wait: trained.append(len(specs)) or [1])
-    monkeypatch.setattr(reference, "RESERVE", 0.0)
-    lines = []
-    reference.run(Store(tmp_path / "out"), Store(tmp_path / "known"), 35, "cuda", "smoke", lines.append)
+    (out, known), trained, lines = small, [], []
+
+    def train(specs, *rest, wait):
+        trained.append(len(specs))
+        return specs
+
+    options = {"seconds": 35 / 0.9, "device": "cuda", "preset": "smoke"}  # a tenth is kept for files
+    go(out, known, lines, plan=plan, train=train, work_of=lambda spec: 1.0, **options)
     assert trained == [1, 2]
     assert "accuracy on diabetes: MixNAM: 2 of 4 to train, about 25 s, 25 s left" in lines
 
 
-@pytest.mark.parametrize("error", [MemoryError("too large"), torch.OutOfMemoryError("full")])
-def test_what_does_not_fit_is_told_and_the_rest_goes_on(small, monkeypatch, error):
-    out, known = small
-    train, failed = reference.train_missing, []
+def test_what_does_not_fit_is_told_and_the_rest_goes_on(small):
+    for error in (MemoryError("too large"), torch.OutOfMemoryError("full")):
+        failed, lines = [], []
 
-    def once(specs, *rest, **options):
-        if not failed:
-            failed.append(specs)
-            raise error
-        return train(specs, *rest, **options)
+        def train(specs, *rest, error=error, failed=failed, **options):
+            if not failed:
+                failed.append(specs)
+                raise error
+            return {}
 
-    monkeypatch.setattr(reference, "train_missing", once)
-    lines = []
-    trained, left = reference.run(out, known, 600, "cpu", "", lines.append)
-    assert left == len(failed[0]) == 1
-    assert trained > 0
-    assert any(str(error) in line for line in lines)
+        _, left = go(*small, lines, train=train)
+        assert len(failed[0]) == 1
+        assert left == sum(len(item.specs) for item in lacking(small))
+        assert any(str(error) in line for line in lines)
+        assert sum(" to train" in line for line in lines) > 1
 
 
 def test_a_training_that_runs_over_is_stopped_and_goes_on_the_next_time(small, monkeypatch):
     out, known = small
     lines, started = [], []
-    from mixnam.training.trainer import Trainer
-
     epoch = Trainer.epoch
 
     def slow(self):
@@ -251,34 +247,29 @@ def test_a_training_that_runs_over_is_stopped_and_goes_on_the_next_time(small, m
             monkeypatch.setattr(time, "monotonic", lambda: 1e12)
 
     monkeypatch.setattr(Trainer, "epoch", slow)
-    trained, _ = reference.run(out, known, 600, "cpu", "", lines.append)
+    trained, _ = go(out, known, lines)
     assert trained == 0
     assert any("stopped in epoch 1 of 2" in line for line in lines)
     assert len(list((out.root / ".unfinished").glob("*.pt"))) == 1
     monkeypatch.undo()
-    monkeypatch.setattr(reference, "PLAN", SMALL_PLAN[:1])
     monkeypatch.setattr(Trainer, "epoch", lambda self: (started.append(self.state.epoch), epoch(self)))
     started.clear()
-    reference.run(out, known, 600, "cpu", "", lines.append)
+    go(out, known, lines, plan=SMALL_PLAN[:1])
     assert started[0] == 1
     assert not list((out.root / ".unfinished").glob("*.pt"))
 
 
-def test_data_that_are_not_at_hand_are_skipped_once_with_the_remedy(small, monkeypatch):
-    out, known = small
-    plan = (Step("accuracy", "breast_cancer", 5, "smoke"), *SMALL_PLAN)
-    monkeypatch.setattr(reference, "PLAN", plan)
-    load = catalogue.load
+def test_data_that_are_not_at_hand_are_skipped_once_with_the_remedy(small):
+    (out, known), lines = small, []
 
-    def missing(name):
-        if name == "breast_cancer":
+    def work_of(spec):
+        if spec.dataset == "breast_cancer":
             raise DataMissing("breast_cancer is not at hand: look behind the sofa")
-        return load(name)
+        return 1.0
 
-    monkeypatch.setattr(catalogue, "load", missing)
-    lines = []
-    trained, left = reference.run(out, known, 600, "cpu", "", lines.append)
-    assert trained > 0
+    plan = (Step("accuracy", "breast_cancer", 5, "smoke"), *SMALL_PLAN[:1])
+    trained, left = go(out, known, lines, plan=plan, work_of=work_of)
+    assert trained == 2
     assert left > 0
     assert [line for line in lines if "sofa" in line] == ["skipped: breast_cancer is not at hand: look behind the sofa"]
 

@@ -11,18 +11,18 @@ from mixnam.paper import presets, published
 from mixnam.paper.presets import Preset, load_preset
 
 
-def test_later_layers_of_settings_win(monkeypatch):
+def test_later_layers_of_settings_win():
     layers = [
         {"width": 1, "layers": 1, "epochs": 1, "experts": 4},
         {"width": 2, "layers": 2, "epochs": 2},
         {"width": 3, "layers": 3},
         {"width": 4},
     ]
-    monkeypatch.setattr(presets, "published_settings", lambda dataset, model: layers[0])
     content = {"models": {"MixNAM": layers[1], "NAM": {"epochs": 9}}, "data": {"diabetes": {"MixNAM": layers[2]}}}
-    settings = Preset("mine", content).settings("diabetes", "MixNAM", layers[3])
+    mine = Preset("mine", content, lambda dataset, model: layers[0])
+    settings = mine.settings("diabetes", "MixNAM", layers[3])
     assert settings.changed() == {"width": 4, "layers": 3, "epochs": 2}
-    elsewhere = Preset("mine", content).settings("housing", "MixNAM")
+    elsewhere = mine.settings("housing", "MixNAM")
     assert elsewhere.changed() == {"width": 2, "layers": 2, "epochs": 2}
 
 
@@ -41,19 +41,18 @@ def test_variants_start_from_mixnams_settings_but_for_the_numbers_of_experts():
                     assert value == parent[name], name
 
 
-def test_a_variants_settings_come_after_its_parents(monkeypatch):
+def test_a_variants_settings_come_after_its_parents():
     published_ones = {
         "MixNAM": {"width": 1, "layers": 1, "experts": 3, "active_experts": 3, "epochs": 1},
         "MixNAM-E": {"epochs": 2},
     }
-    monkeypatch.setattr(presets, "published_settings", lambda dataset, model: published_ones.get(model, {}))
     content = {
         "models": {"MixNAM": {"width": 5, "batch_size": 10}, "MixNAM-E": {"batch_size": 11}},
         "data": {
             "simulations": {"MixNAM": {"batch_size": 12, "experts": 2, "active_experts": 2}, "MixNAM-E": {"layers": 6}}
         },
     }
-    mine = Preset("mine", content)
+    mine = Preset("mine", content, lambda dataset, model: published_ones.get(model, {}))
     found = mine.settings("housing", "MixNAM-E").changed()
     assert found == {"width": 5, "layers": 1, "epochs": 2, "batch_size": 11}
     found = mine.settings("housing", "MixNAM-E", {"experts": 64}).changed()
@@ -116,10 +115,14 @@ width = 3
 """
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong"),
-    [
-        ("", ""),
+def test_an_unknown_entry_of_a_preset_is_an_error():
+    def use(text):
+        preset = presets.parse("smoke", text)
+        preset.settings("diabetes", "MixNAM")
+        return preset.number("seeds", "lambda_sweep")
+
+    assert use(GOOD) == 1
+    for right, wrong in (
         ("seeds = 1", "seeds = 1\nsedes = 2"),
         ("[models.MixNAM]\n", "[models.MixNaM]\n"),
         ("width = 2", "wdith = 2"),
@@ -131,31 +134,17 @@ width = 3
         ("[data.diabetes.MixNAM]", "[data.sim_unimodel.MixNAM]"),
         ("[experiments.lambda_sweep]", "[experiments.lambda_swep]"),
         ("values = [0.0]", "values = [0.0]\nMixNaM = [[2, 2]]"),
-    ],
-    ids=lambda text: text.splitlines()[-1] if text else "none",
-)
-def test_an_unknown_entry_of_a_preset_is_an_error(right, wrong, tmp_path, monkeypatch):
-    (tmp_path / "smoke.toml").write_text(GOOD.replace(right, wrong, 1) if right else GOOD)
-    monkeypatch.setattr(presets, "files", lambda package: tmp_path)
-
-    def use():
-        preset = load_preset.__wrapped__("smoke")
-        preset.settings("diabetes", "MixNAM")
-        return preset.number("seeds", "lambda_sweep")
-
-    if not right:
-        assert use() == 1
-    else:
+    ):
         with pytest.raises(ValueError, match=r"sedes|wdith|diabets|MixNaM|unimodel|swep"):
-            use()
+            use(GOOD.replace(right, wrong, 1))
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [("MixNAM", "models.MixNAM"), ("lambda_sweep", "experiments.lambda_sweep"), ("income.EBM", "data.income.MODEL")],
-)
-def test_a_preset_of_version_0_4_is_refused_with_the_new_heading(old, new, tmp_path, monkeypatch):
-    (tmp_path / "smoke.toml").write_text(f"seeds = 1\nfolds = 1\n[{old}]\n")
-    monkeypatch.setattr(presets, "files", lambda package: tmp_path)
-    with pytest.raises(ValueError, match=re.escape(f"[{old.split('.')[0]}] is of version 0.4; write [{new}]")):
-        load_preset.__wrapped__("smoke")
+def test_a_preset_of_version_0_4_is_refused_with_the_new_heading():
+    for old, new in (
+        ("MixNAM", "models.MixNAM"),
+        ("lambda_sweep", "experiments.lambda_sweep"),
+        ("income.EBM", "data.income.MODEL"),
+    ):
+        message = re.escape(f"[{old.split('.')[0]}] is of version 0.4; write [{new}]")
+        with pytest.raises(ValueError, match=message):
+            presets.parse("smoke", f"seeds = 1\nfolds = 1\n[{old}]\n")

@@ -1,65 +1,27 @@
 """Searches halve, repeat and choose by validation scores alone, and write a record."""
 
 import dataclasses
+import functools
 import json
 import re
 import tomllib
 
 import pytest
-from planted import COST, ORIGIN
+from searched import SMALL, by_rate, searched
 
 from mixnam.__main__ import main
-from mixnam.models import NetworkSettings, make_settings
-from mixnam.paper import published, search, spaces
+from mixnam.models import make_settings
+from mixnam.paper import search, spaces
 from mixnam.paper.presets import load_preset
 from mixnam.paper.search import Plan, Search, shortened
-from mixnam.report import layout, searches
-from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
-SMALL = {"dataset": "diabetes", "model": "MLP"}
-
-
-class Planted(Store):
-    """A store in memory. `plant` gives a spec's validation score, or None where it diverges."""
-
-    def __init__(self, root, plant):
-        super().__init__(root)
-        self.plant, self.held, self.trained = plant, {}, []
-
-    def get(self, spec):
-        return self.held.get(spec.key)
-
-    def train(self, specs, store, device, preset, progress, deadline):
-        found = {}
-        for spec in specs:
-            self.trained.append(spec)
-            score = self.plant(spec)
-            if score is not None:
-                part = "auc" if spec.dataset in ("income", "breast_cancer") else "rmse"
-                metrics = {"validation": {part: score}, "test": {part: 1000.0 * len(self.trained)}}
-                self.held[spec.key] = found[spec.key] = Result(spec, metrics, {}, {}, COST, ORIGIN, fresh=({}, {}))
-        return found
-
 
 @pytest.fixture
-def planted(tmp_path, monkeypatch):
+def planted(tmp_path):
     """Return a function that searches with planted scores: from `plant` and a plan's options to (record, store)."""
-
-    def planted(plant, store=None, said=None, **options):
-        store = store or Planted(tmp_path, plant)
-        monkeypatch.setattr("mixnam.paper.search.train_missing", store.train)
-        given = SMALL | options
-        plan = Plan(space=spaces.find(given["model"], given.pop("space", "")), **given)
-        return Search(plan, store, "cpu", (said if said is not None else []).append).run(), store
-
-    return planted
-
-
-def by_rate(spec):
-    """Lower learning rates are better, and so is a longer training."""
-    return 50 + spec.settings.learning_rate * 100 - spec.settings.epochs / 1000
+    return functools.partial(searched, tmp_path)
 
 
 def test_a_short_training_scales_its_epochs_and_what_counts_in_steps():
@@ -204,7 +166,7 @@ def test_a_plan_that_cannot_be_is_refused():
             Plan(**SMALL | {"space": spaces.find("MLP")} | options)
 
 
-def test_the_choice_as_a_preset_gives_the_choice(planted, monkeypatch):
+def test_the_choice_as_a_preset_gives_the_choice(planted):
     for model in ("MixNAM", "MixNAM-E", "NODE-GAM", "MLP", "XGBoost"):
         record, _ = planted(
             lambda spec: spec.settings.learning_rate, trials=5, model=model, dataset="housing", repeats=0
@@ -241,7 +203,7 @@ def test_a_record_is_written_whole_and_read_back(planted, tmp_path):
 def test_the_command_searches_and_trains_nothing_twice(tmp_path, capsys, monkeypatch):
     space = spaces.find("MLP")
     epochs = tuple(dataclasses.replace(c, values=(4, 6)) if c.name == "epochs" else c for c in space.choices)
-    monkeypatch.setitem(spaces._SPACES, "MLP", (dataclasses.replace(space, choices=epochs),))
+    monkeypatch.setitem(spaces.spaces("MLP"), "fast", dataclasses.replace(space, choices=epochs))
     out = tmp_path / "record.json"
     line = ["search", "--dataset", "diabetes", "--model", "MLP", "--trials", "2", "--rungs", "2", "--halving", "20"]
     line += [
@@ -312,90 +274,3 @@ def test_a_budget_stops_the_command_and_the_next_one_goes_on(tmp_path, capsys):
 def test_the_command_names_what_is_wrong(words, message, tmp_path, capsys):
     assert main(["search", *words, "--results", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
-
-
-def test_the_page_works_without_a_record(tmp_path):
-    assert searches.records(tmp_path) == []
-
-
-def test_the_page_refuses_a_file_of_another_kind(tmp_path):
-    (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"other\.json: schema None, expected 1; search again"):
-        searches.records(tmp_path)
-
-
-def test_the_page_shows_a_record(planted, tmp_path):
-    def plant(spec):
-        return None if spec.settings.learning_rate > 9e-3 else by_rate(spec)
-
-    record, _ = planted(plant, trials=40, model="MixNAM", dataset="housing", test_runs=2)
-    search.write(record, tmp_path / "searches" / "x.json")
-    (read,) = searches.records(tmp_path / "searches")
-    table = searches.space_table(read)
-    others = [f"trial {f['trial']}" for f in record["finalists"][1:]]
-    assert list(table.columns) == ["setting", "space", "chosen", *others, "paper"]
-    rows = table.set_index("setting")
-    assert rows.loc["width", "paper"] == str(published.settings("housing", "MixNAM")["width"])
-    assert rows.loc["learning_rate", "chosen"] == f"{record['chosen']['settings']['learning_rate']:g}"
-    assert rows.loc["epochs", "space"] == "one of 100, 200, 300"
-    text = searches.summary(read)
-    assert "Validation rows alone chose" in text
-    assert "Only after the choice was it tested" in text
-    lost = sum(t["rungs"][-1]["diverged"] for t in record["trials"])
-    assert lost
-    assert f"{lost} diverged" in text
-    assert "40 at 1/9 of the epochs, then 14 at 1/3 of the epochs, then 5 in full; the best 3 repeated" in text
-    finalists = searches.finalists_table(read)
-    assert list(finalists["finalist"])[1:] == others
-    assert finalists["finalist"][0] == f"trial {record['chosen']['trial']}, chosen"
-    assert "<table>" in layout.show(finalists).data
-    rungs = searches.rungs_figure(read)
-    assert [t.get_text() for t in rungs.axes[0].get_xticklabels()] == [
-        "at 1/9 of the epochs", "at 1/3 of the epochs", "in full", "further runs",
-    ]  # fmt: skip
-    assert f"trial {record['chosen']['trial']}, chosen" in [
-        t.get_text() for t in rungs.axes[0].get_legend().get_texts()
-    ]
-    low, high = rungs.axes[0].get_ylim()
-    assert low < record["chosen"]["mean"] < high
-    influences = searches.settings_figure(read)
-    assert [ax.get_xlabel() for ax in influences.axes] == [
-        name.replace("_", " ") for name in list(searches.influence(read))[:3]
-    ]
-
-
-def test_the_setting_that_decides_is_found(planted):
-    record, _ = planted(lambda spec: {128: 1.0, 256: 2.0, 512: 3.0}[spec.settings.batch_size], trials=60, rungs=1)
-    shares = searches.influence(record)
-    assert next(iter(shares)) == "batch_size"
-    assert shares["batch_size"] == pytest.approx(1.0)
-    assert all(share < 0.3 for name, share in shares.items() if name != "batch_size")
-
-
-def test_a_space_with_a_single_setting_is_shown(planted):
-    record, _ = planted(lambda spec: abs(spec.settings.knots - 20.0), model="Spline", trials=64, repeats=0)
-    assert [t.get_text() for t in searches.rungs_figure(record).axes[0].get_xticklabels()] == ["in full"]
-    assert "repeated" not in searches.summary(record)
-    assert list(searches.space_table(record).columns)[:3] == ["setting", "space", "chosen"]
-    assert "published" not in searches.space_table(record)
-
-
-def test_committed_records_are_of_this_schema_and_their_choice_can_be_set():
-    for record in searches.records():
-        settings = make_settings(record["model"], record["chosen"]["settings"])
-        assert isinstance(settings, NetworkSettings) or record["rungs"][0]["share"] == 1
-        assert searches.summary(record)
-
-
-def test_running_text_tells_the_choice_with_the_best_validation_score_and_its_test(planted, tmp_path):
-    assert searches.tested("diabetes", "MixNAM", tmp_path) == "not searched"
-    record, _ = planted(by_rate, trials=3, rungs=1, finalists=1, repeats=1, test_runs=2)
-    dataset, model = record["dataset"], record["model"]
-    better = record | {"chosen": record["chosen"] | {"mean": record["chosen"]["mean"] / 2}}
-    better["test"] = record["test"] | {"mean": 99.0}  # worse, but tests compare nothing
-    for name, content in (("a", record), ("b", better), ("c", record | {"test": None})):
-        search.write(content, tmp_path / f"{name}.json")
-    text = searches.tested(dataset, model, tmp_path)
-    assert text.startswith(f"test {record['metric'].upper()} 99.00") and "(n = 2)" in text
-    assert "learning_rate" in text
-    assert searches.tested(dataset, "NAM", tmp_path) == "not searched"

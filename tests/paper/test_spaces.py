@@ -20,7 +20,7 @@ def test_draws_are_valid_in_range_and_reach_every_value():
             make_settings(model, settings)
         for choice in space.choices:
             values = [d[choice.name] for d in drawn]
-            if choice.bounds is not None:
+            if choice.bounds:
                 low, high = choice.bounds
                 inside = [v for v in values if v]
                 assert all(low <= v <= high for v in inside)
@@ -61,7 +61,7 @@ def test_dependent_choices_follow_what_they_depend_on():
 
 def test_the_papers_space_is_appendix_c():
     space = spaces.find("MixNAM", "appendix-c")
-    found = {c.name: c.bounds or c.values for c in space.choices}
+    found = {c.name: tuple(c.bounds) or c.values for c in space.choices}
     tenths = tuple(i / 10 for i in range(10))
     assert space.source == "Appendix C"
     assert not space.fixed

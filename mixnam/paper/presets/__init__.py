@@ -8,7 +8,7 @@ what the caller says; in each, those of a model's parent come first. Unknown nam
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -31,10 +31,11 @@ _EXPERIMENTS = (
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset's name and the content of its file."""
+    """A preset's name and the content of its file; `published` gives the published settings of a data set and model."""
 
     name: str
     content: Mapping[str, Any]
+    published: Callable[[str, str], Mapping[str, Any]] = published_settings
 
     def _of(self, kind: str, name: str) -> Mapping[str, Any]:
         """Return what the preset says of a model, an experiment or a data set."""
@@ -54,14 +55,11 @@ class Preset:
 
     def settings(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of `model` on `dataset` under this preset, `overrides` last."""
-        merged: dict[str, Any] = {}
-        names = (PARENTS.get(model, ""), model)
-        published = {name: published_settings(dataset, name) for name in names}
-        for source in (published, self.content.get("models", {}), self._of("data", catalogue.family(dataset))):
-            for name in names:
-                said = source.get(name, {})
-                inherited = source is published and name != model
-                merged |= {k: v for k, v in said.items() if not (inherited and k in _OWN)}
+        parent = PARENTS.get(model, "")
+        merged = {k: v for k, v in self.published(dataset, parent).items() if k not in _OWN} if parent else {}
+        merged |= self.published(dataset, model)
+        for said in (self.content.get("models", {}), self._of("data", catalogue.family(dataset))):
+            merged |= {**said.get(parent, {}), **said.get(model, {})}
         return make_settings(model, merged | dict(overrides or {}))
 
 
@@ -70,25 +68,28 @@ def load_preset(name: str) -> Preset:
     """Read a preset; ValueError for an unknown name, or a file with names it should not have."""
     if name not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-    content = tomllib.loads(files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    return parse(name, files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def parse(name: str, text: str) -> Preset:
+    """Return a preset from a file's text; ValueError names an entry that it should not have."""
+    content = tomllib.loads(text)
     families = {catalogue.family(dataset) for dataset in catalogue.REGISTRY}
     moved = {entry: f"[experiments.{entry}]" for entry in _EXPERIMENTS}
     moved |= {entry: f"[models.{entry}]" for entry in MODELS} | {entry: f"[data.{entry}.MODEL]" for entry in families}
-    for entry in content:
-        if entry in moved:
-            raise ValueError(f"preset {name}: [{entry}] is of version 0.4; write {moved[entry]}")
-    _check(name, content, {"seeds", "folds", "models", "experiments", "data"})
-    _check(name, content.get("models", {}), set(MODELS))
-    _check(name, content.get("experiments", {}), set(_EXPERIMENTS))
-    for entries in content.get("experiments", {}).values():
-        _check(name, entries, {"values", "seeds", "folds", *MODELS})
-    _check(name, content.get("data", {}), families)
-    for entries in content.get("data", {}).values():
-        _check(name, entries, set(MODELS))
+    models, experiments, data = (content.get(kind, {}) for kind in ("models", "experiments", "data"))
+    checked: list[tuple[Mapping[str, Any], set[str]]] = [
+        (content, {"seeds", "folds", "models", "experiments", "data"}),
+        (models, set(MODELS)),
+        (experiments, set(_EXPERIMENTS)),
+        *((entries, {"values", "seeds", "folds", *MODELS}) for entries in experiments.values()),
+        (data, families),
+        *((entries, set(MODELS)) for entries in data.values()),
+    ]
+    for entries, known in checked:
+        for entry in entries:
+            if entries is content and entry in moved:
+                raise ValueError(f"preset {name}: [{entry}] is of version 0.4; write {moved[entry]}")
+            if entry not in known:
+                raise ValueError(f"preset {name}: unknown entry {entry!r}; known are {', '.join(sorted(known))}")
     return Preset(name, content)
-
-
-def _check(name: str, entries: Mapping[str, Any], known: set[str]) -> None:
-    for entry in entries:
-        if entry not in known:
-            raise ValueError(f"preset {name}: unknown entry {entry!r}; known are {', '.join(sorted(known))}")
