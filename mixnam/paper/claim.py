@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from mixnam.paper import checks, derived
+from mixnam.paper import checks, derived, published
 
 #: How a claim is judged; `verdicts` has the rule of each. A static one is checked without results.
 KINDS = ("value", "order", "tie", "trend", "threshold", "mean", "static")
@@ -21,8 +19,8 @@ class Claim:
 
     Attributes: `subjects`, the models compared, each a model name, setting overrides and, where it is not
     the claim's, a data set, the one that the claim is about first; `measure`, a path into a result,
-    `derived.NAME`, `joint.NAME`, `pooled.NAME` or `crossed.NAME` (`mixnam.derived`), or for the static kind
-    `static.NAME` (`mixnam.checks`); `table` and `quantity`, where the printed numbers stand; `margin` and `limit`, in
+    `derived.NAME`, `joint.NAME`, `pooled.NAME` or `crossed.NAME` (module `derived`), or for the static kind
+    `static.NAME` (module `checks`); `table` and `quantity`, where the printed numbers stand; `margin` and `limit`, in
     the measure's units (of an order: the least difference); `better`, -1 or 1 where lower or higher is better,
     0 where neither is; `ties`, how many leading steps of a trend may tie; `share`, the share of runs that must
     pass a threshold; `unavailable`, what keeps the claim from being tested whatever data are at hand.
@@ -67,9 +65,8 @@ class Claim:
 @cache
 def claims() -> tuple[Claim, ...]:
     """Read the claims; ValueError names a claim with unknown or missing entries."""
-    content = tomllib.loads(files("mixnam.paper.published").joinpath("claims.toml").read_text(encoding="utf-8"))
     found = []
-    for entry in content["claim"]:
+    for entry in published.entries("claim"):
         try:
             found.append(Claim(**(entry | {"subjects": tuple(entry.get("subjects", ()))})))
         except (TypeError, KeyError) as error:

@@ -18,6 +18,7 @@ from scipy.signal import find_peaks
 
 from mixnam.data import catalogue, laws
 from mixnam.data.table import Array
+from mixnam.explain.curves import centred
 from mixnam.models import Settings
 from mixnam.paper import published
 from mixnam.runs.results import Result
@@ -25,16 +26,6 @@ from mixnam.runs.results import Result
 LONGITUDE = 7  # Housing's column
 PEAKS = (-122.5, -118.5)  # where Section 4.2 sees house prices rise
 VALLEY = (-120.0, -119.0)  # where it sees wide bounds
-
-
-def _curves(result: Result, feature: int) -> tuple[Array, dict[str, Array]]:
-    """Return a feature's grid and its curves there, centred by the mean contribution."""
-    arrays = result.arrays
-    grid = arrays["grid"][feature].astype(float)
-    shown = ~np.isnan(grid)
-    names = [n for n in ("lower", "upper", "mean") if f"grid_{n}" in arrays]
-    centre = float(arrays["contribution_mean"][feature])
-    return grid[shown], {n: arrays[f"grid_{n}"][feature][shown].astype(float) - centre for n in names}
 
 
 def _density(result: Result, feature: int, at: Array) -> Array:
@@ -55,7 +46,7 @@ def peak_distance(result: Result) -> float:
 
     Over the central 99 % of the rows; of a mixture the line midway between its bounds.
     """
-    x, curves = _curves(result, LONGITUDE)
+    x, curves = centred(result.arrays, LONGITUDE)
     low, high = result.arrays["density_range"][LONGITUDE]
     even = np.linspace(low, high, 400)
     line = (curves["lower"] + curves["upper"]) / 2 if "upper" in curves else curves["mean"]
@@ -81,7 +72,7 @@ def _weighted(values: Array, weights: Array) -> float:
 
 def valley_width(result: Result) -> float:
     """Return the mean width of longitude's bounds between -120 and -119 over that elsewhere, by rows."""
-    x, curves = _curves(result, LONGITUDE)
+    x, curves = centred(result.arrays, LONGITUDE)
     middles, rows, inside = _valley(result)
     width = np.interp(middles, x, curves["upper"] - curves["lower"])
     here, elsewhere = (_weighted(width[part], rows[part]) for part in (inside, ~inside))
@@ -100,7 +91,7 @@ def width_and_density(result: Result) -> float:
     """Return Spearman's correlation of bound width and data density over each feature's grid, averaged."""
     found = []
     for feature in range(len(result.arrays["grid"])):
-        x, curves = _curves(result, feature)
+        x, curves = centred(result.arrays, feature)
         if len(x) > 10:
             found.append(stats.spearmanr(curves["upper"] - curves["lower"], _density(result, feature, x)).statistic)
     return float(np.nanmean(found))
@@ -140,7 +131,7 @@ def explained_share(result: Result) -> float:
 
 
 def _sine(result: Result) -> tuple[Array, dict[str, Array], Array]:
-    x, curves = _curves(result, 0)
+    x, curves = centred(result.arrays, 0)
     return x, curves, np.sin(4 * math.pi * x)
 
 
@@ -247,7 +238,7 @@ def _r2(results: Sequence[Result], features: Sequence[int]) -> float:
     rows = catalogue.load(results[0].spec.dataset, download=False).x
     residual = total = 0.0
     for feature in features:
-        curves = (_curves(r, feature) for r in results)
+        curves = (centred(r.arrays, feature) for r in results)
         first, second = (np.interp(rows[:, feature], x, lines["mean"]) for x, lines in curves)
         residual += float((first - first.mean() - second + second.mean()).var())
         total += float(second.var())

@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT, split_rows
+from mixnam.data.splits import HOLDOUT
 from mixnam.runs.results import Result
 
 Values = NDArray[np.float64]
@@ -149,13 +149,9 @@ def _row_scores(prediction: bytes, y: bytes, metric: str) -> Values:
 
 def _mean_scores(results: Sequence[Result], metric: str) -> Values:
     """Return the mean score over results for each resample."""
-    dataset = catalogue.load(results[0].spec.dataset, download=False)
-    scores = []
-    for result in results:
-        y = dataset.y[split_rows(dataset, result.spec.split, result.spec.seed).test]
-        prediction = result.arrays["test_prediction"].astype(np.float64)
-        scores.append(_row_scores(prediction.tobytes(), y.astype(np.float64).tobytes(), metric))
-    mean: Values = np.mean(scores, axis=0)
+    predictions = [result.arrays["test_prediction"].astype(np.float64) for result in results]
+    pairs = zip(predictions, (result.targets for result in results), strict=True)
+    mean: Values = np.mean([_row_scores(p.tobytes(), y.tobytes(), metric) for p, y in pairs], axis=0)
     return mean
 
 

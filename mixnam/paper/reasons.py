@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from mixnam.models import MODELS
 from mixnam.paper import experiments, published
@@ -39,8 +37,7 @@ class Reason:
 
     def fits(self, row: str, dataset: str, preset: str, side: str) -> bool:
         """Return whether the reason holds for a row on a data set."""
-        asked = (row, dataset, preset, side)
-        return all(mine in ("", theirs) for mine, theirs in zip(self._where, asked, strict=True))
+        return all(mine in ("", asked) for mine, asked in zip(self._where, (row, dataset, preset, side), strict=True))
 
     @property
     def _where(self) -> tuple[str, ...]:
@@ -50,9 +47,8 @@ class Reason:
 @cache
 def reasons() -> tuple[Reason, ...]:
     """Read the reasons, the most particular first; ValueError names an entry that cannot be used."""
-    content = tomllib.loads(files("mixnam.paper.published").joinpath("reasons.toml").read_text(encoding="utf-8"))
     try:
-        found = [Reason(**entry) for entry in content["reason"]]
+        found = [Reason(**entry) for entry in published.entries("reason")]
     except TypeError as error:
         raise ValueError(f"reasons.toml: {error}") from error
     return tuple(sorted(found, key=lambda r: -sum(map(bool, r._where))))

@@ -37,7 +37,6 @@ from mixnam.training.trainer import OutOfTime
 
 SCHEMA = 1
 Record = dict[str, Any]
-Train = Callable[..., dict[RunSpec, Result]]
 
 
 def _option(default: int, least: int, told: str) -> Any:
@@ -130,37 +129,28 @@ def shortened(settings: Settings, share: float, least: int) -> Settings:
     return dataclasses.replace(settings, **scaled)
 
 
+@dataclass(frozen=True)
 class Search:
-    """One search: `run` trains what its store lacks and returns the record.
+    """One search: `run` trains what its store lacks, by `train`, and returns the record.
 
     Raises OutOfTime where the clock (`time.monotonic`) passes `deadline`; what was trained is stored.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        device: str = "auto",
-        say: Callable[[str], None] = running.say,
-        deadline: float = math.inf,
-        train: Train = train_missing,
-    ) -> None:
-        self.plan, self.store, self.device, self.say, self.deadline = plan, store, device, say, deadline
-        self._train_missing, self._diverged = train, store.root / "diverged.json"
+    plan: Plan
+    store: Store
+    device: str = "auto"
+    say: running.Progress = running.say
+    deadline: float = math.inf
+    train: Callable[..., dict[RunSpec, Result]] = train_missing
 
     def _progress(self, line: str) -> None:
         """Pass on what training says, but for test scores, which nobody should see before the choice."""
         self.say(re.sub(r"test \S+ \S+ after", "trained in", line))
 
-    def _lost(self) -> dict[str, str]:
-        """Return what diverged in this search or another one of the same store, by key."""
-        path = self._diverged
-        found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return found
-
     def _train(self, specs: Iterable[RunSpec]) -> dict[RunSpec, Result]:
         """Train what has no result yet; return results without those that diverged now or earlier."""
-        diverged = self._lost()
+        path = self.store.root / "diverged.json"  # in this search or another one of the same store, by key
+        diverged = _read_lost(path)
         todo = [spec for spec in dict.fromkeys(specs) if spec.key not in diverged]
         together = self.plan.network and pick_device(self.device).type != "cpu"
         found: dict[RunSpec, Result] = {}
@@ -169,13 +159,13 @@ class Search:
             lacking = [s for s in part if s not in known]
             if lacking and time.monotonic() > self.deadline:
                 raise OutOfTime("the time given is over")
-            fresh = self._train_missing(lacking, self.store, self.device, "search", self._progress, self.deadline)
+            fresh = self.train(lacking, self.store, self.device, "search", self._progress, self.deadline)
             found |= known | fresh
             lost = {s.key: str(s) for s in lacking if s not in fresh}
             if lost and time.monotonic() > self.deadline:  # or another process is at it still
                 raise OutOfTime("the time given is over")
             if lost:
-                write_file(self._diverged, json.dumps(self._lost() | lost, indent=1).encode())
+                write_file(path, json.dumps(_read_lost(path) | lost, indent=1).encode())
         return found
 
     def _score(self, result: Result | None) -> float:
@@ -270,6 +260,11 @@ class Search:
         if isinstance(spec.settings, NetworkSettings):
             found["epochs"] = spec.settings.epochs
         return found | {"diverged": result is None, "seconds": 0.0 if result is None else _seconds(result)}
+
+
+def _read_lost(path: Path) -> dict[str, str]:
+    lost: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return lost
 
 
 def _finite(value: float) -> float | None:

@@ -55,6 +55,12 @@ class Choice:
             return max(1, int(chosen * drawn[self.times]))
         return max(1, chosen // drawn[self.over]) if self.over else chosen
 
+    def holds(self, value: Any, drawn: Mapping[str, Any]) -> bool:
+        """Return whether a value may be drawn, given what was drawn before it."""
+        if self.bounds:
+            return bool(self.bounds[0] <= value <= self.bounds[1] or (self.zero and value == 0))
+        return value in [chosen * drawn[self.times] if self.times else chosen for chosen in self.values]
+
     def text(self) -> str:
         """Return the range in words, as `one of 3, 4` or `log-uniform from 1e-06 to 0.1`.
 

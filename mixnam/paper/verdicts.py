@@ -33,7 +33,7 @@ NOT_PRINTED, PRINTED = "not printed", "is a printed number"
 DECIDED = (REPRODUCED, BETTER, NOT_REPRODUCED)
 VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED, PRINTED)
 
-Rows = Callable[[Sequence[Result], Sequence[Result], str], Interval]
+RowInterval = Callable[[Sequence[Result], Sequence[Result], str], Interval]
 
 _ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
@@ -49,7 +49,7 @@ class Verdict:
     keys: tuple[str, ...] = ()
 
 
-def _intervals(a: Sample, b: Sample, claim: Claim, side: int, rows: Rows) -> list[Interval]:
+def _intervals(a: Sample, b: Sample, claim: Claim, side: int, rows: RowInterval) -> list[Interval]:
     """Return the intervals of a − b, turned by `side`, that a comparison must clear: over seeds and rows, or folds."""
     found = [difference(a, b, claim.dataset).interval]
     split_once = catalogue.entry(claim.dataset).splits == HOLDOUT
@@ -87,7 +87,7 @@ def subject_name(subject: Mapping[str, Any]) -> str:
     return str(subject["model"]) + (f" ({', '.join([*shown, *where])})" if shown or where else "")
 
 
-def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
     low, high = interval = welch(samples[0], printed[0])
     text = f"{samples[0].mean:.4f} − {printed[0].mean:g}: {_span(interval)} against ±{claim.margin:g}"
     if -claim.margin <= low and high <= claim.margin:
@@ -98,7 +98,7 @@ def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Row
     return UNDECIDED, text
 
 
-def _order(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+def _order(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
     """Hold the advantage over each rival against the margin."""
     steps, lines = [], []
     for subject, rival in zip(claim.subjects[1:], samples[1:], strict=True):
@@ -109,7 +109,7 @@ def _order(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Row
     return _of_all(steps), "advantage over " + "; ".join(lines) + least
 
 
-def _tie(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+def _tie(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
     """Hold each rival's distance against the margin; with `better`, only how far the best one is ahead."""
     rivals = list(zip(claim.subjects[1:], samples[1:], strict=True))
     if claim.better:
@@ -127,7 +127,7 @@ def _tie(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows)
     return _of_all(steps), f"{'; '.join(lines)} against ±{claim.margin:g}"
 
 
-def _trend(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+def _trend(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
     """Hold each step's interval against zero."""
     found = [_turned(welch(b, a), claim.better) for a, b in itertools.pairwise(samples)]
     lines = [f"{subject_name(s)}: {_span(i)}" for s, i in zip(claim.subjects[1:], found, strict=True)]
@@ -135,7 +135,7 @@ def _trend(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Row
     return verdict, "steps to " + "; ".join(lines)
 
 
-def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
     """Count every subject's runs at or above the limit, or at or below it where lower is better."""
     held, lines = True, []
     for name, sample in zip(_headings(claim, samples), samples, strict=True):
@@ -152,7 +152,7 @@ def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows:
     return (REPRODUCED if held else NOT_REPRODUCED), f"{side} {claim.limit:g}: {'; '.join(lines)}"
 
 
-def _mean(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows) -> tuple[str, str]:
+def _mean(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
     """Hold the interval of every subject's mean against the limit."""
     found = [mean_interval(sample) for sample in samples]
     lines = [name + _span(interval) for name, interval in zip(_headings(claim, samples), found, strict=True)]
@@ -171,7 +171,7 @@ def _headings(claim: Claim, samples: list[Sample]) -> list[str]:
 _RULES = {"value": _value, "order": _order, "tie": _tie, "trend": _trend, "threshold": _threshold, "mean": _mean}
 
 
-def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows = row_bootstrap) -> Verdict:
+def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval = row_bootstrap) -> Verdict:
     """Apply the claim's rule to samples, one a subject, with the printed ones beside.
 
     `rows` gives the interval of a difference over test rows. Fewer than five runs of any subject give "not enough
@@ -211,7 +211,7 @@ def _static(claim: Claim, ours: bool) -> Verdict:
     return Verdict(NOT_PRINTED if held is None else REPRODUCED if held else NOT_REPRODUCED, text)
 
 
-def on_results(claim: Claim, preset: str, store: Store, rows: Rows = row_bootstrap) -> Verdict:
+def on_results(claim: Claim, preset: str, store: Store, rows: RowInterval = row_bootstrap) -> Verdict:
     """Judge a claim on stored results; a verdict from another preset than `paper` says so."""
     if claim.unavailable:
         return Verdict(NO_DATA, claim.unavailable)

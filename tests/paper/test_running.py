@@ -1,18 +1,16 @@
 """Runs train what is missing, once, whatever is interrupted, and whatever else is running."""
 
+import contextlib
 import json
-import os
+import multiprocessing
 import shutil
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
-import mixnam
 from mixnam import __main__ as command_line
 from mixnam.data import catalogue
 from mixnam.data.table import DataMissing
@@ -73,7 +71,7 @@ def outcomes(folder):
     for name, path in files(folder).items():
         if path.suffix == ".json":
             content = json.loads(path.read_text())
-            del content["cost"], content["provenance"]
+            content = {k: v for k, v in content.items() if k not in ("cost", "provenance")}
             found[name] = json.dumps(content)
         else:
             found[name] = path.read_bytes()
@@ -161,43 +159,41 @@ def test_unknown_choices_are_refused(wrong, message, tmp_path):
         run(tmp_path, **wrong)
 
 
-# started by a line on its standard input, so that it collides with this process and no import counts
-CHILD = f"""
-import sys
-from mixnam.paper.running import run
-print("ready", flush=True)
-sys.stdin.readline()
-outcome = run(**{CHOICE!r}, results=sys.argv[1], device="cpu")
-print(len(outcome.results), len(outcome.missing))
-"""
-
-
-def child(folder, log):
+def child(folder, log, pipe):
+    """Run the experiment in a process of its own when a word comes through the pipe; say through it what came out."""
     with log.open("w") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(folder)],
-            env=os.environ | {"PYTHONPATH": str(Path(mixnam.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+        sys.stderr = errors
+        pipe.recv()
+        outcome = run(folder, progress=running.say)
+        pipe.send((len(outcome.results), len(outcome.missing)))
+
+
+@contextlib.contextmanager
+def other_process(folder, log):
+    """Start `child`; yield the process and our end of its pipe."""
+    context = multiprocessing.get_context("fork")  # no import counts
+    ours, theirs = context.Pipe()
+    process = context.Process(target=child, args=(folder, log, theirs))
+    process.start()
+    ours.send("go")
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_a_killed_run_goes_on_to_the_same_results_and_leaves_nothing_else(reference, tmp_path):
-    folder = tmp_path / "results"
+    folder, log = tmp_path / "results", tmp_path / "log"
     for count in (1, 5):  # among the quick ones, and among the MixNAMs
-        process = child(folder, tmp_path / "log")
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        deadline = time.monotonic() + 120
-        while len(list(folder.glob("*/*/*.json"))) < count:
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        process.kill()  # SIGKILL: it cannot clean up
-        process.communicate()
-        assert process.returncode == -9
+        with other_process(folder, log) as (process, _):
+            deadline = time.monotonic() + 120
+            while len(list(folder.glob("*/*/*.json"))) < count:
+                assert process.is_alive(), log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            process.kill()  # SIGKILL: it cannot clean up
+        assert process.exitcode == -9
         assert len(list(Store(folder))) < len(SPECS)
     lines = []
     outcome = run(folder, progress=lines.append)
@@ -208,13 +204,10 @@ def test_a_killed_run_goes_on_to_the_same_results_and_leaves_nothing_else(refere
 
 def test_two_processes_share_the_work_and_train_nothing_twice(reference, tmp_path):
     folder, log, lines = tmp_path / "results", tmp_path / "log", []
-    process = child(folder, log)
-    assert process.stdout.readline() == "ready\n"
-    process.stdin.write("go\n")
-    process.stdin.flush()
-    outcome = run(folder, progress=lines.append)
-    said, _ = process.communicate(timeout=120)
-    assert said == f"{len(SPECS)} 0\n", log.read_text()
+    with other_process(folder, log) as (_, pipe):
+        outcome = run(folder, progress=lines.append)
+        assert pipe.poll(120), log.read_text()
+        assert pipe.recv() == (len(SPECS), 0)
     assert [result.spec for result in outcome.results] == SPECS
     trained = [line for line in [*lines, *log.read_text().splitlines()] if line.endswith(": training")]
     assert sorted(trained) == sorted(f"{spec}: training" for spec in SPECS)

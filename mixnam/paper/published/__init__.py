@@ -37,12 +37,13 @@ def _settings() -> dict[tuple[str, str], dict[str, Any]]:
     """Return all published settings by data set and model."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in table("settings").to_dict("records"):
-        value = _parse(MODELS[row["model"]], row["setting"], row["value"])
+        value = parse(MODELS[row["model"]], row["setting"], row["value"])
         found.setdefault((row["dataset"], row["model"]), {})[row["setting"]] = value
     return found
 
 
-def _parse(kind: type, name: str, text: str) -> Any:
+def parse(kind: type, name: str, text: str) -> Any:
+    """Return a printed setting of a settings class as its type."""
     default = getattr(kind, name)
     if isinstance(default, tuple):
         return tuple(int(part) for part in text.split())
