@@ -16,7 +16,7 @@ from mixnam.data import catalogue
 from mixnam.paper.experiments import Case, stored
 from mixnam.paper.presets import load_preset
 from mixnam.runs.files import root
-from mixnam.runs.frame import frame
+from mixnam.runs.frame import frame_of
 from mixnam.runs.machine import pick_device
 from mixnam.runs.store import Store
 
@@ -48,12 +48,12 @@ class Column:
         `dataset` is the page's, for rows that name none.
         """
         found = [
-            (result.key, case.label)
+            (case.label, result)
             for case in rows
             for result in stored(self.store, case.dataset or dataset, case.model, self.preset, case.overrides)
         ]
-        runs = frame(self.store).loc[[key for key, _ in found]]
-        return runs.assign(row=[label for _, label in found], source=self.label)
+        labels = [label for label, _ in found]
+        return frame_of(result for _, result in found).assign(row=labels, source=self.label)
 
 
 def _reference() -> Path:

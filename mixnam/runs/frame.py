@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,15 @@ def frame(store: Store) -> pd.DataFrame:
     root, groups = store.root.absolute(), store.groups()
     before, made = _FRAMES.get(root, ([], None))
     if made is None or len(before) != len(groups) or any(a is not b for a, b in zip(before, groups, strict=True)):
-        rows = [_row(result) for group in groups for result in group.results if not result.superseded]
-        made = pd.DataFrame(rows, columns=None if rows else ["key", *_COLUMNS]).set_index("key")
+        made = frame_of(result for group in groups for result in group.results if not result.superseded)
         _FRAMES[root] = groups, made
     return made
+
+
+def frame_of(results: Iterable[Result]) -> pd.DataFrame:
+    """Return some results as a frame; a number that none of them has is no column of it."""
+    rows = [_row(result) for result in results]
+    return pd.DataFrame(rows, columns=None if rows else ["key", *_COLUMNS]).set_index("key")
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from mixnam.data import catalogue, publishers
 from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, YEAR_FOLDERS, split_rows
 from mixnam.data.table import DataError, DataMissing, Table
 from mixnam.models import LinearSettings
+from mixnam.paper import experiments
 from mixnam.paper.running import run
-from mixnam.report import book, layout
+from mixnam.report import book, status
 from mixnam.report.parameters import Parameters
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
@@ -529,8 +530,7 @@ def test_missing_data_are_skipped_and_nothing_is_raised(name, nothing):
     assert f"Remedy: {catalogue.REGISTRY[name].remedy}" in outcome.skipped
     assert str(nothing / "empty") in outcome.skipped
     assert not list((nothing / "results").glob("*/*"))
-    column = layout.Column("here", "smoke", Store(nothing / "results"))
-    assert layout.stored(column, name, "MixNAM") == []
+    assert experiments.stored(Store(nothing / "results"), name, "MixNAM", "smoke") == []
     assert len(set(outcome.specs)) == len(outcome.specs)
 
 
@@ -589,7 +589,7 @@ def test_a_replaced_file_is_read_again(small):
 
 def test_the_status_table_and_estimate_stand_without_the_data(nothing, monkeypatch):
     parameters = Parameters("housing", "smoke", "cpu", nothing / "results", False)
-    table = book.status_table(parameters)
+    table = status.status_table(parameters)
     assert {"accuracy_credit", "accuracy_year", "accuracy_bike"} <= set(table["page"])
     text = book.estimate(["credit"], "smoke", nothing / "results", 1)
     assert "will be skipped: credit: " in text and "Kaggle" in text

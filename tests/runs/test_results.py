@@ -635,20 +635,20 @@ def test_results_for_data_that_are_not_at_hand_are_found(tmp_path, monkeypatch):
     store, again = Store(tmp_path / "store"), RunSpec("credit", LinearSettings(), "fold0", 0)
     with pytest.raises(DataMissing, match="without its data a run has no key. Remedy: download creditcard.csv"):
         _ = again.key
-    assert store.get(again).key == spec.key
-    assert [r.key for r in store] == [spec.key] and not store.problems
+    assert store.get(again).key == made.key
+    assert [r.key for r in store] == [made.key] and not store.problems
     assert store.get(RunSpec("credit", LinearSettings(), "fold1", 0)) is None
     assert store.get(RunSpec("credit", NAMSettings(), "fold0", 0)) is None
     # of results on different data, those of which there are most
     for fold in range(1, 4):
         spec_of = RunSpec("credit", LinearSettings(), f"fold{fold}", 0)
         for data in ["e" * 64] if fold < 3 else ["d" * 64]:
-            content = json.loads((store.folder(spec) / f"{spec.key}.json").read_text())
+            content = json.loads((store.folder(spec) / f"{made.key}.json").read_text())
             content["spec"]["split"], content["key"] = f"fold{fold}", spec_of.key_for(data)
             content["provenance"]["data_sha256"] = data
             path = store.folder(spec) / f"{content['key']}.json"
             path.write_text(json.dumps(content))
-            shutil.copy(store.folder(spec) / f"{spec.key}.safetensors", path.with_suffix(".safetensors"))
+            shutil.copy(store.folder(spec) / f"{made.key}.safetensors", path.with_suffix(".safetensors"))
     mixed = Store(tmp_path / "store")
     found = [mixed.get(RunSpec("credit", LinearSettings(), f"fold{k}", 0)) for k in range(4)]
     assert [r is not None and r.provenance["data_sha256"][0] for r in found] == [False, "e", "e", False]
