@@ -1,4 +1,4 @@
-"""Boosting libraries as `mixnam.baselines` fits them, but on as many threads as are asked for.
+"""Boosting libraries as `mixnam.models.libraries` fits them, but on as many threads as are asked for.
 
 What `mixnam` stores must be the same on every machine, so there each gets one thread; where time is the measure,
 that would be unfair.

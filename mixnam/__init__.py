@@ -37,28 +37,10 @@ _PLACES = {
 }
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
 __all__ = [
-    "MODELS",
-    "DataError",
-    "DataMissing",
-    "MixNAMDSettings",
-    "MixNAMESettings",
-    "MixNAMSettings",
-    "Model",
-    "NAMSettings",
-    "Result",
-    "RunSpec",
-    "Store",
-    "Table",
-    "TableError",
-    "fit",
-    "frame",
-    "load_data",
-    "load_model",
-    "make_settings",
-    "read_table",
-    "register",
-    "train",
-]
+    "MODELS", "DataError", "DataMissing", "MixNAMDSettings", "MixNAMESettings", "MixNAMSettings", "Model",
+    "NAMSettings", "Result", "RunSpec", "Store", "Table", "TableError", "fit", "frame", "load_data", "load_model",
+    "make_settings", "read_table", "register", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

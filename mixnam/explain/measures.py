@@ -221,7 +221,7 @@ class FeaturewiseExplainer(Explainer):
                 f"conditional_{FEW_BINS}": _mean(self.conditional_tightness(rows, FEW_BINS)),
                 "per_feature": _finite(tight["range"]),
                 "spread_5_95": _mean(tight["spread"]),
-                "left_out": sum(map(int, tight["left_out"])),
+                "left_out": sum(tight["left_out"]),
                 "background": len(self.tightness_background()),
             },
             "interventions_outside_bounds": _averaged(tested["outside"]),
@@ -364,7 +364,7 @@ class FeaturewiseExplainer(Explainer):
         experts, shares = self._responses(self.grid)
         lower, upper = self._bounds(experts, shares)
         gaps = (upper - lower).double()  # (G, n)
-        found: dict[str, list[float]] = {k: [] for k in ("range", "span", "spread", "left_out", "routed")}
+        found = []
         for i, other in enumerate(self._others(self.tightness_background())):
             own = shares[i].unflatten(1, (self.features, -1))[:, None, i]  # (G, 1, C)
             first, last = int(0.05 * (len(other) - 1)), int(0.95 * (len(other) - 1))
@@ -380,12 +380,12 @@ class FeaturewiseExplainer(Explainer):
             kept = gap > 1e-6 * (1 + experts[i].abs().max())
             reach = float(upper[:, i].max() - lower[:, i].min())
             between, within = float(means.var(correction=0)), float(squares.mean())
-            found["range"].append(float(((most - least) / gap)[kept].mean()))
-            found["span"].append(float(most.max() - least.min()) / reach if kept.any() else float("nan"))
-            found["spread"].append(float((spread / gap)[kept].mean()))
-            found["left_out"].append(int((~kept).sum()))
-            found["routed"].append(within / (between + within) if between + within > 0 else 0.0)
-        return found
+            span = float(most.max() - least.min()) / reach if kept.any() else float("nan")
+            routed = within / (between + within) if between + within > 0 else 0.0
+            ratios = (float((width / gap)[kept].mean()) for width in (most - least, spread))
+            found.append((*ratios, span, int((~kept).sum()), routed))
+        names = ("range", "spread", "span", "left_out", "routed")
+        return dict(zip(names, map(list, zip(*found, strict=True)), strict=True))
 
     @torch.no_grad()
     def curves(self, inputs: Tensor) -> dict[str, Tensor]:

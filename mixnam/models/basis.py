@@ -63,16 +63,7 @@ def _weighed(own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: 
 
 
 class NBM(Additive):
-    """Neural basis model (Radenovic et al. 2022): f_i(x_i) = Σ_k w_ik b_k(x_i), with one network for all b_k.
-
-    **Examples**
-
-    >>> import torch
-    >>> network = NBM(NBMSettings(hidden=(8,), bases=5), features=3)
-    >>> parameters, buffers = network.initialize([0], torch.device("cpu"))
-    >>> network(parameters | buffers, torch.randn(1, 7, 3)).contributions.shape
-    torch.Size([1, 7, 3])
-    """
+    """Neural basis model (Radenovic et al. 2022): f_i(x_i) = Σ_k w_ik b_k(x_i), with one network for all b_k."""
 
     def __init__(self, settings: NBMSettings, features: int) -> None:
         super().__init__(settings, features)

@@ -22,16 +22,7 @@ class MLPSettings(NetworkSettings):
 
 
 class MLP(Network):
-    """Hidden layers of linear, batch norm, ReLU and dropout, then one output: a single "feature", the whole row.
-
-    **Examples**
-
-    >>> import torch
-    >>> network = MLP(MLPSettings(hidden=(8, 8)), features=3)
-    >>> parameters, buffers = network.initialize([0], torch.device("cpu"))
-    >>> network(parameters | buffers, torch.randn(1, 5, 3)).prediction.shape
-    torch.Size([1, 5])
-    """
+    """Hidden layers of linear, batch norm, ReLU and dropout, then one output: a single "feature", the whole row."""
 
     def __init__(self, settings: MLPSettings, features: int) -> None:
         super().__init__(settings, features)

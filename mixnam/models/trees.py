@@ -278,15 +278,7 @@ class Trees(Network):
 
 
 class NODE(Trees):
-    """Neural oblivious decision ensembles: each split weighs all features and all earlier trees' outputs.
-
-    **Examples**
-
-    >>> network = NODE(NODESettings(trees=4, depth=3), features=5)
-    >>> parameters, buffers = network.initialize([0], torch.device("cpu"))
-    >>> network(parameters | buffers, torch.randn(1, 6, 5)).prediction.shape
-    torch.Size([1, 6])
-    """
+    """Neural oblivious decision ensembles: each split weighs all features and all earlier trees' outputs."""
 
     def __init__(self, settings: NODESettings, features: int) -> None:
         super().__init__(settings, features, settings.depth, settings.depth)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from mixnam.data import catalogue
 from mixnam.data.table import better
+from mixnam.models import MODELS
 from mixnam.paper import experiments, published
 from mixnam.paper.experiments import Case
 from mixnam.paper.intervals import Sample, difference
@@ -26,8 +27,6 @@ from mixnam.report.layout import percent, spread
 from mixnam.report.parameters import Column, Parameters
 from mixnam.report.tables import by, sample, samples, score
 
-#: Models whose contributions are each one feature's (Table 1's column FA).
-ATTRIBUTING = ("Linear", "Spline", "EBM", "NAM", "NBM", "NODE-GAM", "MixNAM", "MixNAM-D", "MixNAM-E")
 #: The paper's six data sets as its tables name them.
 PRINTED = {
     "housing": "Housing",
@@ -105,7 +104,7 @@ class Standing:
         labels = [case.label for case in self.cases]
         paper = {c.label: self.printed[c.label] for c in self.cases if c.published and c.label in self.printed}
         table = pd.DataFrame({f"{self.label} of": labels})
-        table["FA"] = ["✓" if case.model in ATTRIBUTING else "✗" for case in self.cases]
+        table["FA"] = ["✓" if MODELS[case.model].attributes else "✗" for case in self.cases]
         table["paper"] = [_told(paper[label], self.metric) if label in paper else "–" for label in labels]
         if paper:
             places, of = self._ranked({label: sample.mean for label, sample in paper.items()})
@@ -277,7 +276,7 @@ def heading(dataset: str) -> str:
 def _short(case: Case) -> str:
     """Return a row's label for a wide table, with a mark for models that attribute to single features."""
     name = case.label.replace(" of 2021", "").replace(" by us", "").replace("its ", "")
-    mark = "\N{NO-BREAK SPACE}✓" if case.model in ATTRIBUTING else ""
+    mark = "\N{NO-BREAK SPACE}✓" if MODELS[case.model].attributes else ""
     return name.replace("NODE-", "NODE\N{NON-BREAKING HYPHEN}") + mark
 
 

@@ -19,8 +19,8 @@ def loss(outputs: Outputs, y: Tensor, task: Task, penalties: Tensors, weights: T
     """Return each member's training loss, (M,). Equation (8), with the unbiased variance over experts.
 
     `penalties`: `output_penalty` γ, where the network has one, and `variation_penalty` λ of mixtures, each (M,). The
-    authors' code takes the unbiased variance: λ·C/(C-1) in the paper's terms. `weights` (M, B) are those of the rows, and
-    of their penalties.
+    authors' code takes the unbiased variance: λ·C/(C-1) in the paper's terms. `weights` (M, B) are those of rows and of
+    their penalties.
     """
 
     def mean(values: Tensor) -> Tensor:

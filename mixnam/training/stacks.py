@@ -20,11 +20,10 @@ COPIES = 6
 
 
 def member_bytes(network: Network, rows: int) -> int:
-    """Estimate what one more member of a stack takes on the device, with `rows` rows of data, in bytes of float32.
+    """Return about how many bytes one more member of a stack takes on the device, with `rows` rows of data, in float32.
 
-    Counted from the shapes of the network's weights: parameters with their gradient, moments and best copy;
-    the data; and the activations of one batch and of the rows evaluated at a time: what a captured step has
-    taken stays with it.
+    Counted are parameters with their gradient, moments and best copy; the data; and the activations of one batch and
+    of the rows evaluated at a time, by the shapes of weights: what a captured step has taken stays with it.
     """
     settings: NetworkSettings = network.settings
     per_row = float(network.row_cells)
@@ -57,10 +56,7 @@ def _give_back() -> None:
 
 
 def in_parts(
-    members: list[Member],
-    largest: int,
-    train: Callable[[list[Member]], Iterator[Outcome]],
-    say: Callable[[str], None],
+    members: list[Member], largest: int, train: Callable[[list[Member]], Iterator[Outcome]], say: Callable[[str], None]
 ) -> Iterator[Outcome]:
     """Yield what `train` yields for parts of at most `largest` members; one that runs out of memory is halved.
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from stacks_by_hand import assert_same, by_autograd, data
 
 from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
+from mixnam.models.base import EVALUATED
 from mixnam.models.fast import blocked, columns
-from mixnam.models.fast.blocked import Blocked, evaluate, split
+from mixnam.models.fast.blocked import BLOCK, Blocked, evaluate, split
 from mixnam.models.fast.columns import Columns, Piece
 from mixnam.models.layers import Draws
 from mixnam.training import trainer as training
@@ -116,17 +117,20 @@ def assert_agrees(engine, network, flat, x, chosen, rates):
 # --- forward and backward
 
 
+#: activations of a block, and experts and scores at a time; the last two are for some networks
+SIZES = [(1 << 16, 1 << 18), (53, 40), (1 << 16, 200), (17, 1 << 18)]
+SIZED = [(case, *size) for case in NETWORKS for size in SIZES[:2]]
+SIZED += [(case, *size) for case in ("dense", "one feature", "shared", "diagonal") for size in SIZES[2:]]
+
+
 @every("mode", ["dropout", "evaluation", "gathered"])
-@every("block, head", [(1 << 16, 1 << 18), (1 << 16, 200), (53, 40), (17, 1 << 18)])
-@every("case", NETWORKS)
-def test_experts_scores_and_gradients_equal_the_general_formulation(monkeypatch, build, case, block, head, mode):
-    monkeypatch.setattr(blocked, "BLOCK", block)
-    monkeypatch.setattr(blocked, "HEAD", head)
+@every("case, block, head", SIZED)
+def test_experts_scores_and_gradients_equal_the_general_formulation(build, case, block, head, mode):
     settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     flat = joined(network, tensors)
     x = few(n) if mode == "gathered" else table(ROWS, [None] * n)
-    engine = Blocked(network, x, BATCH, keep=True, gather=mode == "gathered")
+    engine = Blocked(network, x, BATCH, keep=True, gather=mode == "gathered", block=block, head=head)
     assert engine.columns.gathers == (mode == "gathered")
     if block == 17 and mode != "gathered":
         assert engine.limit < engine.columns.most  # or one block would hold all rows
@@ -151,21 +155,17 @@ def test_any_shape_equals_the_general_formulation(build, data):
     x = table(rows, data.draw(st.lists(counts, min_size=n, max_size=n)))
     rates = None if gather else data.draw(st.sampled_from([None, {"dropout": 0.5}, {"dropout": 0.05}]))
     network, tensors = build(settings, n)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocked, "BLOCK", integer(1, 200))
-        patch.setattr(blocked, "HEAD", integer(1, 400))
-        engine = Blocked(network, x, batch, keep=True, gather=gather)
-        for chosen in batches(rows, batch):
-            assert_agrees(engine, network, joined(network, tensors), x, chosen, rates)
+    engine = Blocked(network, x, batch, keep=True, gather=gather, block=integer(1, 200), head=integer(1, 400))
+    for chosen in batches(rows, batch):
+        assert_agrees(engine, network, joined(network, tensors), x, chosen, rates)
 
 
-def test_masks_do_not_depend_on_the_blocks(monkeypatch, build):
+def test_masks_do_not_depend_on_the_blocks(build):
     settings, n = NETWORKS["dense"]
     network, tensors = build(settings, n)
     flat, x, found = joined(network, tensors), table(ROWS, [None] * n), []
     for block in (1 << 16, 15, 35, 60):  # blocks of all rows, and of 3, 7 and 12: no multiple of 4 times 5 values
-        monkeypatch.setattr(blocked, "BLOCK", block)
-        engine = Blocked(network, x, BATCH, keep=True, gather=False)
+        engine = Blocked(network, x, BATCH, keep=True, gather=False, block=block)
         experts, scores = engine.forward(flat, torch.arange(BATCH), drawing({"dropout": 0.4})())
         found.append((experts, scores, engine.backward(flat, experts, scores, flat[:, -1]).clone()))
     for other in found[1:]:
@@ -202,13 +202,12 @@ def test_the_gradient_of_one_batch_does_not_linger_in_the_next(build):
 @every("block", [1 << 16, 25])
 @every("gather", [True, False])
 @every("case", ["dense sparse", "one feature", "shared", "diagonal", "even"])
-def test_predictions_for_a_table_equal_the_general_formulation(monkeypatch, build, case, gather, block):
-    monkeypatch.setattr(blocked, "BLOCK", block)
+def test_predictions_for_a_table_equal_the_general_formulation(build, case, gather, block):
     settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     for x in (few(n), table(ROWS, [None] * n), table(1, [None] * n)):
         for batch in (BATCH, 100):
-            engine = Blocked(network, x, batch, keep=False, gather=gather)
+            engine = Blocked(network, x, batch, keep=False, gather=gather, block=block)
             assert_close(engine.predict(joined(network, tensors)), network(tensors, x[None]).prediction)
 
 
@@ -256,11 +255,10 @@ def test_predictions_encode_each_value_once_and_hold_the_activations_of_one_bloc
             made.append(self)
 
     monkeypatch.setattr(blocked, "Columns", Kept)
-    monkeypatch.setattr(blocked, "BLOCK", 30)
     predict(network, tensors, few(n)[None])
     assert [one.gathers for one in made] == [True]
     for gather in (True, False):
-        engine = Blocked(network, few(n), BATCH, keep=False, gather=gather)
+        engine = Blocked(network, few(n), BATCH, keep=False, gather=gather, block=30)
         assert {len(t) for t in (*engine.normal, *engine.code, *engine.inverse)} == {engine.limit}
         assert len({t.data_ptr() for t in engine.normal}) == 1  # the layers share one buffer
 
@@ -405,10 +403,10 @@ def fold_for(case):
 
 @every("block", [1 << 16, 31])
 @every("case", CASES)
-def test_the_gradient_of_a_step_equals_the_general_formulation(monkeypatch, case, block):
-    monkeypatch.setattr(blocked, "BLOCK", block)
+def test_the_gradient_of_a_step_equals_the_general_formulation(case, block):
     settings, task = CASES[case]
     fast, general = (trainer(settings, fold_for(case), task, blocked) for blocked in (True, False))
+    in_blocks(fast, block)
     assert fast.blocked.columns.gathers == ("gathered" in case)
     for step, chosen in enumerate(batches(27, 8)):
         for one in (fast, general):  # initial gains of 1 and shifts of 0 would hide what is mixed up
@@ -419,10 +417,19 @@ def test_the_gradient_of_a_step_equals_the_general_formulation(monkeypatch, case
         assert draws[0].asked == draws[1].asked  # a GPU's table of keys knows these streams
 
 
-def train(case, fast):
+def in_blocks(one, block):
+    """Let a trainer's engines handle so many activations at a time."""
+    network, fold, gather = one.network, one.fold, "dropout" not in one.dropped
+    one.blocked = Blocked(network, fold.x[0], one.settings.batch_size, keep=True, gather=gather, block=block)
+    one.evaluated = Blocked(network, fold.x_validation[0], EVALUATED, keep=False, gather=True, block=block)
+
+
+def train(case, fast, block=BLOCK):
     """Take 200 steps in 50 epochs, each with its short last batch."""
     settings, task = CASES[case]
     one = trainer(settings, fold_for(case), task, fast)
+    if fast:
+        in_blocks(one, block)
     for _ in range(50):
         one.epoch()
     assert one.state.optimizer.steps == 200
@@ -452,9 +459,8 @@ def assert_same_training(found, expected):
 
 
 @every("case", CASES)
-def test_200_steps_equal_those_of_the_general_formulation(monkeypatch, case):
-    monkeypatch.setattr(blocked, "BLOCK", 31)
-    assert_same_training(train(case, fast=True), plainly_trained(case))
+def test_200_steps_equal_those_of_the_general_formulation(case):
+    assert_same_training(train(case, fast=True, block=31), plainly_trained(case))
 
 
 @every("case", ["dense", "dense, gathered", "shared, gathered"])

@@ -56,7 +56,7 @@ class _Group:
             self.d_weight = [w[self.features] for w, _ in engine.d_encoder]
             self.d_bias = [b[self.features, None] for _, b in engine.d_encoder]
         columns = engine.head.shape[1]
-        step = max(1, HEAD // (self.size * columns))
+        step = max(1, engine.head_cells // (self.size * columns))
         self.heads = [_Head(engine, self, i, min(i + step, k)) for i in range(0, k, step)]
 
 
@@ -114,8 +114,9 @@ class Blocked:
     """One member of a network on a CPU, for batches of at most `batch` different rows of a table x, (N, n).
 
     `keep` stores what the backward pass needs; `gather` encodes repeated values once, where that pays (not where codes
-    are dropped: each row has its own mask). `forward` and `backward` take flat parameters (1, P) and leave what stands
-    between them, from experts and scores to the loss, to the caller.
+    are dropped: each row has its own mask); `block` activations and `head` experts and scores are handled at a time.
+    `forward` and `backward` take flat parameters (1, P) and leave what stands between them, from experts and scores to
+    the loss, to the caller.
     """
 
     @staticmethod
@@ -125,8 +126,10 @@ class Blocked:
             return False
         return network.settings.normalization == "layer_norm" and network.settings.shared_normalization
 
-    def __init__(self, network: MixNAM, x: Tensor, batch: int, keep: bool, gather: bool) -> None:
-        self.network, self.keep, self.batch = network, keep, batch
+    def __init__(
+        self, network: MixNAM, x: Tensor, batch: int, keep: bool, gather: bool, block: int = BLOCK, head: int = HEAD
+    ) -> None:
+        self.network, self.keep, self.batch, self.head_cells = network, keep, batch, head
         self.columns = Columns(x, batch, gather)
         rows, dtype = self.columns.most, x.dtype
         settings, n, d = network.settings, network.features, network.settings.width
@@ -147,10 +150,10 @@ class Blocked:
         router = network.parameters["router.weight"].shape
         columns, self.routed = settings.experts + router[-1], len(router) == 2
         self.heads = {"experts": slice(0, settings.experts), "router": slice(settings.experts, columns)}
-        self.limit = max(1, min(BLOCK // d, rows))
+        self.limit = max(1, min(block // d, rows))
         self.head_weight, self.head_bias = empty(n, d, columns), torch.zeros(n, columns, dtype=dtype)
         self.values = empty(rows)
-        self.head = empty(rows if self.columns.gathers else min(self.limit, max(HEAD // columns, batch)), columns)
+        self.head = empty(rows if self.columns.gathers else min(self.limit, max(head // columns, batch)), columns)
         stored, kept = (rows, self.layers) if keep else (self.limit, 1)  # or all layers and blocks share one
         of = [(empty(stored, d), empty(stored, d), empty(stored)) for _ in range(kept)] * (self.layers // kept)
         self.normal, self.code, self.inverse = map(list, zip(*of, strict=True))

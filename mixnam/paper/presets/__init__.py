@@ -15,12 +15,11 @@ from importlib.resources import files
 from typing import Any
 
 from mixnam.data import catalogue
-from mixnam.models import MODELS, Settings, make_settings
+from mixnam.models import MODELS, Settings, make_settings, settings_class
 from mixnam.paper.published import settings as published_settings
 
 PRESETS = ("smoke", "quick", "paper")
-#: Models whose settings start from another's, but for the numbers of experts.
-PARENTS = {"MixNAM-D": "MixNAM", "MixNAM-E": "MixNAM", "EB2M": "EBM", "NODE-GA2M": "NODE-GAM"}
+#: What a model does not take over from its parent.
 _OWN = ("experts", "active_experts")
 #: What the presets say of each experiment.
 _EXPERIMENTS = (
@@ -55,7 +54,7 @@ class Preset:
 
     def settings(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of `model` on `dataset` under this preset, `overrides` last."""
-        parent = PARENTS.get(model, "")
+        parent = settings_class(model).parent
         merged = {k: v for k, v in self.published(dataset, parent).items() if k not in _OWN} if parent else {}
         merged |= self.published(dataset, model)
         for said in (self.content.get("models", {}), self._of("data", catalogue.family(dataset))):
