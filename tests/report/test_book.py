@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -140,11 +141,13 @@ def test_pages_render_in_a_browser(html, opened):
     assert "results-table" in dom
 
 
-def test_readmes_python_runs():
+def test_readmes_python_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert blocks
+    data = os.environ.get("MIXNAM_DATA") or "data"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MIXNAM_DATA": str(Path(data).absolute())}
     for block in blocks:
-        subprocess.run([sys.executable, "-c", block], check=True, cwd=ROOT, capture_output=True)
+        subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, env=environment, capture_output=True)
 
 
 def test_readme_and_book_name_only_commands_that_exist():
