@@ -131,28 +131,28 @@ def _weights(rows: int, resamples: int) -> NDArray[np.uint8]:
     return np.concatenate([part.astype(np.uint8) for part in parts])
 
 
-@lru_cache(maxsize=256)
-def _row_scores(prediction: bytes, y: bytes, metric: str) -> Values:
-    """Return one result's score for each resample: (resamples,). Takes bytes, so that it is remembered."""
-    predicted, target = np.frombuffer(prediction), np.frombuffer(y)
-    scores = []
+@lru_cache(maxsize=64)
+def _row_scores(predictions: bytes, y: bytes, metric: str) -> Values:
+    """Return the mean score of some results for each resample: (resamples,). Takes bytes, so that it is remembered."""
+    target = np.frombuffer(y)
+    predicted = np.frombuffer(predictions).reshape(-1, len(target))
+    squares, scores = ((predicted - target) ** 2).T, []
     weights = _weights(len(target), _RESAMPLES[metric])
     for k in range(0, len(weights), _PART):
         w = weights[k : k + _PART].astype(np.float64)
         if metric == "auc":
-            scores += [roc_auc_score(target, predicted, sample_weight=row) for row in w]
+            areas = [[roc_auc_score(target, each, sample_weight=row) for each in predicted] for row in w]
+            scores.append(np.array(areas))
         else:
-            mse = w @ (predicted - target) ** 2 / w.sum(axis=1)
-            scores += [*(np.sqrt(mse) if metric == "rmse" else mse)]
-    return np.array(scores)
+            mse = w @ squares / w.sum(axis=1, keepdims=True)
+            scores.append(np.sqrt(mse) if metric == "rmse" else mse)
+    return np.concatenate(scores).mean(axis=1)
 
 
 def _mean_scores(results: Sequence[Result], metric: str) -> Values:
-    """Return the mean score over results for each resample."""
-    predictions = [result.arrays["test_prediction"].astype(np.float64) for result in results]
-    pairs = zip(predictions, (result.targets for result in results), strict=True)
-    mean: Values = np.mean([_row_scores(p.tobytes(), y.tobytes(), metric) for p, y in pairs], axis=0)
-    return mean
+    """Return the mean score over results, which share their test rows, for each resample."""
+    predictions = np.stack([result.arrays["test_prediction"].astype(np.float64) for result in results])
+    return _row_scores(predictions.tobytes(), results[0].targets.tobytes(), metric)
 
 
 def row_bootstrap(a: Sequence[Result], b: Sequence[Result], metric: str) -> Interval:
