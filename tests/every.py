@@ -29,7 +29,7 @@ def every(names, cases):
                         own["monkeypatch"] = patch
                     try:
                         test(**given, **own)
-                    except Exception as error:
+                    except (Exception, pytest.fail.Exception) as error:
                         error.add_note(f"in the case {given}")
                         raise
 

@@ -189,11 +189,14 @@ def write_year_rows(folder, train=270, seed=0):
     return np.sort(rows[:cut]), np.sort(rows[cut:])
 
 
-def accept(monkeypatch, folder):
-    """Have the loaders look in `folder` and take what lies there, whatever its size and checksum."""
+def accept(monkeypatch, folder, **expected):
+    """Have the loaders look in `folder` and take what lies there, whatever its size and checksum.
+
+    `expected` says by name what a file must hold nevertheless.
+    """
     monkeypatch.setenv("MIXNAM_DATA", str(folder))
     for name in WRITERS:
-        monkeypatch.setitem(publishers.EXPECTED, name, {})
+        monkeypatch.setitem(publishers.EXPECTED, name, expected.get(name, {}))
         monkeypatch.setitem(catalogue.REGISTRY, name, dataclasses.replace(catalogue.REGISTRY[name], checksum=""))
     catalogue._load.cache_clear()
     catalogue._checksum.cache_clear()

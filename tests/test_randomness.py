@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from every import every
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -65,7 +66,7 @@ def test_bits_equal_python_integers_across_chunks():
         assert draws[index] == splitmix(start, index)
 
 
-@pytest.mark.parametrize("draw", [randomness.bits, randomness.uniform, randomness.normal])
+@every("draw", [randomness.bits, randomness.uniform, randomness.normal])
 def test_draws_of_a_key_depend_on_neither_the_stack_nor_the_count(draw):
     keys = [randomness.key(seed, "x") for seed in range(3)]
     together = draw(keys, 100_001)
@@ -83,15 +84,15 @@ def test_masks_of_a_key_depend_on_neither_the_stack_nor_the_count():
         assert torch.equal(together[i].flatten(), alone[0, : 5 * 80_001])
 
 
-@pytest.mark.parametrize("p", [0.001, 0.05, 0.1, 0.2, 1 / 3, 0.5, 0.9, 0.999])
+@every("p", [0.001, 0.05, 0.1, 0.2, 1 / 3, 0.5, 0.9, 0.999])
 def test_keep_rates_are_within_binomial_error(p):
     count = 1 << 20
     kept = float(keeps(3, "rate", 0, p, count).double().mean())
     assert abs(kept - (1 - p)) < 5 * math.sqrt(p * (1 - p) / count) + 2**-17
 
 
-@pytest.mark.parametrize("members", [1, 2])
-@pytest.mark.parametrize("p", [0.0, 1 - 2.0**-18])
+@every("members", [1, 2])
+@every("p", [0.0, 1 - 2.0**-18])
 def test_the_ends_of_the_permitted_rates_keep_everything_or_nearly_nothing(members, p):
     mask = randomness.keep_mask(list(range(members)), torch.full((members,), p), (10_000,), torch.float32)
     assert float(mask.mean()) == pytest.approx(1 - p, abs=1e-3 if p else 0)
@@ -135,12 +136,25 @@ def test_uniform_draws_are_uniform():
     assert scipy.stats.kstest(values, "uniform").pvalue > 1e-3
 
 
-def test_uniform_draws_never_reach_0_or_1(monkeypatch):
-    extremes = torch.tensor([[0, -1, 2**63 - 1, -(2**63)]])
-    monkeypatch.setattr(randomness, "bits", lambda *_: extremes)
-    values = randomness.uniform([0], 4)
-    assert values.tolist() == [[2.0**-53, 1 - 2.0**-53, 0.5 - 2.0**-53, 0.5 + 2.0**-53]]
-    assert torch.isfinite(randomness.normal([0], 4)).all()
+def key_of(draw):
+    """Return the key whose first draw is this: splitmix64's mixing, undone."""
+    word = 2**64 - 1
+    z = draw & word
+    for shift, factor in ((31, 0x94D049BB133111EB), (27, 0xBF58476D1CE4E5B9), (30, 1)):
+        mixed = z
+        for _ in range(64 // shift):
+            z = mixed ^ (z >> shift)
+        z = z * pow(factor, -1, 2**64) & word
+    return z - 2**64 if z >> 63 else z
+
+
+def test_uniform_draws_never_reach_0_or_1():
+    extremes = [0, -1, 2**63 - 1, -(2**63)]
+    keys = [key_of(draw) for draw in extremes]
+    assert randomness.bits(keys, 1)[:, 0].tolist() == extremes
+    values = randomness.uniform(keys, 1)[:, 0]
+    assert values.tolist() == [2.0**-53, 1 - 2.0**-53, 0.5 - 2.0**-53, 0.5 + 2.0**-53]
+    assert torch.isfinite(randomness.normal(keys, 1)).all()
 
 
 def test_normal_draws_are_normal():
@@ -186,7 +200,7 @@ def test_dropout_changes_with_the_step_and_leaves_x_alone_where_nothing_is_dropp
 # --- keys that lie on the device, and masks in parts
 
 
-@pytest.mark.parametrize("draw", [randomness.bits, randomness.uniform, randomness.normal, randomness.gumbel])
+@every("draw", [randomness.bits, randomness.uniform, randomness.normal, randomness.gumbel])
 def test_draws_of_keys_in_a_tensor_are_those_of_the_numbers(draw):
     keys = [randomness.key(seed, "x") for seed in range(3)] + [0, -1, 2**63 - 1, -(2**63)]
     before = torch.tensor(keys)
@@ -230,7 +244,7 @@ def test_any_part_of_a_mask_is_that_slice_of_the_whole(key, drop, start, shape, 
     assert torch.equal(out.flatten(), whole[start:])
 
 
-@pytest.mark.parametrize("lead", [0, 1, 2, 3])
+@every("lead", [0, 1, 2, 3])
 def test_parts_across_the_chunks_of_the_whole_are_its_slices(lead):
     key, start = randomness.key(3, "dropout/0", 12), 4 * (1 << 16) - 8 + lead
     whole = randomness.keep_mask([key], torch.tensor([0.35]), (start + 301,), torch.float32)[0]
@@ -239,7 +253,7 @@ def test_parts_across_the_chunks_of_the_whole_are_its_slices(lead):
         assert torch.equal(part, whole[start : start + size])
 
 
-@pytest.mark.parametrize("drop", [0.0, 1 / 65536, 0.5 / 65536, 1.5 / 65536, 0.1, 0.5, 1 - 2.0**-16, 1 - 2.0**-18])
+@every("drop", [0.0, 1 / 65536, 0.5 / 65536, 1.5 / 65536, 0.1, 0.5, 1 - 2.0**-16, 1 - 2.0**-18])
 def test_parts_round_a_probability_as_the_whole_does(drop):
     key, count = randomness.key(8, "x"), 1 << 18
     for dtype in (torch.float32, torch.float64):
@@ -259,7 +273,7 @@ def test_parts_one_after_the_other_make_the_whole_whatever_their_sizes():
     assert at == 1000
 
 
-@pytest.mark.parametrize("seeds", [[5], [5, 0, 7]])
+@every("seeds", [[5], [5, 0, 7]])
 def test_draws_from_a_table_of_keys_are_those_of_seeds_and_step(seeds):
     rates = {"dropout": torch.tensor([0.25, 0.0, 0.5], dtype=torch.float64)[: len(seeds)]}
     keys = {name: torch.tensor([randomness.key(seed, name, 6) for seed in seeds]) for name in ("dropout/0", "gumbel")}

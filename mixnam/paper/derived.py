@@ -183,9 +183,8 @@ def expert_opposition(result: Result) -> float:
 def interaction_on_x1(result: Result) -> float:
     """Return which share of the interaction x1's contribution carries, the rest being on x2.
 
-    The covariance of x1's part with the whole interaction over the whole's variance.
-
-    NaN where the model has next to no interaction (less than 1e-4 of the law's variance).
+    It is the covariance of x1's part with the whole interaction over the whole's variance; NaN where the model has
+    next to no interaction (less than 1e-4 of the law's variance).
     """
     x, truth, _ = _probe(result)
     half = len(x) // 2

@@ -87,9 +87,9 @@ def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:
 def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     """Return our numbers for a claim's subjects under a preset; a measure of several models gives one sample.
 
-    Taken is every stored seed or fold that has the number. A joint measure needs all subjects of a seed, and is taken
-    for each; a crossed one sets each seed beside the one before; a pooled one is taken of the subjects' means over the
-    seeds that all have, its interval by resampling those seeds.
+    Every stored seed or fold that has the number counts. A joint measure is taken for each seed that all subjects have;
+    a crossed one sets each such seed beside the one before; a pooled one is taken of the subjects' means over them, its
+    interval by resampling the seeds.
     """
     runs = [stored(claim, subject, preset, store) for subject in claim.subjects]
     if not claim.joint:

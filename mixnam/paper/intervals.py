@@ -110,8 +110,8 @@ def share_tested(dataset: str) -> float:
 def difference(a: Sample, b: Sample, dataset: str) -> Difference:
     """Return mean(a) − mean(b) on a data set: over seeds by Welch, over folds of the shared ones, paired by name.
 
-    Printed means, which have no results, are compared by Welch. Of folds that are not shared nothing is known: the
-    mean is NaN without any, the interval infinite with fewer than two.
+    Printed means, which have no results, are compared by Welch. The mean is NaN where no fold is shared, the interval
+    infinite where fewer than two are.
     """
     if not a.results or not b.results or catalogue.entry(dataset).splits == HOLDOUT:
         return Difference(a.mean - b.mean, welch(a, b), b.n)

@@ -130,9 +130,8 @@ def lacking(
 ) -> list[Item]:
     """Return what no store has with today's measures, in the plan's order; at one preset alone where it is named.
 
-    What else is there with outdated measures comes before the paper's setting: the seeds that a verdict needs before
-    the others, those of least work first. Models of other libraries are left out unless `libraries` says otherwise:
-    no GPU helps them.
+    Stored results with outdated measures come before the paper's setting: first the seeds that a verdict needs, those
+    of least work first. Models of other libraries are left out unless `libraries` is set: no GPU helps them.
     """
     planned: set[RunSpec] = set()
 
@@ -182,9 +181,10 @@ def run(
 ) -> tuple[int, int]:
     """Train what neither store has into `out`, as far as `seconds` allow; return how many were trained and are left.
 
-    Of an item that would not end in time only a part is trained, or another that does end; how fast this machine
-    is, the first items tell. What is interrupted goes on from its checkpoint in `out` the next time. Several
-    processes may share `out`: each leaves alone what another is training.
+    Where an item would not end in time, a part of it is trained, or a later one that does end; the first items tell
+    how fast this machine is. An interrupted training goes on from its checkpoint in `out` the next time. Several
+    processes may share `out`: each leaves alone what another is training. `train` trains specs as `train_missing`
+    does, `work_of` tells a spec's work.
     """
     deadline = time.monotonic() + seconds - min(RESERVE, seconds / 10)
     one_by_one = pick_device(device).type == "cpu"

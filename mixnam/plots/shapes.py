@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -54,6 +57,14 @@ def draw_curves(
         draw(x, curves["mean"], color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
 
 
+def _density(ax: Axes, edges: NDArray[Any], shares: Array) -> None:
+    """Shade the whole height between edges, the darker the larger the share of the fullest cell."""
+    spans = [[(left, 0), (left, 1), (right, 1), (right, 0)] for left, right in itertools.pairwise(edges)]
+    colors = [to_rgba(DENSITY, 0.75 * float(share)) for share in shares]
+    shading = PolyCollection(spans, facecolors=colors, linewidths=0, zorder=0, transform=ax.get_xaxis_transform())
+    ax.add_collection(shading, autolim=False)
+
+
 def _rows(ax: Axes, x: Array, y: Array) -> None:
     ax.scatter(x, y, s=7, color=ROWS, alpha=0.45, linewidth=0, label="rows", zorder=2)
 
@@ -74,8 +85,7 @@ def _categories(result: Result, feature: int, ax: Axes, data: About) -> None:
     codes, at = grid[chosen].astype(int), np.arange(len(chosen))
     place = np.full(len(names), -1)
     place[codes] = at
-    for i, share in enumerate(counts[chosen] / max(counts.max(), 1)):
-        ax.axvspan(i - 0.5, i + 0.5, color=DENSITY, alpha=0.75 * float(share), linewidth=0, zorder=0)
+    _density(ax, np.arange(len(at) + 1) - 0.5, counts[chosen] / max(counts.max(), 1))
     if "cell_quantiles" in arrays:
         quantiles = arrays["cell_quantiles"][feature] - arrays["contribution_mean"][feature]
         found = codes[codes < len(quantiles)]
@@ -99,8 +109,7 @@ def _numbers(result: Result, feature: int, ax: Axes) -> None:
     low, high = arrays["density_range"][feature]
     density = arrays["density"][feature] / max(arrays["density"][feature].max(), 1)
     edges = np.linspace(low, high, len(density) + 1)
-    for share, left, right in zip(density, edges, edges[1:], strict=False):
-        ax.axvspan(left, right, color=DENSITY, alpha=0.75 * float(share), linewidth=0, zorder=0)
+    _density(ax, edges, density)
     if "cell_quantiles" in arrays:
         quantiles = arrays["cell_quantiles"][feature] - arrays["contribution_mean"][feature]
         _cells(ax, (edges[1:] + edges[:-1]) / 2, quantiles)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from every import every
 
 from mixnam import randomness
 from mixnam.data import catalogue, laws
@@ -26,7 +27,7 @@ def slow(name, row):
     return None if name == "sim_hidden" else rest[0] * wave + rest[0]
 
 
-@pytest.mark.parametrize("name", SIMULATIONS)
+@every("name", SIMULATIONS)
 def test_shape_and_ranges(name):
     dataset = catalogue.load(name)
     modifiers = int(name.rsplit("_", 1)[1]) if name in VARIABILITY else 1
@@ -39,7 +40,7 @@ def test_shape_and_ranges(name):
     assert set(np.unique(dataset.x[:, 1:])) == {-1.0, 1.0}
 
 
-@pytest.mark.parametrize("name", [n for n in SIMULATIONS if n != "sim_hidden"])
+@every("name", [n for n in SIMULATIONS if n != "sim_hidden"])
 def test_rows_follow_the_law_up_to_its_noise(name):
     dataset = catalogue.load(name)
     expected = np.array([slow(name, row) for row in dataset.x])
@@ -68,7 +69,7 @@ def test_the_hidden_switch_is_no_feature():
     assert laws.truth("sim_hidden", dataset.x) == pytest.approx(x2)
 
 
-@pytest.mark.parametrize(("share", "rows"), [(25, 2500), (5, 500), (1, 100)])
+@every("share, rows", [(25, 2500), (5, 500), (1, 100)])
 def test_shares_are_counted(share, rows):
     x1, x2 = catalogue.load(f"sim_sparse_{share}").x.T
     assert (x2 == 1).sum() == rows
@@ -76,7 +77,7 @@ def test_shares_are_counted(share, rows):
     assert x1[x2 == 1].mean() == pytest.approx(0.5, abs=5 * 0.29 / math.sqrt(rows))
 
 
-@pytest.mark.parametrize("name", [n for n in SIMULATIONS if "sparse" not in n])
+@every("name", [n for n in SIMULATIONS if "sparse" not in n])
 def test_signs_have_equal_odds(name):
     signs = catalogue.load(name).x[:, 1:]
     assert np.abs(signs.mean(axis=0)).max() < 5 / math.sqrt(len(signs))
@@ -95,7 +96,7 @@ def test_draws_are_the_hashs():
     assert np.array_equal(catalogue.load("sim_unimodal").x[:, 0], x1.round(6))
 
 
-@pytest.mark.parametrize("name", SIMULATIONS)
+@every("name", SIMULATIONS)
 def test_values_are_rounded_so_that_platforms_agree(name):
     dataset = catalogue.load(name)
     assert np.array_equal(dataset.x, dataset.x.round(6))
@@ -103,8 +104,8 @@ def test_values_are_rounded_so_that_platforms_agree(name):
 
 
 # a change of a law, of the hash or of the rounding orphans every stored result
-@pytest.mark.parametrize(
-    ("name", "checksum"),
+@every(
+    "name, checksum",
     [
         ("sim_multimodal", "2174750d0c5213ef4a66ca2099f8eac0eea8fb77cdfa2a6bae162ee23a0057bd"),
         ("sim_variability_2", "0878115718711d5870055ea760f19137805bd2c57c9d80e92615e02c77da52f9"),
@@ -122,7 +123,7 @@ def test_laws_have_keys_of_their_own():
     assert len(keys) == len(SIMULATIONS)
 
 
-@pytest.mark.parametrize("name", TWO_FEATURES)
+@every("name", TWO_FEATURES)
 def test_probe_of_two_features_is_a_grid(name):
     probe = catalogue.load(name).probe
     expected = [(k / 200, x2) for x2 in (-1.0, 1.0) for k in range(201)]
@@ -133,7 +134,7 @@ def test_probe_of_two_features_is_a_grid(name):
         assert above[25] == pytest.approx(2)  # x1 = 1/8
 
 
-@pytest.mark.parametrize("name", VARIABILITY)
+@every("name", VARIABILITY)
 def test_probe_of_many_modifiers_is_fresh_rows(name):
     dataset = catalogue.load(name)
     assert dataset.probe.shape == (2000, dataset.x.shape[1])
@@ -143,8 +144,8 @@ def test_probe_of_many_modifiers_is_fresh_rows(name):
     assert laws.truth(name, dataset.probe) == pytest.approx(np.array([slow(name, r) for r in dataset.probe]))
 
 
-@pytest.mark.parametrize("name", ["sim_noise", "sim_hidden"])
-@pytest.mark.parametrize("x1", [0.0, 0.06, 0.125, 0.7, 1.0])
+@every("name", ["sim_noise", "sim_hidden"])
+@every("x1", [0.0, 0.06, 0.125, 0.7, 1.0])
 def test_spread_is_that_of_drawn_outcomes(name, x1):
     count = 200_000
     generator = np.random.default_rng(0)
@@ -156,7 +157,7 @@ def test_spread_is_that_of_drawn_outcomes(name, x1):
     assert laws.spread(name, np.array([x1])) == pytest.approx([outcomes.std()], rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["sim_noise", "sim_hidden"])
+@every("name", ["sim_noise", "sim_hidden"])
 def test_spread_is_that_of_the_rows(name):
     dataset = catalogue.load(name)
     left = dataset.y - laws.truth(name, dataset.x)

@@ -1,44 +1,23 @@
 """Own tables: every branch of read_table, names, and descriptions."""
 
-import dataclasses
 import os
 
 import numpy as np
 import pandas as pd
 import pytest
+from every import every
 
 from mixnam.data import catalogue
 from mixnam.data.own import TableError, read_table
-from mixnam.data.splits import FOLDS, HOLDOUT, split_rows
+from mixnam.data.splits import FOLDS, HOLDOUT, split_rows, splits_of
 from mixnam.data.table import DataError
 from mixnam.models import LinearSettings
 from mixnam.paper import experiments
-from mixnam.paper.presets import load_preset
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
-ROWS = 60
 EVERYTHING = ["area", "rooms", "district", "heating", "garden", "street", "part", "sold"]
-
-
-@pytest.fixture
-def frame():
-    generator = np.random.default_rng(0)
-    numbers = generator.normal(size=(ROWS, 2))
-    return pd.DataFrame(
-        {
-            "area": numbers[:, 0],
-            "rooms": generator.integers(1, 9, ROWS),
-            "district": generator.choice([10, 9, 100], ROWS),
-            "heating": generator.choice(["oil", "gas", "none at all"], ROWS),
-            "garden": generator.random(ROWS) < 0.5,
-            "street": [f"street {i % 12}" for i in range(ROWS)],
-            "part": [f"part {'cab'[i % 3]}" for i in range(ROWS)],
-            "sold": np.where(numbers[:, 1] + numbers[:, 0] > 0, "yes", "no"),
-            "price": numbers.sum(axis=1) * 100,
-        }
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +46,7 @@ def test_columns_are_numbers_or_categories(frame):
     assert dataset.x.dtype == dataset.y.dtype == np.float64
 
 
-@pytest.mark.parametrize("kind", ["category", "string", "object"])
+@every("kind", ["category", "string", "object"])
 def test_text_of_every_type_is_categorical(frame, kind):
     other = frame[["area", "heating", "price"]].astype({"heating": kind})
     dataset = read_table(other, "price")
@@ -75,18 +54,18 @@ def test_text_of_every_type_is_categorical(frame, kind):
     assert list(dataset.categories) == [1]
 
 
-@pytest.mark.parametrize("kind", ["Int64", "Float32", "int8", "float32"])
+@every("kind", ["Int64", "Float32", "int8", "float32"])
 def test_numbers_of_every_type_are_numbers(frame, kind):
     other = frame[["rooms", "price"]].astype({"rooms": kind})
     assert read_table(other, "price").checksum == read_table(frame[["rooms", "price"]], "price").checksum
 
 
-@pytest.mark.parametrize(
-    ("values", "one"),
+@every(
+    "values, one",
     [(["no", "yes"], "yes"), ([1, 2], "2"), ([0, 1], "1"), ([False, True], "True"), ([-1.5, 10.0], "10.0")],
 )
 def test_two_values_are_classes_the_later_one_being_1(frame, values, one):
-    is_one = np.arange(ROWS) % 3 == 0
+    is_one = np.arange(len(frame)) % 3 == 0
     frame["outcome"] = np.array(values)[is_one.astype(int)]
     dataset = read_table(frame[["area", "outcome"]], "outcome")
     assert (dataset.task, dataset.metric) == ("classification", "auc")
@@ -95,7 +74,7 @@ def test_two_values_are_classes_the_later_one_being_1(frame, values, one):
 
 
 def test_task_overrides_what_the_values_suggest(frame):
-    frame["flag"] = np.arange(ROWS) % 2 + 1
+    frame["flag"] = np.arange(len(frame)) % 2 + 1
     dataset = read_table(frame[["area", "flag"]], "flag", task="regression")
     assert (dataset.task, dataset.target) == ("regression", "flag")
     assert np.array_equal(dataset.y, frame["flag"])
@@ -105,7 +84,7 @@ def test_task_overrides_what_the_values_suggest(frame):
         read_table(frame, "price", task="ranking")
 
 
-def test_fold_column_gives_the_test_folds_in_sorted_order(frame):
+def test_fold_column_gives_the_test_folds_in_sorted_order(frame, registry):
     dataset = read_table(frame, "price", name="mine", fold="part", drop=["sold"])
     assert "part" not in dataset.features
     assert list(dataset.folds[:6]) == [2, 0, 1, 2, 0, 1]  # c, a, b
@@ -118,14 +97,14 @@ def test_fold_column_gives_the_test_folds_in_sorted_order(frame):
         RunSpec("mine", LinearSettings(), "fold3", 0)
 
 
-@pytest.mark.parametrize("count", [1, 6])
+@every("count", [1, 6])
 def test_other_numbers_of_folds_are_refused(frame, count):
-    frame["fold"] = np.arange(ROWS) % count
+    frame["fold"] = np.arange(len(frame)) % count
     with pytest.raises(TableError, match=f"fold column 'fold' has {count} values; it must have 2 to 5"):
         read_table(frame, "price", fold="fold")
 
 
-def test_groups_are_never_split_across_folds(frame):
+def test_groups_are_never_split_across_folds(frame, registry):
     dataset = read_table(frame.sample(frac=1, random_state=1), "price", name="mine", group="street")
     catalogue.register(dataset)
     assert "street" not in dataset.features
@@ -137,7 +116,7 @@ def test_groups_are_never_split_across_folds(frame):
         rest = np.concatenate([split.train, split.validation])
         assert len(split.test) and not set(streets[split.test]) & set(streets[rest])
         tested.extend(split.test)
-    assert sorted(tested) == list(range(ROWS))
+    assert sorted(tested) == list(range(len(frame)))
 
 
 def test_too_few_groups_are_refused(frame):
@@ -151,16 +130,15 @@ def test_a_fold_of_one_class_is_refused(frame):
         read_table(frame, "sold", fold="fold")
 
 
-@pytest.mark.parametrize(("target", "splits"), [("price", HOLDOUT), ("sold", FOLDS)])
+@every("target, splits", [("price", HOLDOUT), ("sold", FOLDS)])
 def test_without_folds_or_groups_the_task_decides(frame, target, splits):
-    dataset = read_table(frame, target, name="mine")
+    dataset = read_table(frame, target)
     assert dataset.folds is None
-    catalogue.register(dataset)
-    assert catalogue.entry("mine").splits == splits
+    assert splits_of(dataset) == splits
 
 
-@pytest.mark.parametrize(
-    ("change", "arguments", "message"),
+@every(
+    "change, arguments, message",
     [
         ({}, {"target": "cost"}, "no column is called 'cost'; there are area, rooms"),
         ({}, {"drop": ["roof"]}, "no column is called 'roof'"),
@@ -185,6 +163,7 @@ def test_without_folds_or_groups_the_task_decides(frame, target, splits):
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(frame, change, arguments, message):
+    frame = frame.copy()
     for column, value in change.items():
         frame.loc[[3, 5], column] = value
     with pytest.raises(TableError, match=message):
@@ -206,7 +185,7 @@ def test_odd_columns_are_refused(frame):
     assert read_table(many[1:], "price").x.shape == (1000, 1)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+@every("suffix", ["csv", "tsv", "parquet"])
 def test_files_hold_what_the_frame_held(frame, suffix, tmp_path):
     path = tmp_path / f"table.{suffix}"
     if suffix == "parquet":
@@ -222,8 +201,8 @@ def test_files_hold_what_the_frame_held(frame, suffix, tmp_path):
     assert read.source == path.name
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
+@every(
+    "name, content, message",
     [
         ("table.xlsx", b"", "must end in .csv, .tsv, .parquet; convert it"),
         ("table.csv", None, "table.csv cannot be read: FileNotFoundError"),
@@ -238,29 +217,6 @@ def test_files_that_cannot_be_read_are_named(name, content, message, tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=message):
         read_table(tmp_path / name, "price")
-
-
-def test_a_registered_table_is_known_by_its_name(frame):
-    name = catalogue.register(read_table(frame, "price", name="mine", group="street"))
-    assert name == "mine"
-    assert catalogue.load("mine").checksum == catalogue.checksum("mine")
-    assert not catalogue.entry("mine").bundled
-    (result,) = fit([RunSpec(name, LinearSettings(), "fold0", 0)], device="cpu")
-    assert result.provenance["data_source"] == "a data frame"
-    assert result.metrics["test"]["rmse"] > 0
-    assert load_preset("quick").settings("mine", "MixNAM") == load_preset("quick").settings("other", "MixNAM")
-
-
-def test_a_taken_name_is_refused_but_for_the_same_data(frame):
-    first = read_table(frame, "price", name="mine")
-    catalogue.register(first)
-    catalogue.register(read_table(frame, "price", name="mine"))  # a notebook's cell run twice
-    with pytest.raises(TableError, match="name 'mine' is taken by other data"):
-        catalogue.register(read_table(frame[1:], "price", name="mine"))
-    with pytest.raises(TableError, match="name 'diabetes' is taken"):
-        catalogue.register(dataclasses.replace(first, name="diabetes"))
-    with pytest.raises(TableError, match="name must be"):
-        catalogue.register(dataclasses.replace(first, name="sim_mine"))
 
 
 @pytest.fixture
@@ -298,7 +254,7 @@ def test_a_changed_table_or_description_is_read_again(folder, frame):
     table = folder / "tables" / "sales.csv"
     frame[:-1].to_csv(table, index=False)
     os.utime(table, ns=(1, 1))  # so that the test does not hang on the clock's steps
-    assert len(catalogue.load("houses").y) == ROWS - 1
+    assert len(catalogue.load("houses").y) == len(frame) - 1
     after = RunSpec("houses", LinearSettings(), "fold0", 0).key
     assert after != before
     path = folder / "houses.toml"
@@ -316,8 +272,8 @@ def test_another_directory_has_its_own_descriptions(folder, tmp_path, monkeypatc
             catalogue.entry(name, folder)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
+@every(
+    "text, message",
     [
         ('table = "tables/sales.csv"', "target is missing"),
         ('target = "sold"', "table is missing"),

@@ -1,3 +1,5 @@
+"""Transforms are fitted on training rows alone, and are those of the paper."""
+
 import dataclasses
 
 import numpy as np
@@ -6,94 +8,18 @@ import torch
 from sklearn.preprocessing import QuantileTransformer
 
 from mixnam import randomness
-from mixnam.data.splits import FOLDS, split_rows
 from mixnam.data.table import Table
 from mixnam.data.transforms import Preprocessing
 
 
-def make(rows=200, task="regression", columns=None, categories=None, folds=None, seed=0):
-    random = np.random.default_rng(seed)
+def make(rows=200, task="regression", columns=None, categories=None):
+    random = np.random.default_rng(0)
     x = random.normal(size=(rows, 3)) * [1, 10, 1000] if columns is None else np.column_stack(columns)
     y = random.normal(size=rows) * 5 + 3
     if task == "classification":
         y = (y > np.quantile(y, 0.7)).astype(float)
     features = tuple(f"x{i}" for i in range(x.shape[1]))
-    return Table("mine", "Mine", task, "rmse", x, y, features, "y", categories=categories or {}, folds=folds)
-
-
-def parts(split):
-    return split.train, split.validation, split.test
-
-
-@pytest.mark.parametrize("seed", [0, 1, 12345])
-def test_holdout_is_the_papers_one_split_whatever_the_seed(seed):
-    dataset = make(20640, columns=[np.zeros(20640)])
-    split = split_rows(dataset, "holdout", seed)
-    assert [len(rows) for rows in parts(split)] == [14447, 2065, 4128]
-    assert np.array_equal(np.sort(np.concatenate(parts(split))), np.arange(20640))
-    for rows, again in zip(parts(split), parts(split_rows(dataset, "holdout", 0)), strict=True):
-        assert np.array_equal(rows, again)
-    # no key tells which rows were drawn: a scikit-learn that draws others must be noticed here
-    first = [[9652, 9390, 16129], [11, 1867, 14030], [14740, 10101, 20566]]
-    assert [rows[:3].tolist() for rows in parts(split)] == first
-
-
-@pytest.mark.parametrize("task", ["regression", "classification"])
-def test_folds_have_disjoint_test_rows_that_cover_the_data(task):
-    dataset = make(203, task)
-    splits = [split_rows(dataset, fold, 0) for fold in FOLDS]
-    assert np.array_equal(np.sort(np.concatenate([s.test for s in splits])), np.arange(203))
-    for split in splits:
-        assert np.array_equal(np.sort(np.concatenate(parts(split))), np.arange(203))
-        assert len(split.test) in (40, 41)
-        assert len(split.validation) == pytest.approx(0.2 * (203 - len(split.test)), abs=1)
-
-
-def test_validation_rows_of_a_fold_change_with_the_seed_and_its_test_rows_do_not():
-    dataset = make(203)
-    one, same, other = (split_rows(dataset, "fold2", seed) for seed in (0, 0, 1))
-    assert np.array_equal(one.validation, same.validation)
-    assert set(one.validation) != set(other.validation)
-    assert np.array_equal(one.test, other.test)
-
-
-@pytest.mark.parametrize("fold", FOLDS)
-def test_validation_rows_of_a_fold_are_stratified(fold):
-    dataset = make(1000, "classification")
-    split = split_rows(dataset, fold, 3)
-    # within one row of the training part's share: a draw without strata is off by several
-    share = dataset.y[np.concatenate([split.train, split.validation])].mean()
-    assert abs(dataset.y[split.validation].sum() - share * len(split.validation)) <= 1
-
-
-def test_the_publishers_folds_are_honoured():
-    folds = np.random.default_rng(1).permutation(np.repeat(np.arange(5), [10, 20, 30, 40, 50]))
-    dataset = make(150, folds=folds)
-    for k in range(5):
-        split = split_rows(dataset, f"fold{k}", 0)
-        assert np.array_equal(np.sort(split.test), np.flatnonzero(folds == k))
-        assert np.array_equal(np.sort(np.concatenate([split.train, split.validation])), np.flatnonzero(folds != k))
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_repeated_folds_are_other_partitions_of_all_rows(own):
-    folds = np.arange(200) % 5
-    dataset = dataclasses.replace(make(), folds=folds) if own else make()
-    partitions = []
-    for prefix in ("", "repeat1-", "repeat2-"):
-        tested = [split_rows(dataset, f"{prefix}fold{k}", 0).test for k in range(5)]
-        assert sorted(np.concatenate(tested)) == list(range(200))
-        partitions.append({tuple(sorted(test)) for test in tested})
-        for k in range(5):
-            split = split_rows(dataset, f"{prefix}fold{k}", 0)
-            assert sorted(np.concatenate([split.train, split.validation, split.test])) == list(range(200))
-    assert not (partitions[0] & partitions[1] or partitions[0] & partitions[2] or partitions[1] & partitions[2])
-
-
-@pytest.mark.parametrize("split", ["fold5", "fold", "test", "", "Holdout", "repeat3-fold0", "repeat1-fold5"])
-def test_an_unknown_split_is_refused(split):
-    with pytest.raises(ValueError, match=f"split must be holdout or one of fold0, .*, repeat2-fold4, got '{split}'"):
-        split_rows(make(), split, 0)
+    return Table("mine", "Mine", task, "rmse", x, y, features, "y", categories=categories or {})
 
 
 def test_only_training_rows_matter():

@@ -202,22 +202,13 @@ def test_a_record_is_written_whole_and_read_back(planted, tmp_path):
 
 def test_the_command_searches_and_trains_nothing_twice(tmp_path, capsys, monkeypatch):
     space = spaces.find("MLP")
-    epochs = tuple(dataclasses.replace(c, values=(4, 6)) if c.name == "epochs" else c for c in space.choices)
-    monkeypatch.setitem(spaces.spaces("MLP"), "fast", dataclasses.replace(space, choices=epochs))
+    small = {"epochs": (4, 6), "hidden": ((8, 8), (16, 8))}
+    choices = tuple(dataclasses.replace(c, values=small.get(c.name, c.values)) for c in space.choices)
+    monkeypatch.setitem(spaces.spaces("MLP"), "fast", dataclasses.replace(space, choices=choices))
     out = tmp_path / "record.json"
     line = ["search", "--dataset", "diabetes", "--model", "MLP", "--trials", "2", "--rungs", "2", "--halving", "20"]
-    line += [
-        "--finalists",
-        "1",
-        "--repeats",
-        "1",
-        "--least-epochs",
-        "1",
-        "--device",
-        "cpu",
-        "--results",
-        str(tmp_path / "r"),
-    ]
+    line += ["--finalists", "1", "--repeats", "1", "--least-epochs", "1", "--device", "cpu"]
+    line += ["--results", str(tmp_path / "r")]
     assert main([*line, "--out", str(out)]) == 0
     first = capsys.readouterr()
     record = json.loads(out.read_text())

@@ -1,8 +1,8 @@
 """Presets: how much to run, and with which settings.
 
-Settings of a run are, each over the one before: the model's frozen defaults, the published ones
-(`published/settings.csv`), the preset's for the model, the preset's for the data set and model, and
-what the caller says; in each, those of a model's parent come first. Unknown names are errors.
+A run's settings come from five places, each over the one before: the model's frozen defaults, the published ones
+(`published/settings.csv`), the preset's for the model, the preset's for the data set and model, and what the caller
+says; in each, those of a model's parent come first. Unknown names are errors.
 """
 
 from __future__ import annotations

@@ -50,12 +50,14 @@ def parse(kind: type, name: str, text: str) -> Any:
     return text if isinstance(default, str) else type(default)(float(text))
 
 
+@cache
 def accuracy(dataset: str, model: str) -> Printed | None:
     """Return mean and standard deviation as printed in Tables 1 and 6, or None."""
     found = table("table1_accuracy")
     return _first(found[(found["dataset"] == dataset) & (found["model"] == model)], "mean", "std")
 
 
+@cache
 def sweep(quantity: str, penalty: float, model: str = "MixNAM") -> Printed | None:
     """Return mean and standard deviation of `quantity` in Table 3 at λ = `penalty`, or None."""
     found = table("table3_additivity_tightness_housing")
