@@ -12,6 +12,9 @@ from mixnam.explain import measures
 from mixnam.models import NETWORKS
 from mixnam.runs import fitting, results
 
+#: They hold no doctests, and where several folders are named one would be taken for another.
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=40)
 hypothesis.settings.load_profile("repeatable")
 

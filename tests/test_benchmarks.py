@@ -1,16 +1,17 @@
 """The benchmarks compare like with like, and write down what the book's page needs. Nothing is timed here."""
 
-import contextlib
 import json
+import subprocess
 
+import generated
 import numpy as np
 import pytest
 import torch
+from every import every
 
 from benchmarks import __main__ as command
 from benchmarks import (
     contestants,
-    cores,
     curves,
     device,
     housing,
@@ -19,11 +20,9 @@ from benchmarks import (
     quality,
     record,
     shapes,
-    steps,
     worker,
 )
 from benchmarks.authors import load_model
-from benchmarks.housing import Data
 from benchmarks.job import Job
 from benchmarks.libraries import fit_threaded, openmp_threads
 from benchmarks.options import Options
@@ -34,9 +33,9 @@ from benchmarks.timing import takes_part, turn_steps
 from benchmarks.work import multiply_adds, step_flop
 from mixnam.models import EBMSettings, MixNAMSettings, NAMSettings, XGBoostSettings, make_network
 from mixnam.models.layers import Draws
-from mixnam.models.libraries import Rows, fit_library
+from mixnam.models.libraries import fit_library
 from mixnam.training.losses import loss
-from mixnam.training.trainer import Fold, predict
+from mixnam.training.trainer import predict
 
 TINY = {"layers": 3, "width": 6, "experts": 3, "active_experts": 3, "batch_size": 8, "output_penalty": 0.3}
 STILL = TINY | {"dropout": 0.0, "expert_dropout": 0.0}
@@ -60,10 +59,8 @@ def rows(task):
     return x, (y > 0).double() if task == "classification" else y
 
 
-@pytest.mark.parametrize("kind", [Elementwise, Loop])
-@pytest.mark.parametrize(
-    ("norm", "task"), [("layer_norm", "regression"), ("batch_norm", "classification"), ("layer_norm", "classification")]
-)
+@every("kind", [Elementwise, Loop])
+@every("norm, task", [("layer_norm", "regression"), ("batch_norm", "classification"), ("layer_norm", "classification")])
 def test_peers_have_our_loss_and_gradient(build, kind, norm, task):
     settings = MixNAMSettings(**STILL, normalization=norm)
     x, y = rows(task)
@@ -90,7 +87,7 @@ def test_conv1d_is_the_mixture_with_one_expert(build):
         torch.testing.assert_close(leaf.grad, laid[name], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", [Elementwise, Loop, Conv1d])
+@every("kind", [Elementwise, Loop, Conv1d])
 def test_peers_drop_at_the_rates_of_the_settings(build, kind, monkeypatch):
     rates = []
     monkeypatch.setattr("benchmarks.peers.F.dropout", lambda h, p: rates.append(p) or h)
@@ -101,7 +98,7 @@ def test_peers_drop_at_the_rates_of_the_settings(build, kind, monkeypatch):
     assert rates == [0.1] * layers + [0.4] * (kind is not Conv1d)
 
 
-@pytest.mark.parametrize("changed", [{"active_experts": 2}, {"shared_normalization": False}])
+@every("changed", [{"active_experts": 2}, {"shared_normalization": False}])
 def test_settings_that_peers_cannot_follow_are_refused(build, changed):
     settings = MixNAMSettings(**(STILL | changed))
     with pytest.raises(ValueError, match=next(iter(changed))):
@@ -146,80 +143,60 @@ def test_slow_contestants_take_two_turns_and_short_steps_are_repeated():
 
 
 class Local:
-    """A worker within this process, with the calls of `process.Worker`."""
+    """The process of a worker, within this one: what is written to it is answered; it takes two steps at most."""
 
-    def __init__(self, threads=1):
-        self.session = worker.Session()
+    def __init__(self):
+        self.session, self.answers = worker.Session(), []
+        self.stdin = self.stdout = self
 
-    def __enter__(self):
-        return self
+    def write(self, line):
+        command = json.loads(line)
+        steps = command.get("steps", 1)
+        few = min(steps, 2)
+        answer = self.session.answer(command | {"steps": few} if "steps" in command else command)
+        if "seconds" in answer:
+            answer["seconds"] *= steps / few
+        self.answers.append(json.dumps(answer))
 
-    def __exit__(self, *error):
+    def readline(self):
+        return self.answers.pop(0)
+
+    def flush(self):
         pass
 
-    def tell(self, command):
-        self.answer = self.session.answer(json.loads(json.dumps(command)))
-
-    def hear(self):
-        return self.answer
-
-    def build(self, job):
-        self.tell({"build": job.as_dict()})
-        return self.answer
-
-    def seconds(self, steps):
-        few = min(steps, 2)
-        self.tell({"steps": few})
-        return self.answer["seconds"] * steps / few
-
-    def peak_mb(self):
-        self.tell({"peak": True})
-        return self.answer["peak_mb"]
+    close = kill = wait = flush
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """Measure in this process, on shapes of a few rows."""
+def data(tmp_path, monkeypatch):
+    """Let a few rows of Housing be all data that are at hand."""
+    generated.use(monkeypatch, tmp_path, 200, ("housing",))
+    return housing.load()
 
-    @contextlib.contextmanager
-    def local(threads):
-        yield {name: Local() for name in threads}
 
-    for module in (machine, steps, curves):
-        monkeypatch.setattr(module, "workers", local)
-    monkeypatch.setattr(cores, "Worker", Local)
-    for name, size in (("contestants.MATRIX", 8), ("machine.MATRIX", 8), ("machine.COPIED", 64), ("cores.TURN", 0.0)):
-        monkeypatch.setattr(f"benchmarks.{name}", size)
+@pytest.fixture
+def small(data, monkeypatch):
+    """Measure in this process, with small networks."""
+    started = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda command, **how: Local() if "benchmarks.worker" in command else started(command, **how),
+    )
+    for module, name, size in ((contestants, "MATRIX", 8), (machine, "MATRIX", 8), (machine, "COPIED", 64)):
+        monkeypatch.setattr(module, name, size)
     preset = type("P", (), {"settings": lambda self, *names: MixNAMSettings(**TINY)})()
     monkeypatch.setattr(shapes, "load_preset", lambda name: preset)
-    monkeypatch.setattr(shapes, "income_distinct", lambda: ("here", (2, 3, 100)))
-    monkeypatch.setattr(steps, "income_distinct", shapes.income_distinct)
-    repeating = shapes.Shape("Income", "income", "paper", 3, "classification", repeats=True)
-    monkeypatch.setattr(steps, "SHAPES", (shapes.HOUSING, repeating))
     monkeypatch.setattr(curves, "CURVES", (curves.Curve("experts", (2, 3), rows=8, features=2),))
     monkeypatch.setattr(curves, "FIXED", STILL)
+    shapes.income_distinct.cache_clear()
     torch_threads = torch.get_num_threads()
     yield
     torch.set_num_threads(torch_threads)
+    shapes.income_distinct.cache_clear()
 
 
-@pytest.fixture
-def data(monkeypatch):
-    """Let Housing be a few rows."""
-    source = np.random.default_rng(0)
-    x = source.normal(size=(90, 3))
-    y = np.sin(x[:, 0]) + 0.1 * source.normal(size=90)
-
-    def member(values):
-        return torch.tensor(values, dtype=torch.float32)[None]
-
-    fold = Fold(member(x[:50]), member(y[:50]), member(x[50:70]), member(y[50:70]))
-    found = Data(fold, Rows(x[:50], y[:50], x[50:70], y[50:70]), x[70:], y[70:], scale=2.0)
-    monkeypatch.setattr(housing, "load", lambda: found)
-    return found
-
-
-def test_every_part_is_recorded_with_the_fields_of_the_page(small, data, tmp_path, monkeypatch, capsys):
+def test_every_part_is_recorded_with_the_fields_of_the_page(small, tmp_path, monkeypatch, capsys):
     pytest.importorskip("xgboost")
     cases = (
         quality.Case("NAM", "NAM", "smoke", overrides=(("hidden", (4,)), ("batch_size", 16))),
@@ -246,11 +223,14 @@ def test_every_part_is_recorded_with_the_fields_of_the_page(small, data, tmp_pat
 
     names = {"ours", "general", "elementwise", "loop", "conv1d"}
     assert set(parts["steps"]["labels"]) == names
-    one, repeating = parts["steps"]["shapes"]
+    measured = {shape["name"]: shape for shape in parts["steps"]["shapes"]}
+    assert list(measured) == [shape.name for shape in shapes.SHAPES]
+    one, repeating = measured["Housing"], measured["Income"]
     wanted = {"name", "dataset", "preset", "features", "settings", "matrix_gflops", "blocked", "gathers", "contestants"}
     assert set(one) == wanted
     assert set(repeating) == wanted | {"distinct"}
-    assert repeating["distinct"] == {"source": "here", "counts": [2, 3, 100]}
+    assert "not at hand" in repeating["distinct"]["source"]
+    assert repeating["distinct"]["counts"] == list(shapes.INCOME_DISTINCT)
     assert one["blocked"] and not one["gathers"]
     assert set(one["contestants"]) == names
     for found in one["contestants"].values():
@@ -311,7 +291,7 @@ def test_a_part_measured_again_replaces_that_part_only(tmp_path):
     assert list(record.read(path)["parts"]["quality"]["contestants"]) == ["NAM", "EBM"]
 
 
-@pytest.mark.parametrize("content", ['{"schema": 1, "processor": "another", "parts": {}}', "[]", "no JSON"])
+@every("content", ['{"schema": 1, "processor": "another", "parts": {}}', "[]", "no JSON"])
 def test_another_machines_record_is_not_touched(tmp_path, content, capsys):
     path = tmp_path / "record.json"
     path.write_text(content)
@@ -321,8 +301,8 @@ def test_another_machines_record_is_not_touched(tmp_path, content, capsys):
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
+@every(
+    "arguments, message",
     [
         (["--parts", "steps,speed"], "no part 'speed'; there are machine, steps, cores, curves, device, quality"),
         (["--repeats", "0"], "--repeats must be >= 1, got 0"),
@@ -373,15 +353,15 @@ def test_a_process_measures_and_says_why_it_ended():
 def test_the_curve_of_a_training_ends_with_the_model_that_training_returns(data):
     watched = quality.Watched(NAMSettings(hidden=(8,), batch_size=16, epochs=6), data, seed=0)
     (trained,) = watched.run()
-    prediction = predict(make_network(watched.settings, 3), trained.tensors, watched.x_test)[0].double().numpy()
+    prediction = predict(make_network(watched.settings, 8), trained.tensors, watched.x_test)[0].double().numpy()
     last = watched.points[-1]
     assert last["at"] == trained.best_epoch
-    assert last["rmse"] == pytest.approx(2.0 * np.sqrt(np.mean((prediction - data.y_test) ** 2)))
+    assert last["rmse"] == pytest.approx(data.scale * np.sqrt(np.mean((prediction - data.y_test) ** 2)))
     assert [p["seconds"] for p in watched.points] == sorted(p["seconds"] for p in watched.points)
     assert watched.elapsed() >= last["seconds"]
 
 
-@pytest.mark.parametrize(
+@every(
     "settings",
     [XGBoostSettings(trees=30, early_stopping_rounds=5), EBMSettings(release="0.2.7", outer_bags=1, max_rounds=5)],
 )

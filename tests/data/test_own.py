@@ -20,14 +20,6 @@ from mixnam.runs.store import Store
 EVERYTHING = ["area", "rooms", "district", "heating", "garden", "street", "part", "sold"]
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch):
-    monkeypatch.setattr(catalogue, "REGISTRY", dict(catalogue.REGISTRY))
-    catalogue._load.cache_clear()
-    yield
-    catalogue._load.cache_clear()
-
-
 def test_columns_are_numbers_or_categories(frame):
     dataset = read_table(frame, "price", categorical=["district"], drop=["street", "part", "sold"], unit="euros")
     assert dataset.features == ("area", "rooms", "district", "heating", "garden")

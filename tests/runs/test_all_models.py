@@ -1,8 +1,9 @@
-"""All sixteen models train through the same `fit` on every data set; files that are not ours are generated."""
+"""All sixteen models, and all data sets, train through the same `fit`; the data sets' files are generated."""
 
 import generated
 import numpy as np
 import pytest
+from every import every
 
 from mixnam.data import catalogue
 from mixnam.explain import additivity, measures
@@ -12,37 +13,46 @@ from mixnam.paper.published import table
 from mixnam.runs.fitting import fit
 
 REAL = [name for name, entry in catalogue.REGISTRY.items() if not entry.simulated]
+FEATUREWISE = ("Linear", "Spline", "EBM", "NAM", "NBM", "NODE-GAM", "MixNAM", "MixNAM-D", "MixNAM-E")
 #: Fewer rows and values where measures are taken: that they are right is tested elsewhere.
 FEW = {(measures, "GRID"): 4, (measures, "BACKGROUND"): 12, (additivity, "ROUND"): 8, (additivity, "ERROR"): 1}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.mark.parametrize("dataset", REAL)
-@pytest.mark.parametrize("model", MODELS)
-def test_every_model_trains_on_every_data_set(model, dataset, folder, monkeypatch):
-    for (module, name), value in FEW.items():
-        monkeypatch.setattr(module, name, value)
-    if not catalogue.REGISTRY[dataset].bundled:
-        generated.use(monkeypatch, folder, rows=300, names=(dataset,))
-    spec = specs_of(dataset, model, "smoke")[0]
-    (result,) = fit([spec], "cpu")
-    metric = catalogue.entry(dataset).metric
-    scores = [result.metrics[part][metric] for part in ("train", "validation", "test")]
-    assert np.isfinite(scores).all()
+def fitted(dataset, model):
+    """Fit a model and check what every result holds."""
+    (result,) = fit([specs_of(dataset, model, "smoke")[0]], "cpu")
     data = catalogue.load(dataset)
+    scores = [result.metrics[part][data.metric] for part in ("train", "validation", "test")]
+    assert np.isfinite(scores).all()
     assert result.cost["parameters"] > 0
+    assert result.provenance["data_sha256"] == catalogue.checksum(dataset) == data.checksum
     if not catalogue.credentialed(dataset):
         assert 0 < len(result.arrays["test_prediction"]) < len(data.y) / 2
-    featurewise = model in ("Linear", "Spline", "EBM", "NAM", "NBM", "NODE-GAM", "MixNAM", "MixNAM-D", "MixNAM-E")
-    assert ("grid_mean" in result.arrays) == featurewise
-    if featurewise:
+    assert ("grid_mean" in result.arrays) == (model in FEATUREWISE)
+    if model in FEATUREWISE:
         assert len(result.measures["importance"]["per_feature"]) == data.x.shape[1]
     if model in ("NAM", "NBM", "NODE-GAM", "MixNAM-D"):
         assert result.measures["additivity"]["marginal"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Small files of every data set, and quick measures."""
+    for (module, name), value in FEW.items():
+        monkeypatch.setattr(module, name, value)
+    generated.use(monkeypatch, tmp_path)
+
+
+@every("dataset", ["income", "bike"])
+@every("model", MODELS)
+def test_every_model_trains_on_categories_and_classes_and_on_a_regression(dataset, model, small):
+    fitted(dataset, model)
+
+
+@every("dataset", REAL)
+@every("model", ["MixNAM", "Linear"])
+def test_every_data_set_trains_a_network_and_a_library_model(dataset, model, small):
+    fitted(dataset, model)
 
 
 def test_the_accuracy_page_has_every_model_of_tables_1_and_6():

@@ -1,15 +1,16 @@
 """Of data that need credentials no result holds a row: on generated files in MIMIC's formats."""
 
 import dataclasses
+import functools
 import json
 
 import generated
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from every import every
 
 from mixnam.data import catalogue
-from mixnam.explain import additivity
 from mixnam.explain.cells import CELLS, CURVE, LEAST_ROWS, cell_quantiles
 from mixnam.models import EBMSettings, LinearSettings, MixNAMSettings, MLPSettings, NA2MSettings, NAMSettings
 from mixnam.plots import shapes
@@ -28,15 +29,15 @@ MODELS = {
     "Linear": LinearSettings(),
     "EBM": EBMSettings(outer_bags=1, max_rounds=5),
 }
+NAMES = ("mimic2", "mimic3")
 
 
-@pytest.fixture(params=["mimic2", "mimic3"])
-def name(request, tmp_path, monkeypatch):
-    generated.accept(monkeypatch, tmp_path)
-    monkeypatch.setattr(additivity, "ROUND", 8)  # that measures are right is tested elsewhere
-    monkeypatch.setattr(additivity, "ERROR", 1)
-    generated.WRITERS[request.param](tmp_path, ROWS)
-    return request.param
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """Return a function from a data set and a model to its result, trained once."""
+    with pytest.MonkeyPatch.context() as patch:
+        generated.use(patch, tmp_path_factory.mktemp("data"), ROWS, NAMES)
+        yield functools.cache(lambda name, model: next(fit([RunSpec(name, MODELS[model], "fold0", 0)], "cpu")))
 
 
 def lists(content):
@@ -57,11 +58,10 @@ def counts_of(column):
     return dict(zip(*np.unique(column.astype(np.float32), return_counts=True), strict=True))
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_no_row_and_no_number_of_few_rows_is_stored(name, model, tmp_path):
+@every("name, model", [*(("mimic2", model) for model in MODELS), ("mimic3", "NAM"), ("mimic3", "EBM")])
+def test_no_row_and_no_number_of_few_rows_is_stored(name, model, fitted, tmp_path):
     assert catalogue.credentialed(name)
-    (fresh,) = fit([RunSpec(name, MODELS[model], "fold0", 0)], "cpu")
-    result = Store(tmp_path / "results").put(fresh)
+    result = Store(tmp_path).put(fitted(name, model))
     data, arrays = catalogue.load(name), result.arrays
     assert arrays.keys() <= CURVES | CELLWISE | PAIRED
     points, cells, n = CURVE, CELLS, len(data.features)
@@ -84,9 +84,8 @@ def test_no_row_and_no_number_of_few_rows_is_stored(name, model, tmp_path):
     assert max(map(len, lists(content))) <= max(100, n)
 
 
-def test_shares_of_few_rows_are_not_stored(name):
-    (result,) = fit([RunSpec(name, MODELS["MixNAM"], "fold0", 0)], "cpu")
-    data = catalogue.load(name)
+def test_shares_of_few_rows_are_not_stored(fitted):
+    result, data = fitted("mimic2", "MixNAM"), catalogue.load("mimic2")
     low, high = result.arrays["density_range"].T
     for i, shares in enumerate(result.arrays["low_share"]):
         counts = np.histogram(data.x[:, i], CELLS, (low[i], high[i]))[0]
@@ -94,11 +93,13 @@ def test_shares_of_few_rows_are_not_stored(name):
         assert np.isfinite(shares).any() or (counts < LEAST_ROWS).all()
 
 
-def test_a_result_of_an_older_release_loses_its_rows_when_it_is_measured_again(name, tmp_path):
-    (fresh,) = fit([RunSpec(name, MODELS["MixNAM"], "fold0", 0)], "cpu")
+def test_a_result_of_an_older_release_loses_its_rows_when_it_is_measured_again(fitted, tmp_path):
+    fresh = fitted("mimic2", "MixNAM")
     rows = {"test_prediction": np.zeros(122, np.float32), "sample_x": np.zeros((100, 3), np.float32)}
     old = Store(tmp_path).put(dataclasses.replace(fresh, fresh=(fresh.arrays | rows, fresh.weights)))
-    assert not rows.keys() & measure_again(old, "cpu").arrays.keys()
+    again = measure_again(old, "cpu")
+    assert again.arrays.keys() == fresh.arrays.keys()
+    assert again.measures == fresh.measures
 
 
 def test_open_data_keep_their_rows():
@@ -108,26 +109,19 @@ def test_open_data_keep_their_rows():
     assert "cell_quantiles" not in result.arrays
 
 
-def test_pictures_show_quantiles_instead_of_rows(name):
-    results = list(fit([RunSpec(name, MODELS["MixNAM"], "fold0", 0)], "cpu"))
+@every("name, model", [("mimic2", "MixNAM"), ("mimic3", "NAM")])
+def test_pictures_show_quantiles_instead_of_rows(name, model, fitted):
+    result = fitted(name, model)
     data = catalogue.load(name)
     features = [*list(data.categories)[:1], *(i for i in range(3) if i not in data.categories)][:3]
-    figure = shapes.shape_plots(results[0], features)
+    figure = shapes.shape_plots(result, features)
     labels = {text for ax in figure.axes for text in ax.get_legend_handles_labels()[1]}
     assert "5 % to 95 % of the rows" in labels
     assert "rows" not in labels
     plt.close(figure)
-    content = slider.payload({0.1: results[0], 1.0: results[0]}, data.features, "log-odds")
+    content = slider.payload({0.1: result, 1.0: result}, data.features, "log-odds")
     assert all(feature["rows"] == [] for feature in content["features"])
     assert all(step["rows"] == [] for feature in content["features"] for step in feature["at"])
-
-
-def test_measures_are_taken_again_without_rows(name, tmp_path):
-    (fresh,) = fit([RunSpec(name, MODELS["MixNAM"], "fold0", 0)], "cpu")
-    result = Store(tmp_path / "results").put(fresh)
-    again = measure_again(result, "cpu")
-    assert again.arrays.keys() == result.arrays.keys()
-    assert again.measures == result.measures
 
 
 def test_quantiles_are_those_of_each_cell_that_has_rows_enough():

@@ -1,0 +1,312 @@
+"""Results are stored whole, found by their key, set aside where they cannot be read, and locked."""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+
+import generated
+import pytest
+from every import every
+from filelock import Timeout
+from untrained import MIXNAM, NAM, Crash, crash_at, fresh, same_arrays
+
+from mixnam.data.table import DataMissing
+from mixnam.models import LinearSettings, NAMSettings
+from mixnam.runs.results import Result, UnreadableResult, read
+from mixnam.runs.spec import RunSpec
+from mixnam.runs.store import Store
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_stored_result_comes_back_whole(tmp_path):
+    store, result = Store(tmp_path), fresh(MIXNAM)
+    put, got = store.put(result), store.get(MIXNAM)
+    for back in (put, got, *store):
+        for field in dataclasses.fields(Result):
+            if field.name not in ("folder", "fresh"):
+                assert getattr(back, field.name) == getattr(result, field.name), field.name
+        same_arrays(back.arrays, result.arrays)
+        same_arrays(back.weights, result.weights)
+    assert store.problems == []
+    assert names(tmp_path / "diabetes" / "MixNAM") == sorted(
+        [f"{MIXNAM.key}.json", f"{MIXNAM.key}.safetensors", f"{MIXNAM.key}.weights.safetensors"]
+    )
+
+
+def test_what_was_not_stored_is_none(tmp_path):
+    assert Store(tmp_path).get(MIXNAM) is None
+    assert Store(tmp_path / "nowhere").get(MIXNAM) is None
+    assert list(Store(tmp_path / "nowhere")) == []
+
+
+@every(
+    "spec, kept",
+    [
+        (RunSpec("diabetes", LinearSettings(), "holdout", 0), True),
+        (RunSpec("diabetes", LinearSettings(), "holdout", 1), False),
+        (RunSpec("breast_cancer", LinearSettings(), "fold0", 0), True),
+        (RunSpec("breast_cancer", LinearSettings(), "fold1", 0), False),
+        (RunSpec("breast_cancer", LinearSettings(), "fold0", 1), False),
+    ],
+)
+def test_weights_are_stored_for_seed_or_fold_0(spec, kept, tmp_path):
+    result = Store(tmp_path).put(fresh(spec))
+    assert result.path(".weights.safetensors").exists() == kept
+    if not kept:
+        with pytest.raises(UnreadableResult, match=rf"{spec.key}\.weights\.safetensors"):
+            _ = result.weights
+
+
+def test_an_old_revisions_result_stays_and_is_known_as_superseded(tmp_path):
+    store, today = Store(tmp_path), fresh(MIXNAM)
+    old = store.put(dataclasses.replace(today, key="f" * 64, revisions=today.revisions | {"training": 0}))
+    assert old.superseded
+    assert store.get(MIXNAM) is None
+    assert [result.key for result in store] == [old.key]
+    assert not store.put(today).superseded
+    assert {result.superseded for result in store} == {True, False}
+
+
+def edited(**changes):
+    def edit(content):
+        return json.dumps(json.loads(content) | changes).encode()
+
+    return edit
+
+
+def spec_edited(**changes):
+    def edit(content):
+        content = json.loads(content)
+        content["spec"] |= changes
+        return json.dumps(content).encode()
+
+    return edit
+
+
+def without(name):
+    def edit(content):
+        content = json.loads(content)
+        del content[name]
+        return json.dumps(content).encode()
+
+    return edit
+
+
+BAD_JSON = {
+    "cut off": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "a list": lambda content: b"[]",
+    "a number": lambda content: b"1",
+    "binary": lambda content: bytes(range(256)),
+    "a later schema": edited(schema=2),
+    "no schema": without("schema"),
+    "no metrics": without("metrics"),
+    "no spec": without("spec"),
+    "an unknown model": spec_edited(model="MLP"),
+    "an unknown data set": spec_edited(dataset="boston"),
+    "an unknown setting": spec_edited(settings={"lr": 0.1}),
+    "a setting out of range": spec_edited(settings={"width": 0}),
+    "settings that are none": spec_edited(settings=None),
+    "a wrong seed": spec_edited(seed="0"),
+}
+
+
+@every("how, damage", BAD_JSON.items())
+def test_an_unreadable_file_is_reported_and_the_rest_is_used(how, damage, tmp_path):
+    store = Store(tmp_path)
+    path = store.put(fresh(MIXNAM)).path(".json")
+    store.put(fresh(NAM))
+    bad = damage(path.read_bytes())
+    path.write_bytes(bad)
+
+    with pytest.raises(UnreadableResult, match=path.name):
+        read(path)
+    with pytest.warns(UserWarning, match=f"set aside.*{path.name}"):
+        assert store.get(MIXNAM) is None
+    # said once; there are no warnings any more
+    assert [result.spec for result in store] == [NAM]
+    assert store.get(NAM) is not None
+    assert len(store.problems) == 1
+    assert path.name in store.problems[0]
+
+    # trained again: the new file takes the place, the old one stays for whoever wants to look
+    assert store.put(fresh(MIXNAM, score=0.25)).metrics["test"]["rmse"] == 0.25
+    assert store.get(MIXNAM).metrics["test"]["rmse"] == 0.25
+    assert path.with_name(f"{MIXNAM.key}.json.unreadable").read_bytes() == bad
+    assert len(list(store)) == 2
+    assert len(store.problems) == 1
+
+
+@every(
+    "how, damage",
+    [
+        ("missing", lambda path: path.unlink()),
+        ("cut off", lambda path: path.write_bytes(path.read_bytes()[:-4])),
+        ("empty", lambda path: path.write_bytes(b"")),
+    ],
+)
+def test_a_result_without_its_arrays_is_reported_and_trained_again(how, damage, tmp_path):
+    store = Store(tmp_path)
+    result = store.put(fresh(MIXNAM))
+    damage(result.path(".safetensors"))
+    with pytest.warns(UserWarning, match=rf"set aside.*{MIXNAM.key}\.safetensors"):
+        assert store.get(MIXNAM) is None
+    assert list(store) == []
+    store.put(fresh(MIXNAM))
+    same_arrays(store.get(MIXNAM).arrays, fresh(MIXNAM).arrays)
+    assert result.path(".json.unreadable").exists()
+
+
+@every("count", [1, 2, 3])
+def test_a_crash_while_storing_leaves_no_half_result(count, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        crash_at(count, patch)
+        with pytest.raises(Crash):
+            store.put(fresh(MIXNAM))
+    assert store.get(MIXNAM) is None
+    assert list(store) == []
+    assert store.problems == []
+    store.put(fresh(MIXNAM))
+    same_arrays(store.get(MIXNAM).arrays, fresh(MIXNAM).arrays)
+
+
+@every("count", [1, 2, 3])
+def test_a_crash_while_storing_again_leaves_the_old_result(count, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.put(fresh(MIXNAM, score=0.5))
+    with monkeypatch.context() as patch:
+        crash_at(count, patch)
+        with pytest.raises(Crash):
+            store.put(fresh(MIXNAM, score=0.25))
+    old = Store(tmp_path).get(MIXNAM)
+    assert old.metrics["test"]["rmse"] == 0.5
+    assert old.arrays.keys() == fresh(MIXNAM).arrays.keys()
+
+
+#: Other processes are forks of this one: that spares them the imports.
+FORK = multiprocessing.get_context("fork")
+
+
+def put_and_die(root, made):
+    os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+    Store(root).put(made)
+
+
+def test_what_a_killed_process_left_is_gone_when_the_result_is_stored(tmp_path):
+    made = fresh(MIXNAM)
+    process = FORK.Process(target=put_and_die, args=(tmp_path, made))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert [path.suffix for path in (tmp_path / "diabetes" / "MixNAM").iterdir()] == [".tmp"]
+    result = Store(tmp_path).put(made)
+    files = [result.path(suffix).name for suffix in (".json", ".safetensors", ".weights.safetensors")]
+    assert names(tmp_path / "diabetes" / "MixNAM") == sorted(files)
+
+
+def hold(root, told):
+    """Hold a lock from one word to the next, and say when it was got."""
+    told.recv()
+    told.send("started")
+    with Store(root).lock(MIXNAM):
+        told.send(time.time())
+        told.recv()
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that runs `hold`, and the pipe to it."""
+    ours, theirs = FORK.Pipe()
+    process = FORK.Process(target=hold, args=(tmp_path, theirs))
+    process.start()
+    yield process, ours
+    process.kill()
+    process.join()
+
+
+def test_a_second_process_waits_for_the_lock(holder, tmp_path):
+    process, pipe = holder
+    with Store(tmp_path).lock(MIXNAM):
+        pipe.send("lock")
+        assert pipe.recv() == "started"
+        assert not pipe.poll(0.5)
+        released = time.time()
+    assert pipe.poll(60)
+    assert pipe.recv() >= released
+    pipe.send("release")
+    process.join(60)
+    assert process.exitcode == 0
+
+
+def test_a_killed_owners_lock_is_free(holder, tmp_path):
+    process, pipe = holder
+    lock = Store(tmp_path).lock(MIXNAM)
+    pipe.send("lock")
+    assert pipe.recv() == "started"
+    assert pipe.recv() > 0
+    with pytest.raises(Timeout):
+        lock.acquire(timeout=0)
+    with Store(tmp_path).lock(NAM).acquire(timeout=0):
+        pass  # other results are free
+    process.kill()  # SIGKILL: the owner cannot release it
+    process.join()
+    with lock.acquire(timeout=10):
+        assert lock.is_locked
+
+
+def test_a_lock_is_no_result(tmp_path):
+    store = Store(tmp_path)
+    with store.lock(MIXNAM):
+        assert list(store) == []
+        assert store.get(MIXNAM) is None
+    assert store.problems == []
+
+
+def test_a_file_whose_content_belongs_to_another_key_is_set_aside(tmp_path):
+    store = Store(tmp_path)
+    kept = store.put(fresh(MIXNAM))
+    other = dataclasses.replace(MIXNAM, seed=3)
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(kept.path(suffix), kept.folder / f"{other.key}{suffix}")
+    with pytest.warns(UserWarning, match="belongs to key"):
+        assert store.get(other) is None
+    assert store.get(MIXNAM) is not None
+
+
+def test_results_for_data_that_are_not_at_hand_are_found(tmp_path, monkeypatch):
+    """Another machine had Credit: its results show here, and are set aside where other data are at hand."""
+    generated.use(monkeypatch, tmp_path / "theirs", names=("credit",))
+    spec = RunSpec("credit", LinearSettings(), "fold0", 0)
+    made = fresh(spec)
+    Store(tmp_path / "store").put(made)
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "nothing here"))
+    store, again = Store(tmp_path / "store"), RunSpec("credit", LinearSettings(), "fold0", 0)
+    with pytest.raises(DataMissing, match="without its data a run has no key"):
+        _ = again.key
+    assert store.get(again).key == made.key
+    assert [r.key for r in store] == [made.key] and not store.problems
+    assert store.get(RunSpec("credit", LinearSettings(), "fold1", 0)) is None
+    assert store.get(RunSpec("credit", NAMSettings(), "fold0", 0)) is None
+    # of results on different data, those of which there are most
+    for fold in range(1, 4):
+        spec_of = RunSpec("credit", LinearSettings(), f"fold{fold}", 0)
+        for data in ["e" * 64] if fold < 3 else ["d" * 64]:
+            content = json.loads((store.folder(spec) / f"{made.key}.json").read_text())
+            content["spec"]["split"], content["key"] = f"fold{fold}", spec_of.key_for(data)
+            content["provenance"]["data_sha256"] = data
+            path = store.folder(spec) / f"{content['key']}.json"
+            path.write_text(json.dumps(content))
+            shutil.copy(store.folder(spec) / f"{made.key}.safetensors", path.with_suffix(".safetensors"))
+    mixed = Store(tmp_path / "store")
+    found = [mixed.get(RunSpec("credit", LinearSettings(), f"fold{k}", 0)) for k in range(4)]
+    assert [r is not None and r.provenance["data_sha256"][0] for r in found] == [False, "e", "e", False]
+    generated.use(monkeypatch, tmp_path / "other", rows=310, names=("credit",))
+    assert store.get(RunSpec("credit", LinearSettings(), "fold0", 0)) is None
