@@ -19,7 +19,7 @@ from mixnam.runs.fitting import fit, measure_again
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
-ROWS = 611
+ROWS = 411
 SMALL = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01}
 MODELS = {
     "MixNAM": MixNAMSettings(**SMALL, layers=1, width=4),
