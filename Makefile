@@ -22,7 +22,7 @@ report: $(READY)
 	@python -m mixnam.report.book place $(SAY)
 
 test: lint
-	pytest -q -m "not slow"
+	pytest -q -n 2 --dist loadfile -m "not slow"
 	MIXNAM_RESULTS=$$(mktemp -d) pytest -q --nbval-lax --nbval-cell-timeout=300 -p no:cacheprovider notebooks
 
 test-all: lint
