@@ -1,4 +1,4 @@
-"""Data sets: one type, a registry, and loaders that look in one directory, else download into it.
+"""The catalogue of data sets by name, found in one directory, else downloaded into it.
 
 The directory is the environment variable MIXNAM_DATA, or `data/` in the working directory.
 """
@@ -156,16 +156,17 @@ def register(dataset: Table) -> str:
     known = REGISTRY.get(dataset.name)
     if known is not None and known.checksum != dataset.checksum:
         raise own.TableError(f"name {dataset.name!r} is taken by other data; give the table another name")
-    if known is None:
-        REGISTRY[dataset.name] = _entry(dataset)
+    if known is None or not (known.files or known.bundled or known.simulated):
+        REGISTRY[dataset.name] = _entry(dataset)  # the same rows may have better names now
+        _load.cache_clear()
     return dataset.name
 
 
 @lru_cache(maxsize=8)
 def _entry(dataset: Table) -> Entry:
     return Entry(
-        dataset.title, dataset.task, dataset.metric, dataset.checksum, splits_of(dataset), lambda where, download: dataset,
-        "register it, or describe it in the data directory",
+        dataset.title, dataset.task, dataset.metric, dataset.checksum, splits_of(dataset),
+        lambda where, download: dataset, "register it, or describe it in the data directory",
     )  # fmt: skip
 
 

@@ -6,7 +6,6 @@ to every process, and so to the notebooks; its keys are the arguments of `read_t
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -64,22 +63,26 @@ def read_table(
     Raises TableError for missing values, unknown columns, and whatever else keeps it from being used.
     """
     check_name(name)
+    for what, given in (("categorical", categorical), ("drop", drop)):
+        if isinstance(given, str):
+            raise TableError(f"{name}: {what} must be a list of column names, got {given!r}; write [{given!r}]")
     frame = table if isinstance(table, pd.DataFrame) else _read(Path(table))
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
+    texts = frame.columns.map(str)  # a model knows columns by their names as text
+    if not texts.is_unique:
+        twice = texts[texts.duplicated()][0]
         raise TableError(f"{name}: two columns are called {twice!r}; rename one")
-    named = [target, *(c for c in (fold, group) if c), *categorical, *drop]
+    named = [target, *(c for c in (fold, group) if c is not None), *categorical, *drop]
     for column in named:
         if column not in frame.columns:
             raise TableError(f"{name}: no column is called {column!r}; there are {', '.join(map(str, frame.columns))}")
         if named.count(column) > 1:
             raise TableError(f"{name}: column {column!r} is named for more than one purpose; name it once")
-    if fold and group:
+    if fold is not None and group is not None:
         raise TableError(f"{name}: both fold {fold!r} and group {group!r} are given; folds already say how to split")
     features = [c for c in frame.columns if c not in {target, fold, group, *drop}]
     if not features:
         raise TableError(f"{name}: no feature is left besides {', '.join(map(repr, named))}")
-    used = frame[[*features, target, *(c for c in (fold, group) if c)]]
+    used = frame[[*features, target, *(c for c in (fold, group) if c is not None)]]
     missing = used.isna().sum()
     for c in used.columns[missing > 0]:
         remedy = "fill them, or drop the rows or the column" if c in features else "drop those rows"
@@ -92,14 +95,14 @@ def read_table(
             categories[i] = labels
     y, task, label = _target(name, frame[target], task)
     folds = None
-    if fold:
+    if fold is not None:
         folds = _folds(name, frame[fold])
-    elif group:
+    elif group is not None:
         folds = _group_folds(name, frame[group])
     for k in range(0 if folds is None or task == "regression" else folds.max() + 1):
         if len(np.unique(y[folds == k])) < 2:
             raise TableError(
-                f"{name}: the test fold {k} of {fold or group!r} holds one class only; merge folds or groups"
+                f"{name}: the test fold {k} of {group if fold is None else fold!r} holds one class only; merge folds or groups"
             )
     source = "a data frame" if isinstance(table, pd.DataFrame) else Path(table).name
     try:
@@ -147,7 +150,7 @@ def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
     `rows` is a data frame with (at least) the columns that `about` names, a `Table`, or an array (rows, n) of numbers
     and codes. Raises TableError for columns that are lacking, missing values, and text where numbers are expected.
     """
-    if isinstance(rows, Table):
+    if isinstance(rows, Table):  # its codes are of its own categories: labels decide
         columns = {
             name: pd.Series(np.array(rows.categories[i])[rows.x[:, i].astype(int)] if i in rows.categories else x)
             for i, (name, x) in enumerate(zip(rows.features, rows.x.T, strict=True))
@@ -157,12 +160,24 @@ def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
         values = np.asarray(rows, np.float64)
         if values.ndim != 2 or values.shape[1] != len(about.features):
             raise TableError(f"rows must be (rows, {len(about.features)}), got {values.shape}")
+        for i, labels in about.categories.items():
+            codes = values[:, i]
+            if not np.isin(codes, np.arange(-1, len(labels))).all():
+                raise TableError(
+                    f"rows: feature {about.features[i]!r} must hold codes 0 to {len(labels) - 1}, or -1 for a category "
+                    f"that is none of them, got {codes.min():g} to {codes.max():g}; a data frame may hold labels"
+                )
         rows = pd.DataFrame(values, columns=list(about.features))
         about = replace(about, categories={})
     frame = rows.rename(columns=str)
     lacking = [name for name in about.features if name not in frame.columns]
     if lacking:
         raise TableError(f"rows lack column {lacking[0]!r}; the model takes {', '.join(about.features)}")
+    twice = [name for name in about.features if not isinstance(frame[name], pd.Series)]
+    if twice:
+        raise TableError(f"rows: two columns are called {twice[0]!r}; rename or drop one")
+    if frame.empty:
+        raise TableError("rows hold no row: there is nothing to predict")
     out = np.empty((len(frame), len(about.features)))
     for i, name in enumerate(about.features):
         column = frame[name]
@@ -170,21 +185,33 @@ def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
             raise TableError(f"rows: column {name!r} holds {column.isna().sum()} missing values; fill them")
         if i in about.categories:
             out[:, i] = _known_codes(column, about.categories[i])
-        elif _numeric(column):
-            out[:, i] = column.to_numpy(np.float64)
+        else:
+            numbers = pd.to_numeric(column, errors="coerce")
+            if numbers.isna().any():
+                word = column[numbers.isna()].iloc[0]
+                raise TableError(f"rows: column {name!r} holds {word!r}, expected numbers as in training")
+            out[:, i] = numbers.to_numpy(np.float64)
             if not np.isfinite(out[:, i]).all():
                 raise TableError(f"rows: column {name!r} holds infinite values; replace them")
-        else:
-            raise TableError(f"rows: column {name!r} holds {column.iloc[0]!r}, expected numbers as in training")
     return out
 
 
+#: How a table or a file may say what pandas calls True and False.
+_TRUTHS = {"1": "true", "1.0": "true", "0": "false", "0.0": "false"}
+
+
 def _known_codes(column: pd.Series[Any], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Return each value's place among the labels, -1 where it is none; 1 and 1.0 are the same."""
-    if _numeric(column):
-        with contextlib.suppress(ValueError):
-            return pd.Index([float(label) for label in labels]).get_indexer(pd.Index(column.astype(float)))
-    return pd.Index(labels).get_indexer(pd.Index(column.astype(str)))
+    """Return each value's place among the labels, -1 where it is none; 1, 1.0 and "1" are the same, and true and True.
+
+    Labels that are numbers are compared as numbers, where no two of them are the same number.
+    """
+    numbers = pd.to_numeric(pd.Series(labels), errors="coerce")
+    if numbers.notna().all() and numbers.is_unique:
+        return pd.Index(numbers.astype(float)).get_indexer(pd.Index(pd.to_numeric(column, errors="coerce")))
+    text, known = column.astype(str), list(labels)
+    if set(labels) <= {"True", "False"}:
+        text, known = text.str.lower().replace(_TRUTHS), [label.lower() for label in labels]
+    return pd.Index(known).get_indexer(pd.Index(text))
 
 
 def check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Splits that come as files of row numbers: NODE-GAM's folds, and NODE's validation rows of Year."""
+"""Splits of rows into training, validation and test: the paper's, or those of publishers' files of row numbers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold, train_test_split
 
-from mixnam.data.download import fetch as fetch
 from mixnam.data.table import DataError, Table
-from mixnam.data.table import DataMissing as DataMissing
 
 Rows = NDArray[np.int64]
 #: What a `Table.parts` says of a row.

@@ -53,7 +53,7 @@ class About:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
-        """Return what `to_json` described; TypeError for another content."""
+        """Return what `to_json` described; KeyError or TypeError for another content."""
         categories = {int(i): tuple(labels) for i, labels in content["categories"].items()}
         return cls(**{**content, "features": tuple(content["features"]), "categories": categories})
 

@@ -34,8 +34,13 @@ def frame(store: Store) -> pd.DataFrame:
 
     Columns: `IDENTITY`; `preset`, `device_type`, `device`, `version`, `commit`; every number of `metrics`, `measures`
     and `cost` by its dotted path, such as `metrics.test.rmse`, NaN where a result has none or has measures of an older
-    revision; `outdated`; and `result`. It is the same object until files are added, replaced or removed.
+    revision; `outdated`; and `result`. Files are read once in a process, until they are replaced.
     """
+    return _frame(store).copy(deep=False)
+
+
+def _frame(store: Store) -> pd.DataFrame:
+    """Return the same frame until files are added, replaced or removed."""
     root, groups = store.root.absolute(), store.groups()
     before, made = _FRAMES.get(root, ([], None))
     if made is None or len(before) != len(groups) or any(a is not b for a, b in zip(before, groups, strict=True)):
@@ -92,4 +97,4 @@ def results_of(store: Store, dataset: str, settings: Settings, seeds: int) -> li
 
 def runs_of(store: Store, dataset: str, settings: Settings, seeds: int) -> pd.DataFrame:
     """Return `results_of` as rows of the store's frame."""
-    return frame(store).loc[[result.key for result in results_of(store, dataset, settings, seeds)]]
+    return _frame(store).loc[[result.key for result in results_of(store, dataset, settings, seeds)]]

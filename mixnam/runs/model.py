@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save
 from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r2_score, roc_auc_score
 
 import mixnam
-from mixnam.data.own import encode
-from mixnam.data.splits import Split, split_rows, splits_of
+from mixnam.data.own import TableError, encode
+from mixnam.data.splits import FOLDS, REPEATS, Split, split_rows, splits_of
 from mixnam.data.table import About, Array, Table, Task
 from mixnam.data.transforms import Preprocessing
 from mixnam.models import (
@@ -60,10 +60,11 @@ def scores(prediction: Array, y: Array, task: Task) -> dict[str, float]:
             "r2": float(r2_score(y, prediction)),
         }
     probability = 0.5 * (1 + np.tanh(prediction / 2))
+    both = len(np.unique(y)) == 2
     return {
-        "auc": float(roc_auc_score(y, prediction)),
-        "average_precision": float(average_precision_score(y, prediction)),
-        "log_loss": float(log_loss(y, probability)),
+        "auc": float(roc_auc_score(y, prediction)) if both else math.nan,
+        "average_precision": float(average_precision_score(y, prediction)) if both else math.nan,
+        "log_loss": float(log_loss(y, probability, labels=[0, 1])),
         "accuracy": float(accuracy_score(y, prediction > 0)),
     }
 
@@ -114,16 +115,29 @@ class Model:
 
     @property
     def intercept(self) -> float:
-        """What the prediction is before contributions are added."""
+        """What the prediction is before contributions are added; TypeError for a model that has none."""
         origin = np.zeros((1, len(self.about.features)), np.float32)
         return float(self._scaled(origin)[0] - self._parts(origin).sum())
 
     def score(self, table: Table) -> dict[str, float]:
-        """Return the metrics of predictions for a table's rows against its target."""
+        """Return the metrics of predictions for a table's rows against its target.
+
+        Raises TypeError for what is no `Table`, TableError for a table with another target.
+        """
+        if not isinstance(table, Table):
+            raise TypeError(f"table must be a Table, as read_table gives it, got {type(table).__name__}")
+        if (table.task, table.target) != (self.about.task, self.about.target):
+            raise TableError(
+                f"the table's target is {table.target!r} ({table.task}), the model predicts {self.about.target!r} "
+                f"({self.about.task}); read the table with the same target and task"
+            )
         return scores(self.predict(table, log_odds=True), table.y, self.about.task)
 
     def save(self, folder: Path | str) -> None:
-        """Write the model into a folder: `model.json`, its arrays, and where a library has one its own text file."""
+        """Write the model into a folder: `model.json`, its arrays, and where a library has one its own text file.
+
+        The transforms hold up to 2,000 quantiles of each column: a model of private data is private, too.
+        """
         folder = Path(folder)
         arrays = {f"transforms.{k}": v for k, v in self.transforms.state().items()}
         if self.fitted is None:
@@ -136,7 +150,7 @@ class Model:
             "model": self.settings.model,
             "settings": self.settings.all(),
             "about": self.about.to_json(),
-            "metrics": self.metrics,
+            "metrics": {k: {m: None if v != v else v for m, v in part.items()} for k, part in self.metrics.items()},
         }
         write_file(folder / "arrays.safetensors", save({k: np.array(v, order="C") for k, v in arrays.items()}))
         if self.fitted is not None and self.fitted.text:
@@ -194,7 +208,8 @@ def load_model(folder: Path | str) -> Model:
             fitted = restore(settings, parts["library"], text.read_text(encoding="utf-8") if text.exists() else "")
         tensors = {name: torch.tensor(weights)[None] for name, weights in parts["weights"].items()}
         transforms = Preprocessing.restored(parts["transforms"])
-        return Model(settings, about, transforms, network, tensors, fitted, content["metrics"])
+        metrics = {k: {m: math.nan if v is None else v for m, v in p.items()} for k, p in content["metrics"].items()}
+        return Model(settings, about, transforms, network, tensors, fitted, metrics)
     except ModuleNotFoundError:
         raise
     except Exception as error:  # whatever a damaged file makes of it
@@ -240,10 +255,12 @@ def train(
     """Train a model on a table's training rows, and take its metrics on all parts.
 
     `split` names one of the table's: `holdout`, or `fold0` ... (default: the first). With `validation`, the numbers of
-    the rows that pick the best epoch, there is no test part: all other rows are trained on. `sample_weight`, (rows,),
-    weighs each row's error and penalties. On a CPU the same arguments give the same bits.
+    the rows that pick the best epoch (or a mask), there is no test part: all other rows are trained on.
+    `sample_weight`, (rows,), weighs each training row's error and penalties, on any scale; transforms and metrics do
+    not see it. On a CPU the same arguments give the same bits.
 
-    Raises ValueError for weights or rows that do not fit the table, FloatingPointError where training diverged.
+    Raises TypeError for what is no table or no settings, ValueError for a split, weights or rows that do not fit the
+    table, or parts with a single class, FloatingPointError where training diverged.
 
     **Examples**
 
@@ -253,9 +270,16 @@ def train(
     >>> sorted(model.metrics), model.contributions(catalogue.load("diabetes")).shape
     (['test', 'train', 'validation'], (442, 10))
     """
+    if not isinstance(table, Table):
+        raise TypeError(f"table must be a Table, as read_table gives it, got {type(table).__name__}")
+    if not isinstance(settings, Settings):
+        raise TypeError(f"settings must be a model's settings, as make_settings gives them, got {settings!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be an integer >= 0, got {seed!r}")
     where = pick_device(device)
-    weights = None if sample_weight is None else _weights(sample_weight, table)
-    member = Member(table, settings, _parts(table, split, seed, validation), seed, weights=weights)
+    rows = _parts(table, split, seed, validation)
+    weights = None if sample_weight is None else _weights(sample_weight, table, rows)
+    member = Member(table, settings, rows, seed, weights=weights)
     with one_thread(where):
         ((_, model, trained, _),) = train_members([member], Job(where, progress))
     if math.isinf(trained.best_score):
@@ -266,11 +290,15 @@ def train(
     return model
 
 
-def _weights(given: ArrayLike, table: Table) -> Array:
+def _weights(given: ArrayLike, table: Table, parts: Split) -> Array:
+    """Return weights whose mean over the training rows is 1."""
     weights = np.asarray(given, np.float64)
-    if weights.shape != table.y.shape or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
-        raise ValueError(f"sample_weight must be {table.y.shape} numbers >= 0, not all of them 0, got {given!r}")
-    return weights
+    sound = weights.shape == table.y.shape and np.isfinite(weights).all() and (weights >= 0).all()
+    if not sound or not weights[parts.train].any():
+        raise ValueError(
+            f"sample_weight must be {len(table.y)} finite numbers >= 0, not all of them 0 on training rows, got {given!r}"
+        )
+    return weights / weights[parts.train].mean()
 
 
 def _parts(table: Table, split: str | None, seed: int, validation: ArrayLike | None) -> Split:
@@ -279,10 +307,24 @@ def _parts(table: Table, split: str | None, seed: int, validation: ArrayLike | N
         if split is not None:
             raise ValueError(f"split is {split!r}, but validation already says which rows are not trained on")
         chosen = np.asarray(validation)
+        if chosen.dtype == bool and chosen.shape == rows.shape:
+            chosen = rows[chosen]
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer) or not np.isin(chosen, rows).all():
             raise ValueError(f"validation must be row numbers from 0 to {len(rows) - 1}, got {validation!r}")
-        return Split(np.setdiff1d(rows, chosen), np.unique(chosen), rows[:0])
-    return split_rows(table, split or splits_of(table)[0], seed)
+        parts = Split(np.setdiff1d(rows, chosen), np.unique(chosen), rows[:0])
+    else:
+        known = splits_of(table) + (REPEATS if table.folds is None and splits_of(table) == FOLDS else ())
+        if split is not None and split not in known:
+            raise ValueError(f"split of {table.name} must be one of {', '.join(known)}, got {split!r}")
+        parts = split_rows(table, known[0] if split is None else split, seed)
+    for name, part in (("training", parts.train), ("validation", parts.validation)):
+        if len(part) < 2 or (table.task == "classification" and len(np.unique(table.y[part])) < 2):
+            raise ValueError(
+                f"{table.name}: the {name} part has {len(part)} rows"
+                + (" of one class" if len(part) > 1 else "")
+                + "; give more rows, or other rows for validation"
+            )
+    return parts
 
 
 def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Model, Trained, int]]:
@@ -302,6 +344,8 @@ def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Mod
     for member in members:
         started = time.perf_counter()
         rows, validation = member.split.train, member.split.validation
+        if member.weights is not None:
+            rows = rows[member.weights[rows] > 0]  # EBM takes no weight of 0
         x, y = member.x.astype(float), member.y
         weights = None if member.weights is None else member.weights[rows]
         if isinstance(settings, LinearSettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass, field
@@ -78,19 +79,15 @@ class Result:
 
         A store holds one description for all results on the same data.
         """
-        known = about_file(self.folder, self.provenance["data_sha256"])
-        if known is not None and known.exists():
-            return About.from_json(json.loads(known.read_text(encoding="utf-8")))
-        return self._data.about
+        return described(about_file(self.folder, self.provenance["data_sha256"])) or self._data.about
 
     @cached_property
     def targets(self) -> Array:
         """The targets of the test rows, in their order; DataMissing where they are not at hand."""
         known = about_file(self.folder, self.provenance["data_sha256"])
-        if known is not None and known.with_suffix(".safetensors").exists():
-            stored = _load_arrays(known.with_suffix(".safetensors"))
-            if self.spec.split in stored:
-                return stored[self.spec.split].astype(np.float64)
+        if known is not None:
+            with contextlib.suppress(UnreadableResult, KeyError):  # not there, or damaged: the data may be at hand
+                return _load_arrays(known.with_suffix(".safetensors"))[self.spec.split].astype(np.float64)
         table = self._data
         return table.y[split_rows(table, self.spec.split, self.spec.seed).test]
 
@@ -148,6 +145,14 @@ def about_file(folder: Path | None, data: str) -> Path | None:
     return None if folder is None else folder.parent / f"{data}.json"
 
 
+def described(path: Path | None) -> About | None:
+    """Return what a store's description says of its data, None where there is none or it is damaged."""
+    try:
+        return None if path is None else About.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def _load_arrays(path: Path) -> Arrays:
     try:
         return load_file(path)
@@ -163,7 +168,7 @@ def read(path: Path) -> Result:
             raise ValueError(f"schema {content['schema']}, expected {SCHEMA}; update mixnam to read it")
         spec = content["spec"]
         settings = make_settings(spec["model"], spec["settings"])
-        run = RunSpec(spec["dataset"], settings, spec["split"], spec["seed"])
+        run = RunSpec.stored(spec["dataset"], settings, spec["split"], spec["seed"])
         if content["status"] != "ok":
             raise ValueError(f"status {content['status']!r}, expected 'ok'")
         names = ("metrics", "measures", "history", "cost", "provenance", "key", "revisions")

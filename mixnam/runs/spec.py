@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
@@ -39,6 +40,14 @@ class RunSpec:
             )
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be an integer >= 0, got {self.seed!r}")
+
+    @classmethod
+    def stored(cls, dataset: str, settings: Settings, split: str, seed: int) -> Self:
+        """Return the spec of a stored run, whose data set need not be known by name here: its key needs their checksum."""
+        made = object.__new__(cls)
+        for name, value in (("dataset", dataset), ("settings", settings), ("split", split), ("seed", seed)):
+            object.__setattr__(made, name, value)
+        return made
 
     @property
     def model(self) -> str:

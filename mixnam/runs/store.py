@@ -7,6 +7,7 @@ weights in `<key>.weights.safetensors`. What the data are, and the test targets 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -30,7 +31,7 @@ from mixnam.data.splits import split_rows
 from mixnam.data.table import Table
 from mixnam.models import Settings
 from mixnam.runs.files import write_file
-from mixnam.runs.results import Arrays, Result, UnreadableResult, about_file, read
+from mixnam.runs.results import Arrays, Result, UnreadableResult, about_file, described, read
 from mixnam.runs.spec import RunSpec
 
 #: Every result read in this process, with the stamp (time, size) of its file: none is opened twice.
@@ -61,6 +62,10 @@ class Group:
 _GROUPS: dict[Path, Group] = {}
 #: A folder that changed within the clock's step may change again and look the same: seconds that it is not trusted for.
 _UNSETTLED = 0.1
+
+
+#: A temporary file that is older, in seconds, belongs to no process that still writes it.
+_FORGOTTEN = 600.0
 
 
 class Store:
@@ -155,8 +160,10 @@ class Store:
         write_file(folder / f"{result.key}.safetensors", save(_contiguous(result.arrays)))
         if result.spec.first:
             write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
-        for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed; the lock is ours
-            left.unlink(missing_ok=True)
+        for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > _FORGOTTEN:
+                    left.unlink(missing_ok=True)
         if result.table is not None:
             self.describe(result.table)
         write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
@@ -166,9 +173,10 @@ class Store:
         """Store what a table is, once for all results on it, and of open data the test targets of every split."""
         path = about_file(self.root / table.name / "model", table.checksum)
         assert path is not None
-        if path.exists():
+        secret = catalogue.credentialed(table.name)
+        if described(path) == table.about and (path.with_suffix(".safetensors").exists() or secret):
             return
-        if not catalogue.credentialed(table.name):
+        if not secret:
             kind = np.uint8 if table.task == "classification" else np.float64
             splits = catalogue.entry(table.name).every_split
             tests = {split: table.y[split_rows(table, split, 0).test].astype(kind) for split in splits}

@@ -235,3 +235,86 @@ def test_threads_are_given_back(frame):
     before = torch.get_num_threads()
     train(read_table(frame, "price", drop=["dear"]), make_settings("Linear", {}), device="cpu")
     assert torch.get_num_threads() == before
+
+
+def test_labels_mean_the_same_in_whatever_form_they_come(models, frame):
+    model = models["price", "MixNAM"]
+    wanted = model.predict(frame)
+    for form in (float, object, str, "category"):
+        changed = frame.assign(floor=frame["floor"].astype(form))
+        assert np.array_equal(model.predict(changed), wanted), form
+    floats = frame["floor"].astype(float)
+    for column in (floats.astype(object), floats.astype(str), floats.astype("category")):
+        assert np.array_equal(model.predict(frame.assign(floor=column)), wanted), column.dtype
+    truths = pd.DataFrame({"a": [True, False] * 20, "y": np.arange(40.0)})
+    truth = train(read_table(truths, "y"), make_settings("Linear", {}))
+    for form in (lambda a: a.astype(int), lambda a: a.astype(str).str.lower(), lambda a: a.astype(object)):
+        assert np.array_equal(truth.predict(truths.assign(a=form(truths["a"]))), truth.predict(truths))
+    one = frame.iloc[0].to_frame().T  # of object dtype
+    assert model.predict(one) == pytest.approx(wanted[:1], rel=1e-6)
+
+
+def test_codes_that_are_none_are_refused_and_minus_one_is_unseen(models, frame):
+    model = models["price", "Linear"]
+    assert np.isfinite(model.predict(np.array([[100.0, -1.0, -1.0]]))).all()
+    for code in (3.0, -2.0, 0.5):
+        with pytest.raises(TableError, match="feature 'kind' must hold codes 0 to 2, or -1"):
+            model.predict(np.array([[100.0, code, 0.0]]))
+    with pytest.raises(TableError, match="rows hold no row"):
+        model.predict(frame.head(0))
+    with pytest.raises(TableError, match="two columns are called 'size'"):
+        model.predict(pd.concat([frame, frame[["size"]]], axis=1))
+
+
+def test_a_score_is_of_the_same_target_alone(models, frame):
+    dear = read_table(frame, "dear", drop=["price"], categorical=["floor"])
+    with pytest.raises(
+        TableError, match=r"the table's target is 'dear = yes' \(classification\), the model predicts 'pri"
+    ):
+        models["price", "MixNAM"].score(dear)
+    other = read_table(frame.replace({"dear": {"yes": "a"}}), "dear", drop=["price"], categorical=["floor"])
+    with pytest.raises(TableError, match="the table's target is 'dear = no'"):
+        models["dear", "MixNAM"].score(other)
+    with pytest.raises(TypeError, match="table must be a Table"):
+        models["dear", "MixNAM"].score(frame)
+
+
+def test_what_cannot_be_trained_is_refused_before_it_is(frame):
+    table, settings = read_table(frame, "price", drop=["dear"]), make_settings("MixNAM", SETTINGS["MixNAM"])
+    classes = read_table(frame, "dear", drop=["price"])
+    with pytest.raises(TypeError, match="table must be a Table"):
+        train(frame, settings)
+    with pytest.raises(TypeError, match="settings must be a model's settings"):
+        train(table, "MixNAM")
+    for seed in (True, -1, 1.5, "a"):
+        with pytest.raises(ValueError, match="seed must be an integer >= 0"):
+            train(table, settings, seed=seed)
+    for split in ("fold0", "repeat1-fold0", "", "test"):
+        with pytest.raises(ValueError, match="split of table must be one of holdout, got"):
+            train(table, settings, split)
+    with pytest.raises(ValueError, match="the training part has 0 rows"):
+        train(table, settings, validation=np.arange(240))
+    with pytest.raises(ValueError, match="the validation part has 0 rows"):
+        train(table, settings, validation=np.array([], int))
+    with pytest.raises(ValueError, match="the validation part has 20 rows of one class"):
+        train(classes, settings, validation=np.flatnonzero(classes.y == 1)[:20])
+    mask = np.arange(240) < 60
+    linear = make_settings("Linear", {})
+    one, two = train(table, linear, validation=mask), train(table, linear, validation=np.arange(60))
+    assert one.metrics == two.metrics
+    with pytest.raises(ValueError, match="not all of them 0 on training rows"):
+        train(table, linear, validation=mask, sample_weight=mask.astype(float))
+
+
+def test_weights_may_be_zero_and_on_any_scale(frame):
+    table = read_table(frame, "dear", drop=["price"])
+    weights = np.where(np.arange(240) % 3, 1.0, 0.0)
+    for name in ("Linear", "Spline", "EBM", "XGBoost", "NAM"):
+        settings = make_settings(name, SETTINGS[name])
+        one = train(table, settings, sample_weight=weights, device="cpu").predict(table)
+        np.testing.assert_allclose(
+            train(table, settings, sample_weight=0.001 * weights, device="cpu").predict(table),
+            one,
+            atol=1e-5,
+            err_msg=name,
+        )

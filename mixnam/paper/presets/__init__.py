@@ -87,7 +87,7 @@ def parse(name: str, text: str) -> Preset:
     ]
     for entries, known in checked:
         for entry in entries:
-            if entries is content and entry in moved:
+            if entries is content and entry in moved and entry not in known:
                 raise ValueError(f"preset {name}: [{entry}] is of version 0.4; write {moved[entry]}")
             if entry not in known:
                 raise ValueError(f"preset {name}: unknown entry {entry!r}; known are {', '.join(sorted(known))}")
