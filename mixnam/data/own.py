@@ -102,7 +102,8 @@ def read_table(
     for k in range(0 if folds is None or task == "regression" else folds.max() + 1):
         if len(np.unique(y[folds == k])) < 2:
             raise TableError(
-                f"{name}: the test fold {k} of {group if fold is None else fold!r} holds one class only; merge folds or groups"
+                f"{name}: the test fold {k} of {(group if fold is None else fold)!r} holds one class only; "
+                "merge folds or groups"
             )
     source = "a data frame" if isinstance(table, pd.DataFrame) else Path(table).name
     try:

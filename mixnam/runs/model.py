@@ -296,7 +296,8 @@ def _weights(given: ArrayLike, table: Table, parts: Split) -> Array:
     sound = weights.shape == table.y.shape and np.isfinite(weights).all() and (weights >= 0).all()
     if not sound or not weights[parts.train].any():
         raise ValueError(
-            f"sample_weight must be {len(table.y)} finite numbers >= 0, not all of them 0 on training rows, got {given!r}"
+            f"sample_weight must be {len(table.y)} finite numbers >= 0, not all of them 0 on training rows, "
+            f"got {given!r}"
         )
     return weights / weights[parts.train].mean()
 

@@ -43,7 +43,7 @@ class RunSpec:
 
     @classmethod
     def stored(cls, dataset: str, settings: Settings, split: str, seed: int) -> Self:
-        """Return the spec of a stored run, whose data set need not be known by name here: its key needs their checksum."""
+        """Return the spec of a stored run: nobody here need know its data set, and its key needs their checksum."""
         made = object.__new__(cls)
         for name, value in (("dataset", dataset), ("settings", settings), ("split", split), ("seed", seed)):
             object.__setattr__(made, name, value)

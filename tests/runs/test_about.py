@@ -63,7 +63,7 @@ def test_a_damaged_description_is_passed_over_and_mended(stored):
 
 
 def test_better_names_of_the_same_rows_replace_the_old_ones(stored):
-    store, result, table = stored
+    store, result, _ = stored
     rows = pd.DataFrame({"size": np.arange(60.0), "b": ["x", "y", "z"] * 20, "y": np.arange(60.0) ** 2})
     better = read_table(rows, "y", name="folds", unit="g")
     catalogue.register(better)
