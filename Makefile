@@ -23,7 +23,8 @@ report: $(READY)
 
 test: lint
 	pytest -q -n 2 --dist loadfile -m "not slow"
-	MIXNAM_RESULTS=$$(mktemp -d) pytest -q --nbval-lax --nbval-cell-timeout=300 -p no:cacheprovider notebooks
+	MIXNAM_RESULTS=$$(mktemp -d) pytest -q -n 2 --dist loadscope --nbval-lax --nbval-cell-timeout=300 \
+		-p no:cacheprovider notebooks
 
 test-all: lint
 	pytest -q

@@ -174,6 +174,8 @@ def read(path: Path) -> Result:
         names = ("metrics", "measures", "history", "cost", "provenance", "key", "revisions")
         result = Result(run, **{k: content[k] for k in names}, folder=path.parent)
         # the data that it was trained on may not be those at hand, or there may be none
+        if (path.parent.parent.name, path.parent.name) != (run.dataset, run.model):
+            raise ValueError(f"its content is of {run.dataset} and {run.model}, not of its folders")
         own = run.key_for(result.provenance["data_sha256"])
         if result.key != path.stem or (not result.superseded and result.key != own):
             raise ValueError(f"its content belongs to key {result.key} ({run}), not to its name")

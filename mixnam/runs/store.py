@@ -7,7 +7,6 @@ weights in `<key>.weights.safetensors`. What the data are, and the test targets 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -30,7 +29,7 @@ from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
 from mixnam.data.table import Table
 from mixnam.models import Settings
-from mixnam.runs.files import write_file
+from mixnam.runs.files import alive, write_file
 from mixnam.runs.results import Arrays, Result, UnreadableResult, about_file, described, read
 from mixnam.runs.spec import RunSpec
 
@@ -62,10 +61,6 @@ class Group:
 _GROUPS: dict[Path, Group] = {}
 #: A folder that changed within the clock's step may change again and look the same: seconds that it is not trusted for.
 _UNSETTLED = 0.1
-
-
-#: A temporary file that is older, in seconds, belongs to no process that still writes it.
-_FORGOTTEN = 600.0
 
 
 class Store:
@@ -161,9 +156,8 @@ class Store:
         if result.spec.first:
             write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
         for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > _FORGOTTEN:
-                    left.unlink(missing_ok=True)
+            if not alive(int(left.name.split(".")[-2])):
+                left.unlink(missing_ok=True)
         if result.table is not None:
             self.describe(result.table)
         write_file(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

@@ -15,7 +15,7 @@ from mixnam.data.splits import HOLDOUT
 from mixnam.models import make_settings
 from mixnam.paper import experiments
 from mixnam.paper.presets import load_preset
-from mixnam.runs.frame import frame, results_of, runs_of
+from mixnam.runs.frame import _frame, frame, results_of, runs_of
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -77,9 +77,9 @@ def test_a_frame_is_made_once_and_anew_when_files_come_change_or_go(tmp_path):
     assert len(frame(store)) == 2
     folder = store.folder(put.spec)
     os.utime(folder, (time.time() - 60, time.time() - 60))  # a folder that just changed may change again unseen
-    made = frame(store)
-    assert frame(store) is made
-    assert frame(Store(tmp_path)) is made
+    made = _frame(store)
+    assert _frame(store) is made
+    assert _frame(Store(tmp_path)) is made
     store.put(result(seed=1, score=0.7))
     assert list(frame(store)["metrics.test.rmse"].sort_values()) == [0.5, 0.7]
     store.put(result(model="NAM", score=0.8))
