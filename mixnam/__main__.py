@@ -16,7 +16,7 @@ from mixnam.paper.claim import claims
 from mixnam.paper.costs import duration, estimate
 from mixnam.paper.presets import PRESETS
 from mixnam.paper.running import say, train_available
-from mixnam.runs.fitting import fit, measure_again, same_data
+from mixnam.runs.fitting import fit, measure_again
 from mixnam.runs.results import Result, UnreadableResult
 from mixnam.runs.store import Store
 
@@ -162,7 +162,7 @@ def verify(arguments: argparse.Namespace) -> int:
             held = False
             continue
         try:
-            same_data(stored)
+            stored.trained_on(download=True)
         except DataError as error:
             print(f"{error}; not comparable")
             held = False

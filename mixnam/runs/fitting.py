@@ -15,7 +15,7 @@ import torch
 from mixnam import randomness
 from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
-from mixnam.data.table import Array, DataError, Table
+from mixnam.data.table import Array, Table
 from mixnam.explain import cells
 from mixnam.explain.measures import (
     MAX_EXPERTS,
@@ -95,18 +95,6 @@ def _member(spec: RunSpec, table: Table) -> Member:
     return Member(table, spec.settings, split_rows(table, spec.split, spec.seed), spec.seed, spec.key, str(spec))
 
 
-def same_data(result: Result) -> Table:
-    """Return the data that a result was trained on; DataError where what is at hand is something else."""
-    dataset = catalogue.load(result.spec.dataset)
-    theirs = result.provenance["data_sha256"]
-    if dataset.checksum != theirs:
-        raise DataError(
-            f"{result.key[:12]} {result.spec}: it was trained on other data (SHA-256 {theirs[:12]}) than are at hand "
-            f"({dataset.checksum[:12]}); put back the files it was trained on"
-        )
-    return dataset
-
-
 def measure_again(result: Result, device: str = "auto") -> Result:
     """Take a stored result's measures and curves again from its weights; scores and predictions stay.
 
@@ -115,7 +103,7 @@ def measure_again(result: Result, device: str = "auto") -> Result:
     Raises UnreadableResult where the weights were not stored, DataError where other data are at hand.
     """
     where = pick_device(device)
-    member = _member(result.spec, same_data(result))
+    member = _member(result.spec, result.trained_on(download=True))
     network = make_network(result.spec.settings, member.x.shape[1])
     tensors = {k: torch.tensor(w, device=where)[None] for k, w in result.weights.items()}
     _, measures, arrays = _explain(result.spec, member, network, tensors, where)

@@ -108,8 +108,7 @@ class Model:
         """
         if not isinstance(self.network, MixNAM):
             raise TypeError(f"{self.settings.model} has no bounds: only mixtures of experts bound a contribution")
-        outputs = [(out.lower, out.upper) for out in self._outputs(self._inputs(rows))]
-        lower, upper = (torch.cat(part, dim=1)[0].double().numpy() for part in zip(*outputs, strict=True))
+        lower, upper = self._outputs(self._inputs(rows), "lower", "upper")
         scale = self.transforms.target_scale
         return self._frame(lower * scale, rows), self._frame(upper * scale, rows)
 
@@ -124,8 +123,7 @@ class Model:
 
         Raises TypeError for what is no `Table`, TableError for a table with another target.
         """
-        if not isinstance(table, Table):
-            raise TypeError(f"table must be a Table, as read_table gives it, got {type(table).__name__}")
+        _check_table(table)
         if (table.task, table.target) != (self.about.task, self.about.target):
             raise TableError(
                 f"the table's target is {table.target!r} ({table.task}), the model predicts {self.about.target!r} "
@@ -160,23 +158,28 @@ class Model:
     def _inputs(self, rows: NewRows) -> NDArray[np.float32]:
         return self.transforms.inputs(encode(rows, self.about))
 
-    def _outputs(self, inputs: NDArray[np.float32]) -> Iterator[Any]:
+    def _outputs(self, inputs: NDArray[np.float32], *names: str) -> list[Array]:
+        """Return what the network's outputs call so, on its scale, with the rows first."""
         assert self.network is not None
         with torch.no_grad():
-            yield from evaluate(self.network, self.tensors, torch.tensor(inputs)[None])
+            parts = [
+                [getattr(out, name) for name in names]
+                for out in evaluate(self.network, self.tensors, torch.tensor(inputs)[None])
+            ]
+        return [torch.cat(part, dim=1)[0].double().numpy() for part in zip(*parts, strict=True)]
 
     def _scaled(self, inputs: NDArray[np.float32]) -> Array:
         if self.fitted is not None:
             found = self.fitted.predict(inputs.astype(float))
         else:
-            found = torch.cat([out.prediction for out in self._outputs(inputs)], dim=1)[0].double().numpy()
+            (found,) = self._outputs(inputs, "prediction")
         return found * self.transforms.target_scale + self.transforms.target_mean
 
     def _parts(self, inputs: NDArray[np.float32]) -> Array:
         if self.fitted is not None and self.fitted.contributions is not None:
             found = self.fitted.contributions(inputs.astype(float))
         elif isinstance(self.network, Featurewise):
-            found = torch.cat([out.contributions for out in self._outputs(inputs)], dim=1)[0].double().numpy()
+            (found,) = self._outputs(inputs, "contributions")
         else:
             raise TypeError(f"{self.settings.model} is no sum over single features: it has no contributions")
         return found * self.transforms.target_scale
@@ -270,8 +273,7 @@ def train(
     >>> sorted(model.metrics), model.contributions(catalogue.load("diabetes")).shape
     (['test', 'train', 'validation'], (442, 10))
     """
-    if not isinstance(table, Table):
-        raise TypeError(f"table must be a Table, as read_table gives it, got {type(table).__name__}")
+    _check_table(table)
     if not isinstance(settings, Settings):
         raise TypeError(f"settings must be a model's settings, as make_settings gives them, got {settings!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -288,6 +290,11 @@ def train(
     parts = {k: rows for k, rows in vars(member.split).items() if len(rows)}
     model.metrics = {k: scores(prediction[rows], table.y[rows], table.task) for k, rows in parts.items()}
     return model
+
+
+def _check_table(table: object) -> None:
+    if not isinstance(table, Table):
+        raise TypeError(f"table must be a Table, as read_table gives it, got {type(table).__name__}")
 
 
 def _weights(given: ArrayLike, table: Table, parts: Split) -> Array:

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
-from mixnam.data.table import About, Array, DataMissing, Table
+from mixnam.data.table import About, Array, DataError, Table
 from mixnam.explain.measures import (
     REVISION,
 )
@@ -79,25 +79,28 @@ class Result:
 
         A store holds one description for all results on the same data.
         """
-        return described(about_file(self.folder, self.provenance["data_sha256"])) or self._data.about
+        return described(self._description) or self.trained_on().about
 
     @cached_property
     def targets(self) -> Array:
         """The targets of the test rows, in their order; DataMissing where they are not at hand."""
-        known = about_file(self.folder, self.provenance["data_sha256"])
+        known = self._description
         if known is not None:
             with contextlib.suppress(UnreadableResult, KeyError):  # not there, or damaged: the data may be at hand
                 return _load_arrays(known.with_suffix(".safetensors"))[self.spec.split].astype(np.float64)
-        table = self._data
+        table = self.trained_on()
         return table.y[split_rows(table, self.spec.split, self.spec.seed).test]
 
     @property
-    def _data(self) -> Table:
-        """The data themselves; DataMissing where they are not at hand, or are others."""
-        table = self.table or catalogue.load(self.spec.dataset, download=False)
+    def _description(self) -> Path | None:
+        return None if self.folder is None else about_file(self.folder.parent, self.provenance["data_sha256"])
+
+    def trained_on(self, download: bool = False) -> Table:
+        """Return the data themselves; DataMissing where they are not at hand, DataError where others are."""
+        table = self.table or catalogue.load(self.spec.dataset, download=download)
         theirs = self.provenance["data_sha256"]
         if table.checksum != theirs:
-            raise DataMissing(
+            raise DataError(
                 f"{self.key[:12]} {self.spec}: it was trained on other data (SHA-256 {theirs[:12]}) than are at hand "
                 f"({table.checksum[:12]}); put back the files it was trained on"
             )
@@ -140,9 +143,9 @@ class Result:
         return whole | {"status": "ok", "revisions": self.revisions}
 
 
-def about_file(folder: Path | None, data: str) -> Path | None:
-    """Return where a store describes the data of a checksum, beside the folders of their models."""
-    return None if folder is None else folder.parent / f"{data}.json"
+def about_file(folder: Path, data: str) -> Path:
+    """Return where a store describes the data of a checksum: in a data set's folder, beside those of its models."""
+    return folder / f"{data}.json"
 
 
 def described(path: Path | None) -> About | None:

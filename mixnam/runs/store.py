@@ -165,8 +165,7 @@ class Store:
 
     def describe(self, table: Table) -> None:
         """Store what a table is, once for all results on it, and of open data the test targets of every split."""
-        path = about_file(self.root / table.name / "model", table.checksum)
-        assert path is not None
+        path = about_file(self.root / table.name, table.checksum)
         secret = catalogue.credentialed(table.name)
         if described(path) == table.about and (path.with_suffix(".safetensors").exists() or secret):
             return

@@ -3,31 +3,12 @@
 from pathlib import Path
 
 import pytest
+from stated import KNOWN, TWO, claim
 
 from mixnam.data import catalogue
-from mixnam.paper.claim import Claim, claims
+from mixnam.paper.claim import claims
 
 ROOT = Path(__file__).parents[2]
-
-
-KNOWN = {c.id: c for c in claims()}
-
-
-ONE = ({"model": "MixNAM"},)
-
-
-TWO = (*ONE, {"model": "NAM"})
-
-
-def claim(kind, subjects=ONE, **changes):
-    base = {
-        "measure": "measures.additivity.marginal",
-        "table": "table3",
-        "quantity": "additivity",
-        "dataset": "housing",
-    }
-    base |= {"id": "planted", "place": "", "statement": "", "page": ""}
-    return Claim(**(base | {"kind": kind, "subjects": subjects} | changes))
 
 
 def test_a_claim_that_cannot_be_judged_is_refused():

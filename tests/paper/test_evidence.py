@@ -8,35 +8,16 @@ import numpy as np
 import pytest
 from planted import Memory, fill, result
 from scipy import stats
+from stated import KNOWN, ONE, claim
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
 from mixnam.paper import derived, evidence, published, verdicts
-from mixnam.paper.claim import Claim, claims
+from mixnam.paper.claim import claims
 from mixnam.paper.verdicts import Sample
 from mixnam.runs.store import Store
 
 ROOT = Path(__file__).parents[2]
-
-
-KNOWN = {c.id: c for c in claims()}
-
-
-ONE = ({"model": "MixNAM"},)
-
-
-TWO = (*ONE, {"model": "NAM"})
-
-
-def claim(kind, subjects=ONE, **changes):
-    base = {
-        "measure": "measures.additivity.marginal",
-        "table": "table3",
-        "quantity": "additivity",
-        "dataset": "housing",
-    }
-    base |= {"id": "planted", "place": "", "statement": "", "page": ""}
-    return Claim(**(base | {"kind": kind, "subjects": subjects} | changes))
 
 
 def test_a_printed_sd_of_zero_counts_as_half_its_last_digit():

@@ -45,7 +45,7 @@ def test_results_on_a_table_whose_name_nobody_knows_are_read(stored):
 
 def test_a_damaged_description_is_passed_over_and_mended(stored):
     store, result, table = stored
-    path = about_file(result.folder, table.checksum)
+    path = about_file(result.folder.parent, table.checksum)
     targets = result.targets
     for damage in ("", "{", "{}", '{"categories": 1}'):
         path.write_text(damage)
