@@ -77,7 +77,16 @@ def test_a_sweep_over_penalties_is_one_item(tmp_path):
     penalties = [{spec.settings.variation_penalty for spec in item.specs} for item in sweeps if item.preset == "paper"]
     # five λ with five seeds, two more, two of ours with three seeds, and the other five seeds of all that are listed
     assert penalties == [{0, 0.1, 1, 10, 100}, {0.001, 0.01}, {7.5, 75}, {0, 0.001, 0.01, 1, 10, 100}]
-    assert len(next(item for item in sweeps if item.preset == "paper").specs) == 25
+    first = next(item for item in sweeps if item.preset == "paper").specs
+    assert len(first) == 25
+    # five seeds of one λ before the next: a claim waits for five
+    assert [(s.settings.variation_penalty, s.seed) for s in first[:6]] == [*((100, k) for k in range(5)), (0.1, 0)]
+
+
+def test_one_preset_alone_starts_with_the_steps_planned_at_it(tmp_path):
+    labels = [item.label for item in reference.lacking([Store(tmp_path)], "paper")]
+    assert labels[:2] == ["lambda_sweep on housing: MLP", "lambda_sweep on housing: NAM"]
+    assert labels[2] == "accuracy on income: MixNAM-D"
 
 
 def test_a_step_takes_chosen_models_settings_and_partitions(tmp_path):
