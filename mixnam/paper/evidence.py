@@ -15,7 +15,7 @@ from mixnam.models import make_settings
 from mixnam.paper import derived, experiments, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.derived import Numbers
-from mixnam.paper.intervals import UNKNOWN, Sample, Values
+from mixnam.paper.intervals import Sample, Values
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
@@ -140,6 +140,6 @@ def _pooled(name: str, seeds: Sequence[Sequence[Result]]) -> Sample:
 
     generator, count = np.random.default_rng(0), len(seeds)
     drawn = [measure(generator.integers(count, size=count)) for _ in range(_RESAMPLES if count > 1 else 0)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975]) if drawn else UNKNOWN
+    low, high = np.nanquantile(drawn, [0.025, 0.975]) if drawn else (-math.inf, math.inf)
     results = tuple(result for models in seeds for result in models)
     return Sample(measure(slice(None)), math.nan, count, None, results, (float(low), float(high)))

@@ -1,16 +1,15 @@
-"""Intervals that verdicts rest on: over seeds, over folds, and over resampled test rows."""
+"""Estimates that verdicts rest on: a number with its standard error over seeds, folds and test rows."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import roc_auc_score
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
@@ -18,9 +17,10 @@ from mixnam.runs.results import Result
 
 Values = NDArray[np.float64]
 Interval = tuple[float, float]
-UNKNOWN: Interval = (-math.inf, math.inf)
-_RESAMPLES = {"rmse": 2000, "mse": 2000, "auc": 400}
-_PART = 100  # resamples at a time
+#: The chance of a false verdict to either side: the ends of a 95 % interval.
+LEVEL = 0.025
+_POWER = 0.8
+_ROUNDING = 1e-9  # what a number that must reach a limit may lose to rounding
 
 
 @dataclass(frozen=True)
@@ -53,48 +53,71 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The difference of two samples' means with its 95 % interval; `n` counts the second's runs or shared folds."""
+class Estimate:
+    """A number with its standard error and degrees of freedom (Student), from `n` runs or shared folds.
+
+    The error is infinite where it is not known. `known` is an interval that was found by resampling instead.
+    """
 
     mean: float
-    interval: Interval
-    n: int
+    error: float
+    freedom: float = math.inf
+    n: int = 0
+    known: Interval | None = None
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval."""
+        if self.known is not None:
+            return self.known
+        if not math.isfinite(self.error):
+            return -math.inf, math.inf
+        reach = float(stats.t.ppf(1 - LEVEL, self.freedom)) * self.error
+        return self.mean - reach, self.mean + reach
+
+    def chance_above(self, limit: float) -> float:
+        """Return the one-sided p-value of the number lying above a limit: small where it surely does."""
+        if self.known is not None:
+            return 0.0 if self.known[0] > limit else 1.0
+        if self.error == 0:
+            return 0.0 if self.mean > limit else 1.0
+        if not math.isfinite(self.error) or math.isnan(self.mean):
+            return 1.0
+        return float(stats.t.sf((self.mean - limit) / self.error, self.freedom))
+
+    def chance_below(self, limit: float) -> float:
+        """Return the one-sided p-value of the number lying below a limit."""
+        return self.turned(-1).chance_above(-limit)
+
+    def turned(self, side: int) -> Estimate:
+        """Return the number times `side`, 1 or -1."""
+        low, high = sorted(side * end for end in self.known or (0.0, 0.0))
+        return dataclasses.replace(self, mean=side * self.mean, known=self.known and (low, high))
 
 
-def _student(mean: float, variance: float, freedom: float) -> Interval:
-    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
-    return mean - reach, mean + reach
+def _sum(mean: float, parts: Iterable[tuple[float, float]], n: int) -> Estimate:
+    """Return an estimate whose variance is a sum of (variance, degrees of freedom), by Satterthwaite's formula."""
+    kept = [(variance, freedom) for variance, freedom in parts if variance != 0]
+    total = sum(variance for variance, _ in kept)
+    if not math.isfinite(total):
+        return Estimate(mean, math.inf, n=n)
+    if not kept:
+        return Estimate(mean, 0.0, n=n)
+    return Estimate(mean, math.sqrt(total), total**2 / sum(v**2 / f for v, f in kept), n)
 
 
-def mean_interval(sample: Sample) -> Interval:
-    """Return the 95 % interval of a mean (Student); infinite for fewer than two values, a point for a printed mean."""
+def _over_runs(sample: Sample) -> tuple[float, float]:
+    """Return the variance of a sample's mean over its seeds or folds, and its degrees of freedom."""
+    return (sample.sd**2 / sample.n, sample.n - 1) if sample.n > 1 else (math.inf, 0)
+
+
+def mean_of(sample: Sample) -> Estimate:
+    """Return a sample's mean over seeds or folds; a printed mean, which has no values here, is exact."""
     if sample.interval is not None:
-        return sample.interval
+        return Estimate(sample.mean, math.nan, n=sample.n, known=sample.interval)
     if sample.values is None:
-        return sample.mean, sample.mean
-    return UNKNOWN if sample.n < 2 else _student(sample.mean, sample.sd**2 / sample.n, sample.n - 1)
-
-
-def welch(a: Sample, b: Sample) -> Interval:
-    """Return the 95 % interval of mean(a) − mean(b) (Welch); infinite where a spread is unknown."""
-    if min(a.n, b.n) < 2:
-        return UNKNOWN
-    parts = [s.sd**2 / s.n for s in (a, b)]
-    total, difference = sum(parts), a.mean - b.mean
-    if total == 0:
-        return difference, difference
-    freedom = total**2 / sum(p**2 / (s.n - 1) for p, s in zip(parts, (a, b), strict=True))
-    return _student(difference, total, freedom)
-
-
-def nadeau_bengio(differences: Values, test_share: float) -> Interval:
-    """Return the 95 % interval of a mean difference over folds, by the corrected resampled t.
-
-    `test_share` is test rows over training rows (Nadeau and Bengio 2003).
-    """
-    n = len(differences)
-    variance = float(differences.var(ddof=1)) * (1 / n + test_share)
-    return _student(float(differences.mean()), variance, n - 1)
+        return Estimate(sample.mean, 0.0, n=sample.n)
+    return _sum(sample.mean, [_over_runs(sample)], sample.n)
 
 
 def share_tested(dataset: str) -> float:
@@ -107,55 +130,53 @@ def share_tested(dataset: str) -> float:
     return (1 / folds) / ((1 - 1 / folds) * 0.8)
 
 
-def difference(a: Sample, b: Sample, dataset: str) -> Difference:
-    """Return mean(a) − mean(b) on a data set: over seeds by Welch, over folds of the shared ones, paired by name.
+def difference(
+    a: Sample, b: Sample, dataset: str, metric: str = "", rows: Callable[..., tuple[float, float]] | None = None
+) -> Estimate:
+    """Return mean(a) − mean(b) on a data set.
 
-    Printed means, which have no results, are compared by Welch. The mean is NaN where no fold is shared, the interval
-    infinite where fewer than two are.
+    Over seeds of one split the variance is that over seeds and, where `metric` names a test score, over test rows
+    (`rows`, by default `row_variance`). Over folds it is that of the differences on shared folds, by the corrected
+    resampled t (Nadeau and Bengio 2003). The mean is NaN where no fold is shared; the error is infinite where fewer
+    than two runs are. Printed means, which have no results, vary over their seeds alone.
     """
     if not a.results or not b.results or catalogue.entry(dataset).splits == HOLDOUT:
-        return Difference(a.mean - b.mean, welch(a, b), b.n)
+        parts = [_over_runs(a), _over_runs(b)]
+        if metric and a.results and b.results:
+            parts.append((rows or row_variance)(a.results, b.results, metric))
+        return _sum(a.mean - b.mean, parts, b.n)
     ours, theirs = a.by_split, b.by_split
-    differences = np.array([value - theirs[split] for split, value in ours.items() if split in theirs])
-    if len(differences) < 2:
-        return Difference(float(differences[0]) if len(differences) else math.nan, UNKNOWN, len(differences))
-    interval = nadeau_bengio(differences, share_tested(dataset))
-    return Difference(float(differences.mean()), interval, len(differences))
+    found = np.array([value - theirs[split] for split, value in ours.items() if split in theirs])
+    n = len(found)
+    mean = float(found.mean()) if n else math.nan
+    variance = float(found.var(ddof=1)) * (1 / n + share_tested(dataset)) if n > 1 else math.inf
+    return _sum(mean, [(variance, n - 1)], n)
 
 
-@lru_cache(maxsize=4)
-def _weights(rows: int, resamples: int) -> NDArray[np.uint8]:
-    """Return how often each resample has each row; drawn in parts, for the sake of memory."""
-    generator, share = np.random.default_rng(0), np.full(rows, 1 / rows)
-    parts = [generator.multinomial(rows, share, min(_PART, resamples - k)) for k in range(0, resamples, _PART)]
-    return np.concatenate([part.astype(np.uint8) for part in parts])
+def row_variance(a: Sequence[Result], b: Sequence[Result], metric: str) -> tuple[float, float]:
+    """Return the variance of score(a) − score(b) over test rows of one split, and its degrees of freedom.
+
+    Scores are means over the results of each side, which share their test rows. It is the variance of each row's
+    influence on the difference: DeLong's for the AUC, the delta method's for RMSE and MSE.
+    """
+    y = a[0].targets
+    ours, theirs = ([_influence(r.arrays["test_prediction"], y, metric) for r in side] for side in (a, b))
+    found = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
+    if metric != "auc":
+        return float(found.var(ddof=1)) / len(y), len(y) - 1
+    classes = [found[y == label] for label in (0, 1)]
+    return sum(float(part.var(ddof=1)) / len(part) for part in classes), min(map(len, classes)) - 1
 
 
-@lru_cache(maxsize=64)
-def _row_scores(predictions: bytes, y: bytes, metric: str) -> Values:
-    """Return the mean score of some results for each resample: (resamples,). Takes bytes, so that it is remembered."""
-    target = np.frombuffer(y)
-    predicted = np.frombuffer(predictions).reshape(-1, len(target))
-    squares, scores = ((predicted - target) ** 2).T, []
-    weights = _weights(len(target), _RESAMPLES[metric])
-    for k in range(0, len(weights), _PART):
-        w = weights[k : k + _PART].astype(np.float64)
-        if metric == "auc":
-            areas = [[roc_auc_score(target, each, sample_weight=row) for each in predicted] for row in w]
-            scores.append(np.array(areas))
-        else:
-            mse = w @ squares / w.sum(axis=1, keepdims=True)
-            scores.append(np.sqrt(mse) if metric == "rmse" else mse)
-    return np.concatenate(scores).mean(axis=1)
-
-
-def _mean_scores(results: Sequence[Result], metric: str) -> Values:
-    """Return the mean score over results, which share their test rows, for each resample."""
-    predictions = np.stack([result.arrays["test_prediction"].astype(np.float64) for result in results])
-    return _row_scores(predictions.tobytes(), results[0].targets.tobytes(), metric)
-
-
-def row_bootstrap(a: Sequence[Result], b: Sequence[Result], metric: str) -> Interval:
-    """Return the 95 % interval of score(a) − score(b) over resampled test rows of one split."""
-    low, high = np.quantile(_mean_scores(a, metric) - _mean_scores(b, metric), [0.025, 0.975])
-    return float(low), float(high)
+def _influence(prediction: NDArray[np.float32], y: Values, metric: str) -> Values:
+    """Return each row's influence on a score, up to a constant: (rows,)."""
+    if metric == "auc":  # the share of the other class that a row is on the right side of
+        score, placed = prediction.astype(float), np.empty(len(y))
+        for label in (0, 1):
+            own, others = y == label, np.sort(score[y != label])
+            below = np.searchsorted(others, score[own], "left") + np.searchsorted(others, score[own], "right")
+            share = below / (2 * len(others))
+            placed[own] = share if label == 1 else 1 - share
+        return placed
+    squares: Values = (prediction.astype(float) - y) ** 2
+    return squares / (2 * math.sqrt(squares.mean() or 1.0)) if metric == "rmse" else squares

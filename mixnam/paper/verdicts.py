@@ -6,6 +6,7 @@ Each claim gets a verdict on the paper's own printed numbers and one on ours.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
 from mixnam.data.table import DataError
 from mixnam.paper import checks, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, stored_samples
 from mixnam.paper.experiments import cases as cases_of
 from mixnam.paper.experiments import stored
-from mixnam.paper.intervals import Interval, Sample, difference, mean_interval, row_bootstrap, welch
+from mixnam.paper.intervals import LEVEL, Estimate, Sample, difference, mean_of
 from mixnam.paper.ranks import top_four
 from mixnam.runs.results import Result
 from mixnam.runs.store import Store
@@ -33,7 +33,7 @@ NOT_PRINTED, PRINTED = "not printed", "is a printed number"
 DECIDED = (REPRODUCED, BETTER, NOT_REPRODUCED)
 VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED, PRINTED)
 
-RowInterval = Callable[[Sequence[Result], Sequence[Result], str], Interval]
+Rows = Callable[[Sequence[Result], Sequence[Result], str], tuple[float, float]]
 
 _ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
@@ -49,30 +49,32 @@ class Verdict:
     keys: tuple[str, ...] = ()
 
 
-def _intervals(a: Sample, b: Sample, claim: Claim, side: int, rows: RowInterval) -> list[Interval]:
-    """Return the intervals of a − b, turned by `side`, that a comparison must clear: over seeds and rows, or folds."""
-    found = [difference(a, b, claim.dataset).interval]
-    split_once = catalogue.entry(claim.dataset).splits == HOLDOUT
-    if a.results and b.results and split_once and claim.measure.startswith("metrics.test."):
-        found.append(rows(a.results, b.results, claim.measure.rsplit(".", 1)[1]))
-    return [_turned(interval, side) for interval in found]
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison of a claim: what is compared, its estimate, whether it is won, and the p-value of its loss."""
+
+    name: str
+    estimate: Estimate
+    won: bool
+    loss: float
+
+    def __str__(self) -> str:
+        low, high = self.estimate.interval
+        return f"{self.name}[{low:+.4f}, {high:+.4f}]"
 
 
-def _turned(interval: Interval, side: int) -> Interval:
-    low, high = sorted(side * end for end in interval)
-    return low, high
+def _difference(claim: Claim, a: Sample, b: Sample, rows: Rows | None) -> Estimate:
+    """Return a − b with its one interval: over seeds and, of test scores, over test rows; or over folds."""
+    metric = claim.measure.removeprefix("metrics.test.") if claim.measure.startswith("metrics.test.") else ""
+    return difference(a, b, claim.dataset, metric, rows)
 
 
-def _of_all(steps: Iterable[tuple[bool, bool]]) -> str:
-    """Return the verdict of several comparisons, each as whether it is won and whether it is lost."""
-    found = list(steps)
-    if any(lost for _, lost in found):
+def _of_all(found: Iterable[Comparison]) -> str:
+    """Return the verdict of several comparisons."""
+    found = list(found)
+    if any(one.loss <= LEVEL for one in found):
         return NOT_REPRODUCED
-    return REPRODUCED if all(won for won, _ in found) else UNDECIDED
-
-
-def _span(interval: Interval) -> str:
-    return f"[{interval[0]:+.4f}, {interval[1]:+.4f}]"
+    return REPRODUCED if all(one.won for one in found) else UNDECIDED
 
 
 def subject_name(subject: Mapping[str, Any]) -> str:
@@ -87,9 +89,10 @@ def subject_name(subject: Mapping[str, Any]) -> str:
     return str(subject["model"]) + (f" ({', '.join([*shown, *where])})" if shown or where else "")
 
 
-def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
-    low, high = interval = welch(samples[0], printed[0])
-    text = f"{samples[0].mean:.4f} − {printed[0].mean:g}: {_span(interval)} against ±{claim.margin:g}"
+def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
+    found = difference(samples[0], dataclasses.replace(printed[0], results=()), claim.dataset)
+    low, high = found.interval
+    text = f"{samples[0].mean:.4f} − {printed[0].mean:g}: [{low:+.4f}, {high:+.4f}] against ±{claim.margin:g}"
     if -claim.margin <= low and high <= claim.margin:
         return REPRODUCED, text
     if low > claim.margin or high < -claim.margin:
@@ -98,44 +101,44 @@ def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Row
     return UNDECIDED, text
 
 
-def _order(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
+def _order(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
     """Hold the advantage over each rival against the margin."""
-    steps, lines = [], []
+    found = []
     for subject, rival in zip(claim.subjects[1:], samples[1:], strict=True):
-        intervals = _intervals(samples[0], rival, claim, claim.better, rows)
-        lines.append(f"{subject_name(subject)}: {', '.join(map(_span, intervals))}")
-        steps.append((all(i[0] > claim.margin for i in intervals), all(i[1] < claim.margin for i in intervals)))
+        ahead = _difference(claim, samples[0], rival, rows).turned(claim.better)
+        won = ahead.chance_above(claim.margin) <= LEVEL
+        found.append(Comparison(f"{subject_name(subject)}: ", ahead, won, ahead.chance_below(claim.margin)))
     least = f", to exceed {claim.margin:g}" if claim.margin else ""
-    return _of_all(steps), "advantage over " + "; ".join(lines) + least
+    return _of_all(found), f"advantage over {'; '.join(map(str, found))}{least}"
 
 
-def _tie(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
+def _tie(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
     """Hold each rival's distance against the margin; with `better`, only how far the best one is ahead."""
     rivals = list(zip(claim.subjects[1:], samples[1:], strict=True))
     if claim.better:
         rivals = [max(rivals, key=lambda pair: claim.better * pair[1].mean)]
-    steps, lines = [], []
+    found, sign = [], "behind" if claim.better else "−"
     for subject, rival in rivals:
-        intervals = _intervals(samples[0], rival, claim, -claim.better or 1, rows)
-        if claim.better:  # how far the claim's model is behind; ahead is as good as level
-            intervals = [(max(-claim.margin, low), max(-claim.margin, high)) for low, high in intervals]
-        low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
-        sign = "behind" if claim.better else "−"
-        lines.append(f"{subject_name(claim.subjects[0])} {sign} {subject_name(subject)}: {_span((low, high))}")
-        lost = all(i[0] > claim.margin for i in intervals) or all(i[1] < -claim.margin for i in intervals)
-        steps.append((-claim.margin <= low and high <= claim.margin, lost))
-    return _of_all(steps), f"{'; '.join(lines)} against ±{claim.margin:g}"
+        off = _difference(claim, samples[0], rival, rows).turned(-claim.better or 1)
+        sides = [off.interval[1] <= claim.margin, claim.better != 0 or off.interval[0] >= -claim.margin]
+        losses = [off.chance_above(claim.margin), 1.0 if claim.better else off.chance_below(-claim.margin)]
+        name = f"{subject_name(claim.subjects[0])} {sign} {subject_name(subject)}: "
+        found.append(Comparison(name, off, all(sides), min(losses)))
+    return _of_all(found), f"{'; '.join(map(str, found))} against ±{claim.margin:g}"
 
 
-def _trend(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
+def _trend(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
     """Hold each step's interval against zero."""
-    found = [_turned(welch(b, a), claim.better) for a, b in itertools.pairwise(samples)]
-    lines = [f"{subject_name(s)}: {_span(i)}" for s, i in zip(claim.subjects[1:], found, strict=True)]
-    verdict = _of_all((low > 0 or step < claim.ties, high < 0) for step, (low, high) in enumerate(found))
-    return verdict, "steps to " + "; ".join(lines)
+    found = []
+    for step, (before, after) in enumerate(itertools.pairwise(samples)):
+        up = _difference(claim, after, before, rows).turned(claim.better)
+        name = f"{subject_name(claim.subjects[step + 1])}: "
+        won = up.chance_above(0) <= LEVEL or step < claim.ties
+        found.append(Comparison(name, up, won, up.chance_below(0)))
+    return _of_all(found), f"steps to {'; '.join(map(str, found))}"
 
 
-def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
+def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
     """Count every subject's runs at or above the limit, or at or below it where lower is better."""
     held, lines = True, []
     for name, sample in zip(_headings(claim, samples), samples, strict=True):
@@ -152,14 +155,16 @@ def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows:
     return (REPRODUCED if held else NOT_REPRODUCED), f"{side} {claim.limit:g}: {'; '.join(lines)}"
 
 
-def _mean(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval) -> tuple[str, str]:
+def _mean(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
     """Hold the interval of every subject's mean against the limit."""
-    found = [mean_interval(sample) for sample in samples]
-    lines = [name + _span(interval) for name, interval in zip(_headings(claim, samples), found, strict=True)]
-    beyond = [_turned((low - claim.limit, high - claim.limit), claim.better) for low, high in found]
-    side = "above" if claim.better > 0 else "below"
-    verdict = _of_all((low >= -_ROUNDING, high < -_ROUNDING) for low, high in beyond)
-    return verdict, f"{'; '.join(lines)}, to lie {side} {claim.limit:g}"
+    found = []
+    for name, sample in zip(_headings(claim, samples), samples, strict=True):
+        mean = mean_of(sample)
+        side, limit = mean.turned(claim.better), claim.better * claim.limit
+        won = side.interval[0] >= limit - _ROUNDING
+        found.append(Comparison(name, mean, won, side.chance_below(limit - _ROUNDING)))
+    side_word = "above" if claim.better > 0 else "below"
+    return _of_all(found), f"{'; '.join(map(str, found))}, to lie {side_word} {claim.limit:g}"
 
 
 def _headings(claim: Claim, samples: list[Sample]) -> list[str]:
@@ -171,11 +176,11 @@ def _headings(claim: Claim, samples: list[Sample]) -> list[str]:
 _RULES = {"value": _value, "order": _order, "tie": _tie, "trend": _trend, "threshold": _threshold, "mean": _mean}
 
 
-def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowInterval = row_bootstrap) -> Verdict:
+def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None = None) -> Verdict:
     """Apply the claim's rule to samples, one a subject, with the printed ones beside.
 
-    `rows` gives the interval of a difference over test rows. Fewer than five runs of any subject give "not enough
-    runs".
+    `rows` gives the variance of a difference over test rows, by default `intervals.row_variance`. Fewer than five
+    runs of any subject give "not enough runs".
     """
     runs = min(s.n for s in samples)
     keys = tuple(r.key for s in samples for r in s.results)
@@ -211,7 +216,7 @@ def _static(claim: Claim, ours: bool) -> Verdict:
     return Verdict(NOT_PRINTED if held is None else REPRODUCED if held else NOT_REPRODUCED, text)
 
 
-def on_results(claim: Claim, preset: str, store: Store, rows: RowInterval = row_bootstrap) -> Verdict:
+def on_results(claim: Claim, preset: str, store: Store, rows: Rows | None = None) -> Verdict:
     """Judge a claim on stored results; a verdict from another preset than `paper` says so."""
     if claim.unavailable:
         return Verdict(NO_DATA, claim.unavailable)

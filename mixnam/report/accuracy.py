@@ -154,7 +154,7 @@ class Standing:
         """How far MixNAM is ahead of each row: label, source, mean, low, high and n.
 
         Positive is better, whatever the metric. Over folds: of paired differences, by the corrected resampled t;
-        over seeds of one split: Welch's interval. The paper's own (source "paper") has no interval.
+        over seeds of one split: over seeds and test rows. The paper's own (source "paper") has no interval.
         """
         rows = []
         printed, ours = self.printed.get("MixNAM"), [(column, self.of(column)) for column in self.columns]
@@ -164,9 +164,8 @@ class Standing:
                 rows.append((case.label, PAPER, ahead, math.nan, math.nan, math.nan))
             for column, found in ours:
                 if "MixNAM" in found and case.label in found:
-                    off = difference(found["MixNAM"], found[case.label], self.dataset)
-                    low, high = sorted(self.better * end for end in off.interval)
-                    rows += [(case.label, column.label, self.better * off.mean, low, high, off.n)] if off.n else []
+                    off = difference(found["MixNAM"], found[case.label], self.dataset, self.metric).turned(self.better)
+                    rows += [(case.label, column.label, off.mean, *off.interval, off.n)] if off.n else []
         return pd.DataFrame(rows, columns=["label", "source", "mean", "low", "high", "n"])
 
     def difference_table(self) -> pd.DataFrame:

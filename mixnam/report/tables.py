@@ -327,7 +327,7 @@ def difference_table(parameters: Parameters, column: Column, experiment: str = "
     for label in (case.label for case in others):
         own = found.get((column.label, label))
         if own and base:
-            off = difference(own, base, parameters.dataset)
+            off = difference(own, base, parameters.dataset, path.rsplit(".", 1)[1])
             rows.append((label, off.mean, *off.interval))
     return pd.DataFrame(rows, columns=["label", "mean", "low", "high"])
 

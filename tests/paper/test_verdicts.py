@@ -14,6 +14,7 @@ from mixnam.data import catalogue, laws
 from mixnam.data.splits import split_rows
 from mixnam.paper import checks, experiments, published, verdicts
 from mixnam.paper.claim import claims
+from mixnam.paper.intervals import mean_of
 from mixnam.paper.verdicts import Sample
 from mixnam.runs.store import Store
 
@@ -149,19 +150,31 @@ def test_without_data_and_results_the_verdict_says_so(tmp_path, monkeypatch):
     assert "cal_housing.data" in found.text
 
 
-def test_one_clear_interval_alone_decides_no_order():
+def test_seeds_and_test_rows_decide_together():
     planted = claim("order", TWO, better=-1, measure="metrics.test.rmse")
 
     def found(mean, spread):
         values = mean + spread * np.linspace(-1, 1, 5)
         return Sample.of(values, tuple(result(seed=seed, score=score) for seed, score in enumerate(values)))
 
-    def judged(spread):
+    def judged(spread, error):
         samples = [found(0.505, spread), found(0.5, spread)]
-        return verdicts.judge(planted, samples, samples, rows=lambda a, b, metric: (0.001, 0.009)).verdict
+        return verdicts.judge(planted, samples, samples, rows=lambda a, b, metric: (error**2, 1000)).verdict
 
-    assert judged(0.01) == "undecided"  # over seeds the difference may be 0
-    assert judged(0.001) == "not reproduced"
+    assert judged(0.001, 0.002) == "not reproduced"
+    assert judged(0.01, 0.002) == "undecided"  # over seeds the difference may be 0
+    assert judged(0.001, 0.003) == "undecided"  # over test rows it may be
+
+
+def test_a_trend_counts_test_rows_as_well():
+    steps = tuple({"model": "MixNAM", "variation_penalty": x} for x in (0.1, 1.0))
+    planted = claim("trend", steps, better=1, measure="metrics.test.rmse")
+    samples = [
+        Sample.of(s.values, tuple(result(seed=k, score=v) for k, v in enumerate(s.values)))
+        for s in (around(0.45), around(0.46))
+    ]
+    for error, expected in [(0.001, "reproduced"), (0.01, "undecided")]:
+        assert verdicts.judge(planted, samples, samples, lambda *_, e=error: (e**2, 1000)).verdict == expected
 
 
 def test_the_reference_is_judged_without_the_data(tmp_path, monkeypatch):
@@ -216,7 +229,7 @@ def test_a_mean_is_judged_by_its_interval_against_the_limit():
         ours = around(0.5, 0.05)
         assert verdict(planted, ours) == expected
         low, high = stats.t.interval(0.95, 4, 0.5, stats.sem(ours.values))
-        assert verdicts.mean_interval(ours) == pytest.approx((low, high))
+        assert mean_of(ours).interval == pytest.approx((low, high))
         for edge, side in ((low, 1), (high, -1)):  # just inside and just outside of the interval's end
             assert verdict(dataclasses.replace(planted, better=side, limit=edge - side * 1e-6), ours) == "reproduced"
             assert verdict(dataclasses.replace(planted, better=side, limit=edge + side * 1e-6), ours) == "undecided"
@@ -328,10 +341,9 @@ def fill_cells(store, scores, seeds=6, noise=0.0001, left_out=()):
                 store.put(result(seed=seed, score=number, experts=cell[0], active_experts=cell[1]))
 
 
-def as_means(a, b, metric):
-    """Say of test rows what the seeds' means say; made-up results have no such rows."""
-    means = [np.mean([r.metrics["test"][metric] for r in results]) for results in (a, b)]
-    return means[0] - means[1], means[0] - means[1]
+def no_rows(a, b, metric):
+    """Return no variance over test rows; made-up results have none."""
+    return 0.0, math.inf
 
 
 def test_planted_cells_of_table_8_decide_its_claims():
@@ -344,8 +356,7 @@ def test_planted_cells_of_table_8_decide_its_claims():
         store = Memory()
         fill_cells(store, PRINTED_CELLS | changed)
         found = {
-            name: verdicts.on_results(KNOWN[name], "paper", store, as_means).verdict
-            for name in ("T8-best", "T8-enough")
+            name: verdicts.on_results(KNOWN[name], "paper", store, no_rows).verdict for name in ("T8-best", "T8-enough")
         }
         assert found == {"T8-best": best, "T8-enough": enough}
         assert verdicts.on_results(KNOWN["T8-order"], "paper", store).verdict == order
