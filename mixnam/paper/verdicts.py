@@ -6,10 +6,9 @@ Each claim gets a verdict on the paper's own printed numbers and one on ours.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,11 +68,19 @@ def _difference(claim: Claim, a: Sample, b: Sample, rows: Rows | None) -> Estima
     return difference(a, b, claim.dataset, metric, rows)
 
 
-def _of_all(found: Iterable[Comparison]) -> str:
-    """Return the verdict of several comparisons."""
-    found = list(found)
-    if any(one.loss <= LEVEL for one in found):
+def losses(found: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons that are lost whatever the others say, by Holm's correction over all of them."""
+    ordered = sorted(found, key=lambda one: one.loss)
+    kept = itertools.takewhile(lambda pair: pair[1].loss <= LEVEL / (len(found) - pair[0]), enumerate(ordered))
+    return [one for _, one in kept]
+
+
+def _verdict(found: Sequence[Comparison], missing: bool) -> str:
+    """Return what comparisons say together: one decided loss decides, a win needs every comparison."""
+    if losses(found):
         return NOT_REPRODUCED
+    if missing:
+        return TOO_FEW
     return REPRODUCED if all(one.won for one in found) else UNDECIDED
 
 
@@ -89,10 +96,80 @@ def subject_name(subject: Mapping[str, Any]) -> str:
     return str(subject["model"]) + (f" ({', '.join([*shown, *where])})" if shown or where else "")
 
 
-def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
-    found = difference(samples[0], dataclasses.replace(printed[0], results=()), claim.dataset)
+Pairs = Sequence[tuple[Mapping[str, Any], Sample]]
+
+
+def _order(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+    """Hold the advantage over each rival against the margin."""
+    found, (_, own) = [], pairs[0]
+    for subject, rival in pairs[1:]:
+        ahead = _difference(claim, own, rival, rows).turned(claim.better)
+        won = ahead.chance_above(claim.margin) <= LEVEL
+        found.append(Comparison(f"{subject_name(subject)}: ", ahead, won, ahead.chance_below(claim.margin)))
+    return found
+
+
+def _tie(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+    """Hold the distance to each rival against the margin; with `better`, only how far it is ahead."""
+    found, (_, own) = [], pairs[0]
+    for subject, rival in pairs[1:]:
+        off = _difference(claim, own, rival, rows).turned(-claim.better or 1)
+        sides = [off.interval[1] <= claim.margin, claim.better != 0 or off.interval[0] >= -claim.margin]
+        lost = [off.chance_above(claim.margin), 1.0 if claim.better else off.chance_below(-claim.margin)]
+        found.append(Comparison(f"{subject_name(subject)}: ", off, all(sides), min(lost)))
+    return found
+
+
+def _trend(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+    """Hold each step between neighbours at hand against zero."""
+    found = []
+    for step, ((_, before), (subject, after)) in enumerate(itertools.pairwise(pairs)):
+        up = _difference(claim, after, before, rows).turned(claim.better)
+        won = up.chance_above(0) <= LEVEL or step < claim.ties
+        found.append(Comparison(f"{subject_name(subject)}: ", up, won, up.chance_below(0)))
+    return found
+
+
+def _mean(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+    """Hold every subject's mean against the limit."""
+    found, limit = [], claim.better * claim.limit
+    for subject, sample in pairs:
+        mean = mean_of(sample)
+        side = mean.turned(claim.better)
+        won = side.interval[0] >= limit - _ROUNDING
+        found.append(Comparison(_heading(subject, pairs), mean, won, side.chance_below(limit - _ROUNDING)))
+    return found
+
+
+def _heading(subject: Mapping[str, Any], pairs: Pairs) -> str:
+    """Return what stands before a subject's numbers: its name where there are several."""
+    return f"{subject_name(subject)}: " if len(pairs) > 1 else ""
+
+
+def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: Rows | None) -> tuple[str, str]:
+    """Judge a claim that rests on comparisons."""
+    found = {"order": _order, "tie": _tie, "trend": _trend, "mean": _mean}[claim.kind](claim, pairs, rows)
+    shown = "; ".join(map(str, found))
+    above = "above" if claim.better > 0 else "below"
+    text = {
+        "order": f"advantage over {shown}" + (f", to exceed {claim.margin:g}" if claim.margin else ""),
+        "tie": ("behind " if claim.better else "distance to ") + f"{shown} against ±{claim.margin:g}",
+        "trend": f"steps to {shown}",
+        "mean": f"{shown}, to lie {above} {claim.limit:g}",
+    }[claim.kind]
+    verdict = _verdict(found, missing)
+    if len(found) > 1 and verdict == NOT_REPRODUCED:
+        text += (
+            f"; lost by Holm's correction over {len(found)}: {', '.join(one.name.strip(': ') for one in losses(found))}"
+        )
+    return verdict, text if found else ""
+
+
+def _value(claim: Claim, sample: Sample, printed: Sample) -> tuple[str, str]:
+    """Hold the difference of ours and the printed mean against the margin."""
+    found = difference(sample, printed, claim.dataset)
     low, high = found.interval
-    text = f"{samples[0].mean:.4f} − {printed[0].mean:g}: [{low:+.4f}, {high:+.4f}] against ±{claim.margin:g}"
+    text = f"{sample.mean:.4f} − {printed.mean:g}: [{low:+.4f}, {high:+.4f}] against ±{claim.margin:g}"
     if -claim.margin <= low and high <= claim.margin:
         return REPRODUCED, text
     if low > claim.margin or high < -claim.margin:
@@ -101,47 +178,10 @@ def _value(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Row
     return UNDECIDED, text
 
 
-def _order(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
-    """Hold the advantage over each rival against the margin."""
-    found = []
-    for subject, rival in zip(claim.subjects[1:], samples[1:], strict=True):
-        ahead = _difference(claim, samples[0], rival, rows).turned(claim.better)
-        won = ahead.chance_above(claim.margin) <= LEVEL
-        found.append(Comparison(f"{subject_name(subject)}: ", ahead, won, ahead.chance_below(claim.margin)))
-    least = f", to exceed {claim.margin:g}" if claim.margin else ""
-    return _of_all(found), f"advantage over {'; '.join(map(str, found))}{least}"
-
-
-def _tie(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
-    """Hold each rival's distance against the margin; with `better`, only how far the best one is ahead."""
-    rivals = list(zip(claim.subjects[1:], samples[1:], strict=True))
-    if claim.better:
-        rivals = [max(rivals, key=lambda pair: claim.better * pair[1].mean)]
-    found, sign = [], "behind" if claim.better else "−"
-    for subject, rival in rivals:
-        off = _difference(claim, samples[0], rival, rows).turned(-claim.better or 1)
-        sides = [off.interval[1] <= claim.margin, claim.better != 0 or off.interval[0] >= -claim.margin]
-        losses = [off.chance_above(claim.margin), 1.0 if claim.better else off.chance_below(-claim.margin)]
-        name = f"{subject_name(claim.subjects[0])} {sign} {subject_name(subject)}: "
-        found.append(Comparison(name, off, all(sides), min(losses)))
-    return _of_all(found), f"{'; '.join(map(str, found))} against ±{claim.margin:g}"
-
-
-def _trend(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
-    """Hold each step's interval against zero."""
-    found = []
-    for step, (before, after) in enumerate(itertools.pairwise(samples)):
-        up = _difference(claim, after, before, rows).turned(claim.better)
-        name = f"{subject_name(claim.subjects[step + 1])}: "
-        won = up.chance_above(0) <= LEVEL or step < claim.ties
-        found.append(Comparison(name, up, won, up.chance_below(0)))
-    return _of_all(found), f"steps to {'; '.join(map(str, found))}"
-
-
-def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
+def _threshold(claim: Claim, pairs: Pairs, missing: bool) -> tuple[str, str]:
     """Count every subject's runs at or above the limit, or at or below it where lower is better."""
     held, lines = True, []
-    for name, sample in zip(_headings(claim, samples), samples, strict=True):
+    for subject, sample in pairs:
         values = np.array([sample.mean]) if sample.values is None else sample.values
         below, above = values <= claim.limit + _ROUNDING, values >= claim.limit - _ROUNDING
         passed = int((below if claim.better < 0 else above).sum())  # a run without the number has failed
@@ -149,46 +189,39 @@ def _threshold(claim: Claim, samples: list[Sample], printed: list[Sample], rows:
         worst = (
             f"most {seen.max(initial=-math.inf):.5g}" if claim.better < 0 else f"least {seen.min(initial=math.inf):.5g}"
         )
+        name = _heading(subject, pairs)
         lines.append(f"{name}{passed} of {len(values)}, {worst if len(seen) else 'no number'}")
         held &= passed >= claim.share * len(values)
     side = "at or below" if claim.better < 0 else "at or above"
-    return (REPRODUCED if held else NOT_REPRODUCED), f"{side} {claim.limit:g}: {'; '.join(lines)}"
-
-
-def _mean(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None) -> tuple[str, str]:
-    """Hold the interval of every subject's mean against the limit."""
-    found = []
-    for name, sample in zip(_headings(claim, samples), samples, strict=True):
-        mean = mean_of(sample)
-        side, limit = mean.turned(claim.better), claim.better * claim.limit
-        won = side.interval[0] >= limit - _ROUNDING
-        found.append(Comparison(name, mean, won, side.chance_below(limit - _ROUNDING)))
-    side_word = "above" if claim.better > 0 else "below"
-    return _of_all(found), f"{'; '.join(map(str, found))}, to lie {side_word} {claim.limit:g}"
-
-
-def _headings(claim: Claim, samples: list[Sample]) -> list[str]:
-    """Return what stands before each subject's numbers: its name where there are several."""
-    several = len(samples) > 1
-    return [f"{subject_name(s)}: " if several else "" for s, _ in zip(claim.subjects, samples, strict=False)]
-
-
-_RULES = {"value": _value, "order": _order, "tie": _tie, "trend": _trend, "threshold": _threshold, "mean": _mean}
+    verdict = NOT_REPRODUCED if not held else TOO_FEW if missing else REPRODUCED
+    return verdict, f"{side} {claim.limit:g}: {'; '.join(lines)}" if lines else ""
 
 
 def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None = None) -> Verdict:
     """Apply the claim's rule to samples, one a subject, with the printed ones beside.
 
-    `rows` gives the variance of a difference over test rows, by default `intervals.row_variance`. Fewer than five
-    runs of any subject give "not enough runs".
+    `rows` gives the variance of a difference over test rows, by default `intervals.row_variance`. A subject with
+    fewer than five runs is missing: the others may decide that a claim is lost, never that it is won.
     """
     runs = min(s.n for s in samples)
     keys = tuple(r.key for s in samples for r in s.results)
-    if runs < LEAST_RUNS:
-        short = [subject_name(s) for s, x in zip(claim.subjects, samples, strict=False) if x.n == runs]
+    whole = list(zip(claim.subjects, samples, strict=False))
+    pairs = [(subject, sample) for subject, sample in whole if sample.n >= LEAST_RUNS]
+    missing = len(pairs) < len(whole)
+    # what is said of the first model needs it
+    alone = claim.kind in ("order", "tie") and whole[0][1].n < LEAST_RUNS
+    verdict, text = TOO_FEW, ""
+    if claim.kind == "value":
+        if pairs:
+            verdict, text = _value(claim, samples[0], printed[0])
+    elif claim.kind == "threshold":
+        verdict, text = _threshold(claim, pairs, missing)
+    elif not alone:
+        verdict, text = _compared(claim, pairs, missing, rows)
+    if verdict == TOO_FEW:
+        short = [subject_name(s) for s, x in whole if x.n == runs]
         lacking = "all its models together" if claim.joint else ", ".join(short[:3]) + (" …" if len(short) > 3 else "")
-        return Verdict(TOO_FEW, f"{runs} of {LEAST_RUNS} for {lacking}", runs, keys)
-    verdict, text = _RULES[claim.kind](claim, samples, printed, rows)
+        text = f"{runs} of {LEAST_RUNS} for {lacking}" + (f"; {text}" if text else "")
     return Verdict(verdict, text, runs, keys)
 
 
@@ -242,11 +275,13 @@ def on_results(claim: Claim, preset: str, store: Store, rows: Rows | None = None
 
 
 def _top_four(preset: str, store: Store) -> Verdict:
-    """Rank MixNAM by means among the models of Table 1 on its six data sets, as its print is ranked."""
+    """Rank MixNAM by means among the models of Table 1 on its six data sets, as its print is ranked.
+
+    A fifth rank among the models at hand decides, whatever is missing.
+    """
     table = published.table("table1_accuracy").query("source == 'Table 1'")
     cases = [c for c in cases_of("accuracy", preset) if c.published in set(table["model"])]
     scores: dict[str, dict[str, float]] = {}
-    absent: list[str] = []
     keys: list[str] = []
     runs: list[int] = []
     for dataset in dict.fromkeys(table["dataset"]):
@@ -254,18 +289,18 @@ def _top_four(preset: str, store: Store) -> Verdict:
         found = {c.model: stored(store, dataset, c.model, preset, c.overrides) for c in cases}
         keys += [r.key for results in found.values() for r in results]
         runs += map(len, found.values())
-        scores[dataset] = {m: float(np.mean([r.value(path) for r in rs])) for m, rs in found.items() if rs}
-        if not scores[dataset] and not _available(dataset):
-            absent.append(dataset)
-    if absent:
-        return Verdict(NO_DATA, f"not at hand: {', '.join(absent)}", 0, tuple(keys))
-    if min(runs) < LEAST_RUNS:
+        means = {m: float(np.mean([r.value(path) for r in rs])) for m, rs in found.items() if len(rs) >= LEAST_RUNS}
+        if "MixNAM" in means:
+            scores[dataset] = means
+    held, text = top_four(scores) if scores else (True, "")
+    note = "" if preset == "paper" else f" (short schedule: preset {preset})"
+    if held and min(runs) < LEAST_RUNS:
+        absent = [name for name in dict.fromkeys(table["dataset"]) if name not in scores and not _available(name)]
+        if absent:
+            return Verdict(NO_DATA, f"not at hand: {', '.join(absent)}", 0, tuple(keys))
         few = sum(count < LEAST_RUNS for count in runs)
-        text = f"{few} of {len(runs)} cells have fewer than {LEAST_RUNS} runs"
-        return Verdict(TOO_FEW, text, min(runs), tuple(keys))
-    held, text = top_four(scores)
-    text += "" if preset == "paper" else f" (short schedule: preset {preset})"
-    return Verdict(REPRODUCED if held else NOT_REPRODUCED, text, min(runs), tuple(keys))
+        return Verdict(TOO_FEW, f"{few} of {len(runs)} cells have fewer than {LEAST_RUNS} runs", min(runs), tuple(keys))
+    return Verdict(REPRODUCED if held else NOT_REPRODUCED, text + note, min(runs), tuple(keys))
 
 
 def _available(dataset: str) -> bool:

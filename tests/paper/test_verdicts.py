@@ -241,7 +241,8 @@ def test_a_mean_needs_all_its_subjects():
     assert verdict(planted, around(0.5), around(0.4)) == "undecided"
     assert verdict(planted, around(0.4), around(0.3)) == "not reproduced"
     assert verdict(planted, around(0.3), around(0.6)) == "not reproduced"
-    assert verdict(planted, around(0.3), around(0.6, n=4)) == "not enough runs"
+    assert verdict(planted, around(0.5), around(0.6, n=4)) == "not enough runs"
+    assert verdict(planted, around(0.3), around(0.6, n=4)) == "not reproduced"  # whatever the other would say
 
 
 def test_a_number_that_does_not_exist_reproduces_nothing():
@@ -292,6 +293,50 @@ def test_a_tie_with_a_better_side_asks_how_far_the_best_rival_is_ahead():
     ]:
         several = (*ONE, *({"model": m} for m in ("NAM", "MLP")[: len(rivals)]))
         assert verdict(claim("tie", several, **LEVEL), around(0.45), *map(around, rivals)) == expected
+
+
+def test_a_decided_loss_decides_whatever_rival_is_missing():
+    three = (*TWO, {"model": "NODE"})
+    absent = Sample.of([])
+    for kind, options, lost, won in [
+        ("tie", LEVEL, 0.43, 0.46),
+        ("order", {"better": -1}, 0.43, 0.46),
+        ("trend", {"better": 1}, 0.43, 0.46),
+    ]:
+        planted = claim(kind, three, **options)
+        assert verdict(planted, around(0.45), around(lost), absent) == "not reproduced"
+        assert verdict(planted, around(0.45), around(won), absent) == "not enough runs"
+        found = verdicts.judge(planted, [around(0.45), around(won), absent], [])
+        assert (found.n, found.text.startswith("0 of 5 for NODE; ")) == (0, True)
+    # a trend passes over what is missing: over two steps it falls
+    trend = claim("trend", three, better=1)
+    assert verdict(trend, around(0.45), absent, around(0.43)) == "not reproduced"
+    # what is said of the first model needs it
+    assert verdict(claim("order", three, better=-1), absent, around(0.43), around(0.46)) == "not enough runs"
+    low = claim("threshold", TWO, limit=0.3, better=-1)
+    assert verdict(low, around(0.5), absent) == "not reproduced"
+    assert verdict(low, around(0.1), absent) == "not enough runs"
+
+
+def test_a_loss_by_chance_to_one_of_seven_level_rivals_decides_nothing():
+    rng = np.random.default_rng(0)
+    eight = tuple({"model": f"rival {k}"} for k in range(8))
+    for kind, options in [("order", {"better": -1}), ("tie", {"better": -1, "margin": 0.0})]:
+        planted, found, alone = claim(kind, eight, **options), [], 0
+        for _ in range(100):
+            samples = [Sample.of(rng.normal(0.5, 0.01, 10)) for _ in eight]
+            found.append(verdict(planted, *samples))
+            pairs = [verdict(claim(kind, TWO, **options), samples[0], rival) for rival in samples[1:]]
+            alone += "not reproduced" in pairs
+        assert found.count("undecided") >= 95
+        assert alone > 5  # each rival by itself would have decided too often
+
+
+def test_every_rival_is_tested_not_the_one_with_the_best_mean():
+    three = (*TWO, {"model": "MLP"})
+    noisy = sample([0.40, 0.45, 0.38, 0.47, 0.42])  # the best mean, of which little is known
+    assert verdict(claim("tie", three, **LEVEL), around(0.45), noisy, around(0.43)) == "not reproduced"
+    assert verdict(claim("tie", three, **LEVEL), around(0.45), noisy, around(0.45)) == "undecided"
 
 
 def test_a_tie_turns_with_its_better_side():
@@ -450,9 +495,13 @@ def test_the_rank_among_fourteen_is_taken_of_stored_means():
         found = verdicts.on_results(KNOWN["T1-top4"], "paper", store)
         assert (found.verdict, found.n) == (expected, 5)
         assert found.text == f"housing: 1, mimic2: 1, mimic3: 1, income: 1, credit: 1, year: {worse + 1}"
-    some = next(key for key, one in store.found.items() if one.spec.model == "NBM")
-    del store.found[some]
-    assert verdicts.on_results(KNOWN["T1-top4"], "paper", store).text == "1 of 84 cells have fewer than 5 runs"
+        some = next(key for key, one in store.found.items() if one.spec.model == "NBM")
+        del store.found[some]
+        found = verdicts.on_results(KNOWN["T1-top4"], "paper", store)
+        if expected == "reproduced":
+            assert found.text == "1 of 84 cells have fewer than 5 runs"
+        else:  # four that are ahead decide, whatever is missing
+            assert found.verdict == expected
 
 
 def test_the_rank_among_fourteen_needs_the_data(tmp_path, monkeypatch):
@@ -539,7 +588,9 @@ def test_subjects_may_have_data_sets_of_their_own():
         whole = KNOWN["F7-mixnam"]
         first_two = dataclasses.replace(whole, subjects=whole.subjects[:2])
         assert verdicts.on_results(first_two, "paper", store).verdict == expected
-        assert verdicts.on_results(whole, "paper", store).verdict == "not enough runs"
+        # what is missing keeps a win from being called one, not a loss
+        lost = expected == "not reproduced"
+        assert verdicts.on_results(whole, "paper", store).verdict == (expected if lost else "not enough runs")
         text = verdicts.on_results(first_two, "paper", store).text
         assert "MixNAM (Simulation: modifiers of x1, 2 of them): " in text
 
