@@ -114,6 +114,15 @@ FOLDS = tuple(f"fold{k}" for k in range(5))
 REPEATS = tuple(f"repeat{r}-{fold}" for r in (1, 2) for fold in FOLDS)
 
 
+def partition(split: str) -> str:
+    """Return which partition of the rows a fold belongs to: "" for the data set's own.
+
+    >>> partition("fold3"), partition("repeat2-fold3")
+    ('', 'repeat2')
+    """
+    return split.rpartition("-")[0]
+
+
 #: NODE-GAM's files of row numbers, and NODE's for Year in either of its folders.
 FOLD_FILES = tuple(f"{part}{k}.txt" for k in range(5) for part in ("train", "test"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
+from mixnam.data.splits import HOLDOUT, partition
 from mixnam.models import make_settings
 from mixnam.paper import derived, experiments, published
 from mixnam.paper.claim import Claim
@@ -70,9 +71,12 @@ def printed_joint(claim: Claim) -> Sample | None:
 
 
 def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> list[Result]:
-    """Return every stored seed or fold of a subject."""
+    """Return every stored seed or fold of a subject, of other partitions into folds those that are whole."""
     dataset, model, overrides = parts(claim, subject)
-    return experiments.stored(store, dataset, model, preset, overrides)
+    found = experiments.stored(store, dataset, model, preset, overrides, every_split=True)
+    sizes = Counter(partition(result.spec.split) for result in found)
+    whole = {"", *(name for name, size in sizes.items() if size == len(catalogue.entry(dataset).splits))}
+    return [result for result in found if partition(result.spec.split) in whole]
 
 
 def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:

@@ -51,11 +51,19 @@ def specs_of(
 
 
 def stored(
-    store: Store, dataset: str, model: str, preset: str, overrides: Mapping[str, Any] | None = None
+    store: Store,
+    dataset: str,
+    model: str,
+    preset: str,
+    overrides: Mapping[str, Any] | None = None,
+    every_split: bool = False,
 ) -> list[Result]:
-    """Return what a store holds of a model at a preset: every seed up to the paper's number, or every fold."""
+    """Return what a store holds of a model at a preset: every seed up to the paper's number, or every fold.
+
+    With `every_split` those on other partitions into folds follow.
+    """
     settings = load_preset(preset).settings(dataset, model, overrides)
-    return results_of(store, dataset, settings, load_preset("paper").number("seeds"))
+    return results_of(store, dataset, settings, load_preset("paper").number("seeds"), every_split)
 
 
 def _mixture(label: str, **overrides: Any) -> Case:

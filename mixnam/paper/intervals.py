@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
+from mixnam.data.splits import HOLDOUT, partition
 from mixnam.runs.results import Result
 
 Values = NDArray[np.float64]
 Interval = tuple[float, float]
 #: The chance of a false verdict to either side: the ends of a 95 % interval.
 LEVEL = 0.025
+LEAST_PARTITIONS = 3  # whose means have a spread
 _POWER = 0.8
 _ROUNDING = 1e-9  # what a number that must reach a limit may lose to rounding
 
@@ -50,6 +51,14 @@ class Sample:
         """The values by the name of their result's split."""
         values = () if self.values is None else self.values
         return {r.spec.split: float(value) for r, value in zip(self.results, values, strict=True)}
+
+    @property
+    def partitions(self) -> list[dict[str, float]]:
+        """The values by split, partition by partition of the rows into folds, the data set's own first."""
+        found: dict[str, dict[str, float]] = {"": {}}
+        for split, value in self.by_split.items():
+            found.setdefault(partition(split), {})[split] = value
+        return [*found.values()]
 
 
 @dataclass(frozen=True)
@@ -130,27 +139,58 @@ def share_tested(dataset: str) -> float:
     return (1 / folds) / ((1 - 1 / folds) * 0.8)
 
 
-def difference(
-    a: Sample, b: Sample, dataset: str, metric: str = "", rows: Callable[..., tuple[float, float]] | None = None
-) -> Estimate:
+RowVariance = Callable[[Sequence[Result], Sequence[Result], str], tuple[float, float]]
+
+
+def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVariance | None = None) -> Estimate:
     """Return mean(a) − mean(b) on a data set.
 
     Over seeds of one split the variance is that over seeds and, where `metric` names a test score, over test rows
     (`rows`, by default `row_variance`). Over folds it is that of the differences on shared folds, by the corrected
-    resampled t (Nadeau and Bengio 2003). The mean is NaN where no fold is shared; the error is infinite where fewer
-    than two runs are. Printed means, which have no results, vary over their seeds alone.
+    resampled t (Nadeau and Bengio 2003); over three partitions into folds or more that of the partitions' means, and
+    over test rows. The mean is NaN where no fold is shared; the error is infinite where fewer than two runs are.
+    Printed means, which have no results, vary over their seeds alone; beside several partitions of ours they are one
+    more.
     """
-    if not a.results or not b.results or catalogue.entry(dataset).splits == HOLDOUT:
+    rows, folds = rows or row_variance, catalogue.entry(dataset).splits
+    if folds == HOLDOUT or not a.results:
         parts = [_over_runs(a), _over_runs(b)]
         if metric and a.results and b.results:
-            parts.append((rows or row_variance)(a.results, b.results, metric))
+            parts.append(rows(a.results, b.results, metric))
         return _sum(a.mean - b.mean, parts, b.n)
-    ours, theirs = a.by_split, b.by_split
-    found = np.array([value - theirs[split] for split, value in ours.items() if split in theirs])
-    n = len(found)
-    mean = float(found.mean()) if n else math.nan
-    variance = float(found.var(ddof=1)) * (1 / n + share_tested(dataset)) if n > 1 else math.inf
-    return _sum(mean, [(variance, n - 1)], n)
+    if not b.results:
+        found = [part for part in a.partitions if len(part) == len(folds)]
+        if len(found) < LEAST_PARTITIONS:
+            return _sum(a.mean - b.mean, [_over_runs(a), _over_runs(b)], b.n)
+        mean, variance, freedom = _over_partitions(found)
+        return _sum(mean - b.mean, [(variance * (1 + len(found)), freedom)], a.n)
+    theirs = b.by_split
+    shared = [{split: v - theirs[split] for split, v in part.items() if split in theirs} for part in a.partitions]
+    whole = [part for part in shared if len(part) == len(folds)]
+    if len(whole) >= LEAST_PARTITIONS:
+        mean, *over = _over_partitions(whole)
+        parts = [(over[0], over[1]), *([_fold_rows(a, b, whole, metric, rows)] if metric else [])]
+        return _sum(mean, parts, sum(map(len, whole)))
+    values = np.array([*shared[0].values()])
+    n = len(values)
+    variance = float(values.var(ddof=1)) * (1 / n + share_tested(dataset)) if n > 1 else math.inf
+    return _sum(float(values.mean()) if n else math.nan, [(variance, n - 1)], n)
+
+
+def _over_partitions(found: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:
+    """Return the mean of partitions' means, its variance over partitions, and its degrees of freedom."""
+    means = np.array([np.mean([*part.values()]) for part in found])
+    return float(means.mean()), float(means.var(ddof=1)) / len(means), len(means) - 1
+
+
+def _fold_rows(
+    a: Sample, b: Sample, whole: Sequence[Mapping[str, float]], metric: str, rows: RowVariance
+) -> tuple[float, float]:
+    """Return the variance of a difference of cross-validation means over test rows, each tested once a partition."""
+    one, other = ({r.spec.split: r for r in sample.results} for sample in (a, b))
+    found = [[rows([one[split]], [other[split]], metric) for split in part] for part in whole]
+    variance = np.mean([sum(v for v, _ in part) / len(part) ** 2 for part in found])
+    return float(variance), sum(freedom for _, freedom in found[0])
 
 
 def row_variance(a: Sequence[Result], b: Sequence[Result], metric: str) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixnam.data import catalogue
 from mixnam.models import Settings
 from mixnam.runs.results import Result
 from mixnam.runs.spec import repetitions
@@ -85,14 +86,18 @@ def _numbers(path: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]
             yield f"{path}.{name}", np.nan if value is None else float(value)
 
 
-def results_of(store: Store, dataset: str, settings: Settings, seeds: int) -> list[Result]:
+def results_of(store: Store, dataset: str, settings: Settings, seeds: int, every_split: bool = False) -> list[Result]:
     """Return one model's results: at most so many seeds of the one split, or all folds with seed 0, in their order.
 
-    They are of the data at hand, or of those that most results were trained on (`Store.data`).
+    With `every_split` those on other partitions into folds follow. They are of the data at hand, or of those that
+    most results were trained on (`Store.data`).
     """
-    data = store.data(dataset)
+    data, entry = store.data(dataset), catalogue.entry(dataset)
     found = store.group(dataset, settings.model).runs.get(settings, {})
-    return [found[data, *run] for run in repetitions(dataset, seeds) if (data, *run) in found]
+    runs = repetitions(dataset, seeds)
+    if every_split:
+        runs += [(split, 0) for split in entry.every_split if split not in entry.splits]
+    return [found[data, *run] for run in runs if (data, *run) in found]
 
 
 def runs_of(store: Store, dataset: str, settings: Settings, seeds: int) -> pd.DataFrame:
