@@ -21,6 +21,7 @@ from mixnam.data.table import Array
 from mixnam.explain.curves import centred
 from mixnam.models import Settings
 from mixnam.paper import published
+from mixnam.paper.intervals import CORRELATION, EXPLAINED, LINEAR, SHARE, Scale
 from mixnam.runs.results import Result
 
 LONGITUDE = 7  # Housing's column
@@ -354,6 +355,19 @@ def joint(name: str, results: Sequence[Result]) -> float:
     if name in OF_RESULTS:
         return OF_RESULTS[name](results)
     return OF_NUMBERS[name]([Numbers(result.spec.settings, result.value) for result in results])
+
+
+#: Bounded numbers by the scale on which their intervals are taken.
+_SCALES: dict[Scale, tuple[str, ...]] = {
+    SHARE: ("measures.additivity.marginal", "measures.tightness.range", "measures.interventions_outside_bounds.mean"),
+    CORRELATION: ("derived.width_and_density", "derived.majority", "joint.rare_over_experts"),
+    EXPLAINED: ("derived.explained_share", "joint.longitude_r2", "joint.shape_r2"),
+}
+
+
+def scale(measure: str) -> Scale:
+    """Return the scale on which a measure's interval is taken: its own, unless it is bounded."""
+    return next((found for found, names in _SCALES.items() if measure in names), LINEAR)
 
 
 #: Derived, joint and pooled numbers that rest on stored measures; the others on scores, curves and rows.

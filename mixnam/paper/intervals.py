@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT, partition
@@ -62,10 +62,32 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number with its standard error and degrees of freedom (Student), from `n` runs or shared folds.
+class Scale:
+    """A scale on which a bounded number varies about evenly: `to` leads there, `back` from there.
 
-    The error is infinite where it is not known. `known` is an interval that was found by resampling instead.
+    Values beyond `ends`, where the scale runs to infinity, count as the ends.
+    """
+
+    to: Callable[[float], float]
+    back: Callable[[float], float]
+    ends: Interval = (-math.inf, math.inf)
+
+
+LINEAR = Scale(float, float)
+#: Shares, from 0 to 1: the logit.
+SHARE = Scale(lambda x: float(special.logit(x)), lambda z: float(special.expit(z)), (1e-6, 1 - 1e-6))
+#: Correlations: Fisher's z.
+CORRELATION = Scale(lambda r: float(special.logit((1 + r) / 2)) / 2, math.tanh, (-0.999, 0.999))
+#: Explained shares of a variance, at most 1 and below 0 where a constant explains more: the logarithm of the rest.
+EXPLAINED = Scale(lambda x: -float(special.log1p(-x)), lambda z: 1 - math.exp(-z), (-math.inf, 1 - 1e-6))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error and degrees of freedom (Student) on a scale, from `n` runs or shared folds.
+
+    `mean` and `error` are on the scale, limits and the interval in the number's own units. The error is infinite
+    where it is not known. `known` is an interval that was found by resampling instead.
     """
 
     mean: float
@@ -73,6 +95,7 @@ class Estimate:
     freedom: float = math.inf
     n: int = 0
     known: Interval | None = None
+    scale: Scale = LINEAR
 
     @property
     def interval(self) -> Interval:
@@ -82,26 +105,29 @@ class Estimate:
         if not math.isfinite(self.error):
             return -math.inf, math.inf
         reach = float(stats.t.ppf(1 - LEVEL, self.freedom)) * self.error
-        return self.mean - reach, self.mean + reach
+        return self.scale.back(self.mean - reach), self.scale.back(self.mean + reach)
 
     def chance_above(self, limit: float) -> float:
         """Return the one-sided p-value of the number lying above a limit: small where it surely does."""
-        if self.known is not None:
-            return 0.0 if self.known[0] > limit else 1.0
-        if self.error == 0:
-            return 0.0 if self.mean > limit else 1.0
-        if not math.isfinite(self.error) or math.isnan(self.mean):
-            return 1.0
-        return float(stats.t.sf((self.mean - limit) / self.error, self.freedom))
+        return self._chance(limit, 1)
 
     def chance_below(self, limit: float) -> float:
         """Return the one-sided p-value of the number lying below a limit."""
-        return self.turned(-1).chance_above(-limit)
+        return self._chance(limit, -1)
+
+    def _chance(self, limit: float, side: int) -> float:
+        if self.known is not None:
+            return float(not min(side * end for end in self.known) > side * limit)
+        off = side * (self.mean - self.scale.to(limit))
+        if self.error == 0:
+            return float(not off > 0)
+        if not math.isfinite(self.error) or math.isnan(off):
+            return 1.0
+        return float(stats.t.sf(off / self.error, self.freedom))
 
     def turned(self, side: int) -> Estimate:
-        """Return the number times `side`, 1 or -1."""
-        low, high = sorted(side * end for end in self.known or (0.0, 0.0))
-        return dataclasses.replace(self, mean=side * self.mean, known=self.known and (low, high))
+        """Return a difference times `side`, 1 or -1."""
+        return dataclasses.replace(self, mean=side * self.mean)
 
 
 def _sum(mean: float, parts: Iterable[tuple[float, float]], n: int) -> Estimate:
@@ -120,13 +146,14 @@ def _over_runs(sample: Sample) -> tuple[float, float]:
     return (sample.sd**2 / sample.n, sample.n - 1) if sample.n > 1 else (math.inf, 0)
 
 
-def mean_of(sample: Sample) -> Estimate:
-    """Return a sample's mean over seeds or folds; a printed mean, which has no values here, is exact."""
+def mean_of(sample: Sample, scale: Scale = LINEAR) -> Estimate:
+    """Return a sample's mean over seeds or folds on a scale; a printed mean, which has no values here, is exact."""
     if sample.interval is not None:
         return Estimate(sample.mean, math.nan, n=sample.n, known=sample.interval)
     if sample.values is None:
-        return Estimate(sample.mean, 0.0, n=sample.n)
-    return _sum(sample.mean, [_over_runs(sample)], sample.n)
+        return Estimate(scale.to(np.clip(sample.mean, *scale.ends)), 0.0, n=sample.n, scale=scale)
+    moved = Sample.of([scale.to(value) for value in np.clip(sample.values, *scale.ends)])
+    return dataclasses.replace(_sum(moved.mean, [_over_runs(moved)], moved.n), scale=scale)
 
 
 def share_tested(dataset: str) -> float:

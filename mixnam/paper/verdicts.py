@@ -16,7 +16,7 @@ import numpy as np
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.paper import checks, published
+from mixnam.paper import checks, derived, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, stored_samples
 from mixnam.paper.experiments import cases as cases_of
@@ -132,12 +132,14 @@ def _trend(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
 
 def _mean(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     """Hold every subject's mean against the limit."""
-    found, limit = [], claim.better * claim.limit
+    found = []
     for subject, sample in pairs:
-        mean = mean_of(sample)
-        side = mean.turned(claim.better)
-        won = side.interval[0] >= limit - _ROUNDING
-        found.append(Comparison(_heading(subject, pairs), mean, won, side.chance_below(limit - _ROUNDING)))
+        mean = mean_of(sample, derived.scale(claim.measure))
+        low, high = mean.interval
+        won = low >= claim.limit - _ROUNDING if claim.better > 0 else high <= claim.limit + _ROUNDING
+        lost = mean.chance_below if claim.better > 0 else mean.chance_above
+        chance = lost(claim.limit - claim.better * _ROUNDING)
+        found.append(Comparison(_heading(subject, pairs), mean, won, chance))
     return found
 
 

@@ -42,7 +42,6 @@ def test_a_means_interval_is_students_or_what_is_known_of_it():
     assert intervals.mean_of(Sample.of([1.0])).interval == OPEN
     assert intervals.mean_of(Sample(0.4, 0.1, 10)).interval == (0.4, 0.4)  # printed
     known = intervals.mean_of(Sample(0.4, math.nan, 5, interval=(0.3, 0.6)))
-    assert known.turned(-1).interval == (-0.6, -0.3)
     assert [known.chance_above(x) for x in (0.2, 0.3, 0.5)] == [0, 1, 1]
     assert [known.chance_below(x) for x in (0.5, 0.6, 0.7)] == [1, 1, 0]
 
@@ -85,9 +84,9 @@ def test_the_variance_over_rows_is_that_of_resampled_rows():
             mse = np.mean((predictions[:, rows] - target[rows]) ** 2, axis=1)
             return np.mean(np.sqrt(mse) if metric == "rmse" else mse)
 
-        drawn = [rng.integers(300, size=300) for _ in range(400)]
+        drawn = [rng.integers(300, size=300) for _ in range(250)]
         differences = [score(sides[0], rows) - score(sides[1], rows) for rows in drawn]
-        assert math.sqrt(variance) == pytest.approx(np.std(differences), rel=0.12)
+        assert math.sqrt(variance) == pytest.approx(np.std(differences), rel=0.15)
         assert freedom == {"auc": min((target == k).sum() for k in (0, 1)) - 1}.get(metric, 299)
 
 
@@ -143,7 +142,7 @@ def test_too_few_folds_leave_the_difference_open_and_print_has_none():
 def test_over_three_partitions_it_is_the_spread_of_their_means_and_test_rows():
     rng = np.random.default_rng(5)
     names = [*FOLDS, *REPEATS]
-    scores = 0.9 + rng.normal(0, 0.01, (2, 15))
+    scores, models = 0.9 + rng.normal(0, 0.01, (2, 15)), ("MixNAM", "NAM")
     a, b = (
         split_over("income", m, dict(zip(names, s, strict=True)))
         for m, s in zip(("MixNAM", "NAM"), scores, strict=True)
@@ -163,3 +162,29 @@ def test_over_three_partitions_it_is_the_spread_of_their_means_and_test_rows():
     fewer = split_over("income", "NAM", dict(zip(names[:14], scores[1], strict=False)))
     own = [over("income", m, dict(enumerate(s[:5]))) for m, s in zip(models, scores, strict=True)]
     assert intervals.difference(a, fewer, "income") == intervals.difference(*own, "income")
+
+
+def test_the_interval_of_a_bounded_number_stays_within_its_bounds():
+    for scale, values, inside in [
+        (intervals.SHARE, [0.999, 0.9995, 0.97, 1.0, 0.998], (0, 1)),
+        (intervals.CORRELATION, [-1.0, -0.8, -1.0, -0.4, -0.9], (-1, 1)),
+        (intervals.EXPLAINED, [0.97, 0.98, 0.96, 0.97, -0.07], (-math.inf, 1)),
+    ]:
+        found = intervals.mean_of(Sample.of(values), scale)
+        low, high = found.interval
+        assert inside[0] < low < high < inside[1]
+        assert intervals.mean_of(Sample.of(values)).interval[1] > 1 or scale is intervals.CORRELATION
+        # the chance belongs to the interval: at its ends it is that of a 95 % interval
+        assert found.chance_above(low) == pytest.approx(0.025)
+        assert found.chance_below(high) == pytest.approx(0.025)
+    straight = intervals.mean_of(Sample.of([-1.0, -0.8, -1.0, -0.4, -0.9])).interval
+    assert straight[0] < -1
+
+
+def test_scales_lead_back_to_where_they_came_from():
+    for scale, values in [
+        (intervals.SHARE, [0.01, 0.5, 0.999]),
+        (intervals.CORRELATION, [-0.99, 0.0, 0.4]),
+        (intervals.EXPLAINED, [-3.0, 0.0, 0.99]),
+    ]:
+        assert [scale.back(scale.to(v)) for v in values] == pytest.approx(values)
