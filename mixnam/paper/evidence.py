@@ -12,7 +12,8 @@ import numpy as np
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT, partition
-from mixnam.models import make_settings
+from mixnam.data.table import DataError
+from mixnam.models import Settings, make_settings
 from mixnam.paper import derived, experiments, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.derived import Numbers
@@ -26,6 +27,7 @@ LEAST_SD = 0.0005  # a printed standard deviation of 0.000
 #: The paper's names of what its tables print beside other models' numbers.
 _QUANTITIES = {"measures.additivity.marginal": "additivity", "metrics.test.rmse": "rmse"}
 _RESAMPLES = 400
+_LEARNED = 0.1  # a median run this much better than a constant shows that there is something to learn
 
 
 def parts(claim: Claim, subject: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -110,6 +112,34 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
         return [_pooled(name, [m for m, value in zip(seeds, values, strict=True) if value is not None])]
     kept = [(m, v) for m, v in zip(seeds, values, strict=False) if v is not None and math.isfinite(v)]
     return [Sample.of([value for _, value in kept], tuple(result for models, _ in kept for result in models))]
+
+
+def unlearned(results: Iterable[Result]) -> list[Result]:
+    """Return runs that did not learn: no better than a constant, where the median run of the same settings is.
+
+    Compared is 1 less the error's share of the targets' variance, or for the AUC its distance from 0.5, doubled.
+    """
+    groups: dict[tuple[str, Settings], dict[str, Result]] = {}
+    for result in results:
+        groups.setdefault((result.spec.dataset, result.spec.settings), {})[result.key] = result
+    found = []
+    for group in groups.values():
+        skills = {key: value for key, result in group.items() if math.isfinite(value := skill(result))}
+        if skills and np.median([*skills.values()]) > _LEARNED:
+            found += [group[key] for key, value in skills.items() if value <= 0]
+    return found
+
+
+def skill(result: Result) -> float:
+    """Return how much better than a constant a result predicts its test rows, at most 1; NaN where it is not known."""
+    metric = catalogue.entry(result.spec.dataset).metric
+    score = result.metrics.get("test", {}).get(metric, math.nan)
+    if metric == "auc":
+        return 2 * score - 1
+    try:
+        return 1 - (score**2 if metric == "rmse" else score) / float(result.targets.var())
+    except DataError:
+        return math.nan
 
 
 def _tried(measure: Callable[..., float], *models: Any) -> float | None:

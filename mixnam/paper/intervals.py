@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,15 @@ class Sample:
         found = np.array(values, dtype=float)
         sd = float(found.std(ddof=1)) if len(found) > 1 else math.nan
         return Sample(float(found.mean()) if len(found) else math.nan, sd, len(found), found, results)
+
+    def without(self, left_out: Collection[str]) -> Sample:
+        """Return the sample without the values that rest on results of these keys; whole where there are no values."""
+        if self.values is None or not self.n:
+            return self
+        size = len(self.results) // self.n  # of a joint measure each value rests on several results
+        groups = [self.results[k * size : (k + 1) * size] for k in range(self.n)]
+        kept = [k for k, group in enumerate(groups) if not any(result.key in left_out for result in group)]
+        return Sample.of(self.values[kept], tuple(result for k in kept for result in groups[k]))
 
     @property
     def by_split(self) -> dict[str, float]:
@@ -124,6 +133,16 @@ class Estimate:
         if not math.isfinite(self.error) or math.isnan(off):
             return 1.0
         return float(stats.t.sf(off / self.error, self.freedom))
+
+    def detectable(self, limit: float) -> float:
+        """Return the smallest distance from a limit that so exact an estimate tells apart with a power of 80 %."""
+        if self.known is not None:
+            low, high = self.known
+            reach = (high - low) / 2 * (1 + stats.norm.ppf(_POWER) / stats.norm.ppf(1 - LEVEL))
+        else:
+            reach = float(sum(stats.t.ppf([1 - LEVEL, _POWER], self.freedom))) * self.error
+        start = self.scale.to(limit)
+        return abs(self.scale.back(start + math.copysign(reach, self.mean - start)) - limit)
 
     def turned(self, side: int) -> Estimate:
         """Return a difference times `side`, 1 or -1."""

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from mixnam.data import catalogue
+from mixnam.data.splits import HOLDOUT
 from mixnam.data.table import DataError
 from mixnam.paper import checks, derived, published
 from mixnam.paper.claim import Claim
-from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, stored_samples
+from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, skill, stored_samples, unlearned
 from mixnam.paper.experiments import cases as cases_of
 from mixnam.paper.experiments import stored
 from mixnam.paper.intervals import LEVEL, Estimate, Sample, difference, mean_of
@@ -161,10 +162,23 @@ def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: Rows | None) -> t
     }[claim.kind]
     verdict = _verdict(found, missing)
     if len(found) > 1 and verdict == NOT_REPRODUCED:
-        text += (
-            f"; lost by Holm's correction over {len(found)}: {', '.join(one.name.strip(': ') for one in losses(found))}"
-        )
+        names = ", ".join(one.name.removesuffix(": ") for one in losses(found))
+        text += f"; lost, by Holm's correction over {len(found)}: {names}"
+    if verdict == UNDECIDED:
+        limit = {"mean": claim.limit, "trend": 0.0}.get(claim.kind, claim.margin)
+        text += _open([one for one in found if not one.won], limit, claim.margin, len(found))
     return verdict, text if found else ""
+
+
+def _open(found: Sequence[Comparison], limit: float, margin: float, of: int) -> str:
+    """Return why comparisons out of so many are open: lost by themselves alone, or the design is too coarse."""
+    alone = [one.name.removesuffix(": ") for one in found if one.loss <= LEVEL]
+    coarse = [f"{one.name}{one.estimate.detectable(limit):.2g}" for one in found if one.loss > LEVEL]
+    text = f"; lost by itself, not by Holm's correction over {of}: {', '.join(alone)}" if alone else ""
+    if coarse:
+        beside = f", beside a margin of {margin:g}" if margin else ""
+        text += f"; open; the least difference that such runs tell (80 % power){beside}: {', '.join(coarse)}"
+    return text
 
 
 def _value(claim: Claim, sample: Sample, printed: Sample) -> tuple[str, str]:
@@ -177,7 +191,7 @@ def _value(claim: Claim, sample: Sample, printed: Sample) -> tuple[str, str]:
     if low > claim.margin or high < -claim.margin:
         improved = claim.better != 0 and (low > claim.margin) == (claim.better > 0)
         return (BETTER if improved else NOT_REPRODUCED), text
-    return UNDECIDED, text
+    return UNDECIDED, text + _open([Comparison("", found, False, 1.0)], claim.margin, claim.margin, 1)
 
 
 def _threshold(claim: Claim, pairs: Pairs, missing: bool) -> tuple[str, str]:
@@ -203,28 +217,47 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows
     """Apply the claim's rule to samples, one a subject, with the printed ones beside.
 
     `rows` gives the variance of a difference over test rows, by default `intervals.row_variance`. A subject with
-    fewer than five runs is missing: the others may decide that a claim is lost, never that it is won.
+    fewer than five runs is missing: the others may decide that a claim is lost, never that it is won. Runs that did
+    not learn count, and are named with what the verdict would be without them.
     """
     runs = min(s.n for s in samples)
     keys = tuple(r.key for s in samples for r in s.results)
-    whole = list(zip(claim.subjects, samples, strict=False))
-    pairs = [(subject, sample) for subject, sample in whole if sample.n >= LEAST_RUNS]
-    missing = len(pairs) < len(whole)
-    # what is said of the first model needs it
-    alone = claim.kind in ("order", "tie") and whole[0][1].n < LEAST_RUNS
-    verdict, text = TOO_FEW, ""
-    if claim.kind == "value":
-        if pairs:
-            verdict, text = _value(claim, samples[0], printed[0])
-    elif claim.kind == "threshold":
-        verdict, text = _threshold(claim, pairs, missing)
-    elif not alone:
-        verdict, text = _compared(claim, pairs, missing, rows)
+    enough = [sample.n >= LEAST_RUNS for sample in samples]
+    verdict, text = _judged(claim, samples, enough, printed, rows)
     if verdict == TOO_FEW:
-        short = [subject_name(s) for s, x in whole if x.n == runs]
+        short = [subject_name(s) for s, x in zip(claim.subjects, samples, strict=False) if x.n == runs]
         lacking = "all its models together" if claim.joint else ", ".join(short[:3]) + (" …" if len(short) > 3 else "")
         text = f"{runs} of {LEAST_RUNS} for {lacking}" + (f"; {text}" if text else "")
+    failed = unlearned(r for s in samples for r in s.results)
+    if failed:
+        rest = [sample.without({result.key for result in failed}) for sample in samples]
+        otherwise, _ = _judged(claim, rest, enough, printed, rows)
+        named = "; ".join(map(_failure, failed))
+        text += f"; did not learn: {named} (counted; without {'it' if len(failed) == 1 else 'them'}: {otherwise})"
     return Verdict(verdict, text, runs, keys)
+
+
+def _judged(
+    claim: Claim, samples: Sequence[Sample], enough: Sequence[bool], printed: Sequence[Sample], rows: Rows | None
+) -> tuple[str, str]:
+    """Return the verdict on those samples of which there is enough, and what it rests on."""
+    whole = list(zip(claim.subjects, samples, enough, strict=False))
+    pairs = [(subject, sample) for subject, sample, kept in whole if kept]
+    missing = len(pairs) < len(whole)
+    if claim.kind == "value":
+        return (TOO_FEW, "") if missing else _value(claim, samples[0], printed[0])
+    if claim.kind == "threshold":
+        return _threshold(claim, pairs, missing)
+    if claim.kind in ("order", "tie") and not enough[0]:  # what is said of the first model needs it
+        return TOO_FEW, ""
+    return _compared(claim, pairs, missing, rows)
+
+
+def _failure(result: Result) -> str:
+    spec, epoch = result.spec, result.history.get("best_epoch")
+    best = "" if epoch is None else f"best epoch {epoch}, "
+    where = f"seed {spec.seed}" if spec.split == HOLDOUT[0] else spec.split
+    return f"{spec.dataset} {spec.model} {where} ({best}{skill(result):.2f} of the variance explained on test rows)"
 
 
 def on_paper(claim: Claim) -> Verdict:

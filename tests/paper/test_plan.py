@@ -67,7 +67,7 @@ def test_the_most_valuable_comes_first_and_nothing_twice(tmp_path):
     presets = [item.preset for item in items if "on housing" in item.label]
     assert presets == sorted(presets, reverse=True)  # quick before the paper's setting
     paper = [item.label for item in items if item.preset == "paper"]
-    order = ["lambda_sweep on housing", "accuracy on income: MixNAM-D", "routing on housing", "ablations"]
+    order = ["lambda_sweep on housing", "accuracy on housing: MixNAM-D", "routing on housing", "ablations"]
     places = [next(i for i, label in enumerate(paper) if name in label) for name in order]
     assert places == sorted(places)
 
@@ -86,7 +86,7 @@ def test_a_sweep_over_penalties_is_one_item(tmp_path):
 def test_one_preset_alone_starts_with_the_steps_planned_at_it(tmp_path):
     labels = [item.label for item in reference.lacking([Store(tmp_path)], "paper")]
     assert labels[:2] == ["lambda_sweep on housing: MLP", "lambda_sweep on housing: NAM"]
-    assert labels[2] == "accuracy on income: MixNAM-D"
+    assert labels[2] == "accuracy on housing: MixNAM-D"
 
 
 def test_a_step_takes_chosen_models_settings_and_partitions(tmp_path):

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from planted import Memory, fill, result
+from scipy import stats
 from stated import KNOWN, ONE, TWO, claim
 
 from mixnam.data import catalogue, laws
 from mixnam.data.splits import split_rows
 from mixnam.paper import checks, experiments, published, verdicts
 from mixnam.paper.claim import claims
-from mixnam.paper.intervals import SHARE, mean_of
+from mixnam.paper.intervals import SHARE, difference, mean_of
 from mixnam.paper.verdicts import Sample
 from mixnam.runs.store import Store
 
@@ -570,12 +571,64 @@ def test_a_planted_number_decides_a_claim_of_the_paper():
         )  # other settings, other results
 
 
-def explaining(store, name, share, model="MixNAM"):
-    x = catalogue.load(name).probe
+def explaining(store, name, share, model="MixNAM", dead=()):
+    """Store five seeds that explain such a share of a law; the `dead` ones predict a constant, somewhat off."""
+    data = catalogue.load(name)
+    x = data.probe
     signal = laws.truth(name, x)
     for seed in range(5):
-        prediction = signal.mean() + math.sqrt(share) * (signal - signal.mean())
-        store.put(result(name, model, seed=seed, arrays={"probe_prediction": prediction}))
+        size = 0.0 if seed in dead else math.sqrt(share)
+        prediction = signal.mean() + size * (signal - signal.mean()) + 0.2 * (seed in dead)
+        y = data.y[split_rows(data, "holdout", seed).test]
+        score = y.std() * (1.05 if seed in dead else 0.1)
+        found = result(name, model, seed, score, arrays={"probe_prediction": prediction})
+        store.put(dataclasses.replace(found, history={"best_epoch": 3 if seed in dead else 100}))
+
+
+def test_a_run_that_did_not_learn_is_named_and_counted():
+    whole = KNOWN["F7-mixnam"]
+    first = dataclasses.replace(whole, subjects=whole.subjects[:1])
+    for dead, expected in [((), "reproduced"), ((4,), "undecided")]:
+        store = Memory()
+        explaining(store, "sim_variability_1", 0.98, dead=dead)
+        found = verdicts.on_results(first, "paper", store)
+        assert (found.verdict, found.n) == (expected, 5)
+        named = "sim_variability_1 MixNAM seed 4 (best epoch 3, -0.10 of the variance explained on test rows)"
+        assert (f"did not learn: {named} (counted; without it: reproduced)" in found.text) == bool(dead)
+    # where no run learns, there was nothing to be learnt
+    store = Memory()
+    explaining(store, "sim_variability_1", 0.98, dead=range(5))
+    assert "did not learn" not in verdicts.on_results(first, "paper", store).text
+
+
+def test_what_is_undecided_says_what_such_runs_could_have_told():
+    for kind, options, samples in [
+        ("order", {"better": -1}, (around(0.44), around(0.4401))),
+        ("tie", {"better": -1, "margin": 0.001}, (around(0.44), around(0.4393))),
+        ("trend", {"better": 1}, (around(0.44), around(0.4401))),
+    ]:
+        found = verdicts.judge(claim(kind, TWO, **options), list(samples), [])
+        assert found.verdict == "undecided"
+        error = math.sqrt(sum(s.sd**2 / s.n for s in samples))
+        least = (stats.t.ppf(0.975, 8) + stats.t.ppf(0.8, 8)) * error
+        assert f"NAM: {least:.2g}" in found.text
+    value = verdicts.judge(claim("value", margin=0.010), [around(0.4615, 0.01)], PRINTED)
+    assert "the least difference that such runs tell (80 % power), beside a margin of 0.01: " in value.text
+    one_of_two = claim("order", (*TWO, {"model": "MLP"}), better=-1)
+    ahead = around(0.4388, 0.0007)  # lost by itself, not by Holm's correction over two
+    found = verdicts.judge(one_of_two, [around(0.44), ahead, around(0.45)], [])
+    assert found.verdict == "undecided"
+    assert "lost by itself, not by Holm's correction over 2: NAM" in found.text
+
+
+def test_the_least_difference_that_is_told_is_found_in_four_of_five_cases():
+    rng = np.random.default_rng(0)
+    rival, told = Sample(0.5, 0.01, 10), []
+    design = difference(Sample(0.5, 0.01, 10), rival, "housing")
+    for _ in range(400):
+        ours, theirs = (Sample.of(rng.normal(m, 0.01, 10)) for m in (0.5 + design.detectable(0.0), 0.5))
+        told.append(verdict(claim("order", TWO, better=1), ours, theirs) == "reproduced")
+    assert 0.74 < np.mean(told) < 0.86
 
 
 def test_subjects_may_have_data_sets_of_their_own():
