@@ -23,7 +23,8 @@ class Claim:
     `static.NAME` (module `checks`); `table` and `quantity`, where the printed numbers stand; `margin` and `limit`, in
     the measure's units (of an order: the least difference); `better`, -1 or 1 where lower or higher is better,
     0 where neither is; `ties`, how many leading steps of a trend may tie; `share`, the share of runs that must
-    pass a threshold; `unavailable`, what keeps the claim from being tested whatever data are at hand.
+    pass a threshold; `one_model`, whether the printed number stands on one model, so that its ± is none;
+    `unavailable`, what keeps the claim from being tested whatever data are at hand.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Claim:
     better: int = 0
     ties: int = 0
     share: float = 1.0
+    one_model: bool = False
     note: str = ""
     unavailable: str = ""
 

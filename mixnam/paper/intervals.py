@@ -175,6 +175,12 @@ def mean_of(sample: Sample, scale: Scale = LINEAR) -> Estimate:
     return dataclasses.replace(_sum(moved.mean, [_over_runs(moved)], moved.n), scale=scale)
 
 
+def of_one_more(sample: Sample, scale: Scale = LINEAR) -> Interval:
+    """Return where one more run falls in 95 of 100 cases: the prediction interval of a single value."""
+    one = mean_of(sample, scale)
+    return dataclasses.replace(one, error=one.error * math.sqrt(sample.n + 1)).interval
+
+
 def share_tested(dataset: str) -> float:
     """Return the test rows of a fold over its training rows, of which a fifth are kept for validation.
 

@@ -22,7 +22,7 @@ from mixnam.paper.claim import Claim
 from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, skill, stored_samples, unlearned
 from mixnam.paper.experiments import cases as cases_of
 from mixnam.paper.experiments import stored
-from mixnam.paper.intervals import LEVEL, Estimate, Sample, difference, mean_of
+from mixnam.paper.intervals import LEVEL, Estimate, Sample, difference, mean_of, of_one_more
 from mixnam.paper.ranks import top_four
 from mixnam.runs.results import Result
 from mixnam.runs.store import Store
@@ -36,6 +36,7 @@ VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED, PRINTED)
 Rows = Callable[[Sequence[Result], Sequence[Result], str], tuple[float, float]]
 
 _ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
+_LAST_DIGIT = 0.0005  # what a printed number may have lost to rounding
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
 
 
@@ -182,7 +183,17 @@ def _open(found: Sequence[Comparison], limit: float, margin: float, of: int) -> 
 
 
 def _value(claim: Claim, sample: Sample, printed: Sample) -> tuple[str, str]:
-    """Hold the difference of ours and the printed mean against the margin."""
+    """Hold the difference of ours and the printed mean against the margin.
+
+    A number that is printed of one model is held against the interval in which one more of ours falls.
+    """
+    if claim.one_model:
+        low, high = of_one_more(sample, derived.scale(claim.measure))
+        held = low - _LAST_DIGIT <= printed.mean <= high + _LAST_DIGIT
+        text = (
+            f"one more model of ours falls into [{low:.4f}, {high:.4f}] in 95 of 100 cases, {printed.mean:g} is printed"
+        )
+        return (REPRODUCED if held else NOT_REPRODUCED), f"{text} (of one model: its ± is too small for ten)"
     found = difference(sample, printed, claim.dataset)
     low, high = found.interval
     text = f"{sample.mean:.4f} − {printed.mean:g}: [{low:+.4f}, {high:+.4f}] against ±{claim.margin:g}"

@@ -181,6 +181,15 @@ def test_the_interval_of_a_bounded_number_stays_within_its_bounds():
     assert straight[0] < -1
 
 
+def test_the_interval_of_one_more_run_holds_it():
+    rng = np.random.default_rng(6)
+    held = []
+    for _ in range(500):
+        low, high = intervals.of_one_more(Sample.of(rng.normal(0.5, 0.02, 5)))
+        held.append(low <= rng.normal(0.5, 0.02) <= high)
+    assert 0.93 < np.mean(held) < 0.97
+
+
 def test_scales_lead_back_to_where_they_came_from():
     for scale, values in [
         (intervals.SHARE, [0.01, 0.5, 0.999]),

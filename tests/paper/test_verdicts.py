@@ -49,6 +49,19 @@ def test_a_value_is_judged_by_its_interval_against_the_margin():
         assert verdict(claim("value", margin=0.010, better=-1), ours, printed=PRINTED) == expected
 
 
+def test_print_of_one_model_is_held_against_where_one_more_of_ours_falls():
+    ours = sample([0.62, 0.65, 0.66, 0.68, 0.70])  # its mean is known to 0.014, one more model to 0.08
+    planted = claim("value", margin=0.01, one_model=True)
+    for printed, expected in [(0.70, "reproduced"), (0.60, "reproduced"), (0.75, "not reproduced")]:
+        assert verdict(planted, ours, printed=[Sample(printed, 0.003, 10)]) == expected
+        ten = verdict(dataclasses.replace(planted, one_model=False), ours, printed=[Sample(printed, 0.003, 10)])
+        assert ten != "reproduced"
+    near_one = sample([0.9990, 0.9995, 0.9992, 0.9996, 0.9989])
+    assert verdict(planted, near_one, printed=[Sample(1.0, 0.0005, 10)]) == "reproduced"  # 1.000 is rounded
+    found = verdicts.judge(planted, [ours], [Sample(0.75, 0.003, 10)])
+    assert "0.75 is printed of one model (its ± is too small for ten)" in found.text
+
+
 def test_a_value_that_has_no_better_side_is_not_reproduced_on_either():
     for mean in (0.43, 0.475):
         assert verdict(claim("value", margin=0.010), around(mean), printed=PRINTED) == "not reproduced"
