@@ -88,7 +88,7 @@ class Scorecard:
             judged = [(claim, self.verdicts[claim.id][number]) for claim in self.claims]
             found = [verdict.verdict for _, verdict in judged]
             listed = ", ".join(f"{found.count(v)} {v}" for v in verdicts.VERDICTS if v in found)
-            wrong = verdicts.expected_false(judged) if number else 0
+            wrong = verdicts.expected_false(v for _, v in judged) if number else 0
             expected = f"; of those that rest on an interval about {wrong:.2g} may be wrong by chance" if wrong else ""
             lines.append(f"- **{label}**: {len(found)} claims, {listed}{expected}.")
         return "\n".join(lines)

@@ -207,14 +207,18 @@ def test_an_order_whose_test_rows_are_not_at_hand_says_so(tmp_path, monkeypatch)
     assert verdicts.on_results(KNOWN["T1-housing"], "paper", store).verdict == "reproduced"  # rests on scores alone
 
 
-def test_the_expected_number_of_false_verdicts_counts_the_tested():
-    tested = [verdicts.Verdict(v) for v in ("reproduced", "better", "undecided", "not reproduced")]
-    others = [
-        verdicts.Verdict(v) for v in ("not enough runs", "data not available", "not printed", "is a printed number")
-    ]
-    value, limit = claim("value"), claim("threshold")  # a threshold counts runs, and rests on no interval
-    judged = [(one, v) for one in (value, limit, KNOWN["T9-exact"]) for v in (*tested, *others)]
-    assert verdicts.expected_false(judged) == pytest.approx(0.05 * 4)
+def test_the_expected_number_of_false_verdicts_counts_what_could_decide():
+    three = (*TWO, {"model": "NODE"})
+    order, absent = claim("order", three, better=-1), Sample.of([])
+    both = verdicts.judge(order, [around(0.44), around(0.5), around(0.4401)], [])
+    one = verdicts.judge(order, [around(0.44), around(0.5), absent], [])
+    none = verdicts.judge(order, [absent, around(0.5), around(0.5)], [])
+    counted = verdicts.judge(claim("threshold"), [around(0.99)], [])  # it counts runs, and rests on no interval
+    value = verdicts.judge(claim("value", margin=0.01), [around(0.4525)], PRINTED)
+    assert [v.comparisons for v in (both, one, none, counted, value)] == [2, 1, 0, 0, 1]
+    assert verdicts.expected_false([both, one, none, counted, value]) == pytest.approx(0.05 + 0.025 + 0.05)
+    static = verdicts.on_paper(KNOWN["T9-exact"])
+    assert verdicts.expected_false([static, verdicts.Verdict("data not available")]) == 0
 
 
 def test_a_threshold_needs_all_its_subjects_each_on_its_side():
