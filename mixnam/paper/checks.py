@@ -1,7 +1,6 @@
 """Claims that need no training: counts, settings and identities, each checked on the paper and on this code.
 
-A check takes `ours` (False: the paper's own numbers) and returns whether it holds, None where the paper
-prints nothing to check, with a line of explanation.
+A check takes `ours` (False: the paper's own numbers) and returns the word of its verdict with a line of explanation.
 """
 
 from __future__ import annotations
@@ -16,9 +15,14 @@ from mixnam.data.table import DataError
 from mixnam.models import MixNAM, MixNAMDSettings, MixNAMSettings, make_network
 from mixnam.models.mixture import extra_parameters
 from mixnam.paper import published, ranks, spaces
+from mixnam.paper.words import NO_DATA, NOT_PRINTED, NOT_REPRODUCED, PARTLY, PRINTED, REPRODUCED
 
-Finding = tuple[bool | None, str]
+Finding = tuple[str, str]
 ReadTable = Callable[[str], pd.DataFrame]
+
+
+def _held(held: bool) -> str:
+    return REPRODUCED if held else NOT_REPRODUCED
 
 
 def _rounded(text: str) -> tuple[float, float]:
@@ -53,7 +57,7 @@ def complexity(ours: bool, read: ReadTable = published.table) -> Finding:
                 count += 1
                 if abs(value - number) > reach * 1.001:
                     wrong.append(f"{row['dataset']} {name} {label}: {value:g}, printed {number:g}")
-    return not wrong, "; ".join([f"{count - len(wrong)} of {count} entries", *wrong])
+    return _held(not wrong), "; ".join([f"{count - len(wrong)} of {count} entries", *wrong])
 
 
 #: Table 5's names of settings that have others here.
@@ -66,7 +70,7 @@ _PRINTED_AS = {
 def search_ranges(ours: bool, read: ReadTable = published.table) -> Finding:
     """Table 5 and Appendix C: every chosen setting lies in the range that it was searched in."""
     if ours:
-        return None, "the settings are the paper's"
+        return NOT_PRINTED, "the settings are the paper's"
     table = read("table5_hyperparameters").set_index("hyperparameter")
     outside = []
     for choice in spaces.find("MixNAM", "appendix-c").choices:
@@ -75,15 +79,14 @@ def search_ranges(ours: bool, read: ReadTable = published.table) -> Finding:
             value = published.parse(MixNAMSettings, choice.name, chosen[name])
             if not choice.holds(value, {"experts": int(chosen["total_experts"])}):
                 outside.append(f"{dataset}: {name} = {chosen[name]}")
-    return not outside, f"outside: {', '.join(outside)}" if outside else f"all {table.size} settings inside"
+    return _held(not outside), f"outside: {', '.join(outside)}" if outside else f"all {table.size} settings inside"
 
 
 def sizes(ours: bool) -> Finding:
     """Table 4: rows, features and categorical features of each data set."""
     if not ours:
-        return None, ""
-    held: bool | None = None
-    lines = []
+        return PRINTED, ""
+    found, absent, lines = [], 0, []
     for row in published.table("table4_datasets").to_dict("records"):
         name = row["dataset"]
         try:
@@ -91,23 +94,26 @@ def sizes(ours: bool) -> Finding:
         except DataError:
             data = None
         if data is None:
+            absent += 1
             lines.append(f"{name}: not at hand")
             continue
         same = (*data.x.shape, len(data.categories)) == (row["instances"], row["features"], row["categorical_features"])
-        held = same and held is not False
+        found.append(same)
         lines.append(f"{name}: {len(data.x):,} × {data.x.shape[1]}, {len(data.categories)} categorical")
-    return held, "; ".join(lines)
+    word = NO_DATA if not found else PARTLY if absent and all(found) else _held(all(found))
+    return word, "; ".join(lines)
 
 
 def top_four(ours: bool, read: ReadTable = published.table) -> Finding:
     """Table 1: MixNAM is among the four best of fourteen models, scores within a margin sharing a rank."""
     if ours:
-        return None, "needs all fourteen models and six data sets"
+        return NOT_PRINTED, "needs all fourteen models and six data sets"
     rows = read("table1_accuracy").query("source == 'Table 1'")
     scores: dict[str, dict[str, float]] = {}
     for row in rows.to_dict("records"):
         scores.setdefault(row["dataset"], {})[row["model"]] = row["mean"]
-    return ranks.top_four(scores)
+    held, text = ranks.top_four(scores)
+    return _held(held), text
 
 
 def log_odds(ours: bool) -> Finding:
@@ -117,7 +123,7 @@ def log_odds(ours: bool) -> Finding:
     of C = K = 2, and of C = 6, K = 3 where the active experts stay the same.
     """
     if not ours:
-        return None, ""
+        return NOT_PRINTED, ""
     generator = torch.Generator().manual_seed(0)
     worst, cases = 0.0, 0
     for experts, active in ((2, 2), (6, 3)):
@@ -141,7 +147,7 @@ def log_odds(ours: bool) -> Finding:
             cases += len(kept)
     zero = worst <= 1e-9  # what rounding leaves differs between processors, so it is not printed
     size = "below 1e-9" if zero else f"up to {worst:.1e}"
-    return zero, f"mixed second differences {size} of the scale, {cases:,} cases"
+    return _held(zero), f"mixed second differences {size} of the scale, {cases:,} cases"
 
 
 CHECKS: dict[str, Callable[[bool], Finding]] = {

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mixnam.paper import checks, derived, published
+from mixnam.data import catalogue
+from mixnam.data.table import better
+from mixnam.paper import checks, derived, experiments, published, ranks
 
 #: How a claim is judged; `verdicts` has the rule of each. A static one is checked without results.
 KINDS = ("value", "order", "tie", "trend", "threshold", "mean", "static")
+
+
+#: Claims are counted apart: of the paper on real data, on simulations (which have one setting, ours), and arithmetic;
+#: and our own.
+GROUPS = REAL, SIMULATIONS, ARITHMETIC, OWN = "real data", "simulations", "arithmetic", "our own"
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,9 @@ class Claim:
     `static.NAME` (module `checks`); `table` and `quantity`, where the printed numbers stand; `margin` and `limit`, in
     the measure's units (of an order: the least difference); `better`, -1 or 1 where lower or higher is better,
     0 where neither is; `ties`, how many leading steps of a trend may tie; `share`, the share of runs that must
-    pass a threshold; `one_model`, whether the printed number stands on one model, so that its ± is none;
+    pass a threshold; `leaders`, how many leading subjects of an order must each be better than each other one;
+    `one_model`, whether the printed number stands on one model, so that its ± is none; `in_copy`, whether what the
+    paper shows is in the text that we work from; `own`, whether the claim is ours and not the paper's;
     `unavailable`, what keeps the claim from being tested whatever data are at hand.
     """
 
@@ -42,7 +51,10 @@ class Claim:
     better: int = 0
     ties: int = 0
     share: float = 1.0
+    leaders: int = 1
     one_model: bool = False
+    in_copy: bool = True
+    own: bool = False
     note: str = ""
     unavailable: str = ""
 
@@ -59,6 +71,15 @@ class Claim:
             raise ValueError(f"claim {self.id}: no check {self.measure!r}; known are {', '.join(checks.CHECKS)}")
 
     @property
+    def group(self) -> str:
+        """Which of `GROUPS` the claim is counted in."""
+        if self.own:
+            return OWN
+        if self.kind == "static" and self.measure != "static.top_four":
+            return ARITHMETIC
+        return SIMULATIONS if catalogue.family(self.dataset) == "simulations" else REAL
+
+    @property
     def joint(self) -> bool:
         """Whether the measure takes the results of all subjects together."""
         return self.measure.startswith(("joint.", "pooled.", "crossed."))
@@ -66,11 +87,32 @@ class Claim:
 
 @cache
 def claims() -> tuple[Claim, ...]:
-    """Read the claims; ValueError names a claim with unknown or missing entries."""
+    """Read the claims and those on the baselines; ValueError names a claim with unknown or missing entries."""
     found = []
     for entry in published.entries("claim"):
         try:
             found.append(Claim(**(entry | {"subjects": tuple(entry.get("subjects", ()))})))
         except (TypeError, KeyError) as error:
             raise ValueError(f"claim {entry.get('id', '?')}: {error}") from error
-    return tuple(found)
+    return (*found, *_baselines())
+
+
+def _baselines() -> Iterator[Claim]:
+    """Yield a claim for each score that Table 1 prints of another model than MixNAM."""
+    rows = published.table("table1_accuracy").query("source == 'Table 1' and model != 'MixNAM'")
+    cases = {case.published: case for case in experiments.cases("accuracy", "paper")}
+    for dataset, model, metric, mean in rows[["dataset", "model", "metric", "mean"]].itertuples(index=False):
+        digits, title = 2 if mean > 10 else 3, catalogue.entry(dataset).title
+        yield Claim(
+            id=f"T1-{model.lower()}-{dataset}",
+            place="Table 1",
+            statement=f"{model}'s test {metric.upper()} on {title} is {mean:.{digits}f}",
+            page="accuracy",
+            kind="value",
+            measure=f"metrics.test.{metric}",
+            dataset=dataset,
+            table="table1",
+            subjects=({"model": model, **cases[model].overrides},),
+            margin=ranks.MARGINS[dataset],
+            better=better(metric),
+        )

@@ -24,9 +24,10 @@ from mixnam.paper import published
 from mixnam.paper.intervals import CORRELATION, EXPLAINED, LINEAR, SHARE, Scale
 from mixnam.runs.results import Result
 
-LONGITUDE = 7  # Housing's column
+LATITUDE, LONGITUDE = 6, 7  # Housing's columns
 PEAKS = (-122.5, -118.5)  # where Section 4.2 sees house prices rise
 VALLEY = (-120.0, -119.0)  # where it sees wide bounds
+COAST = 34.6  # degrees of latitude: in the valley the sea lies south of it, Bakersfield and Fresno north
 
 
 def _density(result: Result, feature: int, at: Array) -> Array:
@@ -86,6 +87,37 @@ def valley_low(result: Result) -> float:
     share = result.arrays["low_share"][LONGITUDE].astype(float)
     kept = inside & np.isfinite(share)
     return _weighted(share[kept], rows[kept])
+
+
+def _surface(result: Result) -> tuple[Array, Array, Array, Array]:
+    """Return what a pairwise model says of longitude and latitude together, longitude first.
+
+    Values of both, (L,) and (B,); the centred effect over both, (L, B), and the rows in each cell. KeyError where
+    the result has no surface of this pair.
+    """
+    pairs = [sorted(pair) for pair in result.arrays["pairs"].tolist()] if "pairs" in result.arrays else []
+    if [LATITUDE, LONGITUDE] not in pairs:
+        raise KeyError(f"result {result.key[:12]} ({result.spec}) has no surface of latitude and longitude")
+    k = pairs.index([LATITUDE, LONGITUDE])
+    values, effect, rows = (
+        result.arrays[name][k].astype(float) for name in ("pair_values", "pair_effect", "pair_rows")
+    )
+    if result.arrays["pairs"][k].tolist() == [LATITUDE, LONGITUDE]:
+        values, effect, rows = values[::-1], effect.T, rows.T
+    x, y = (line[np.isfinite(line)] for line in values)
+    return x, y, effect[: len(x), : len(y)], rows[: len(x), : len(y)]
+
+
+def coast_and_inland(result: Result) -> float:
+    """Return how clearly a pairwise model tells the coast between longitude -120 and -119 from the land behind it.
+
+    The lesser of its mean effect on the coast, south of COAST, and minus that inland, by rows; above 0 where the
+    coast raises prices and the land lowers them.
+    """
+    x, y, effect, rows = _surface(result)
+    valley = (x >= VALLEY[0]) & (x <= VALLEY[1])
+    coast, inland = (_weighted(effect[valley][:, part], rows[valley][:, part]) for part in (y <= COAST, y > COAST))
+    return min(coast, -inland)
 
 
 def width_and_density(result: Result) -> float:
@@ -227,9 +259,9 @@ def width_over_spread(result: Result) -> float:
 DERIVED: dict[str, Callable[[Result], float]] = {
     f.__name__: f
     for f in (
-        peak_distance, valley_width, valley_low, width_and_density, variability_share, excess_mse, rare_excess_mse,
-        explained_share, curve_error, shape_size, majority, bound_error, expert_distance, expert_opposition,
-        interaction_on_x1, rare_bound_error, quantile_error, width_over_spread,
+        peak_distance, valley_width, valley_low, coast_and_inland, width_and_density, variability_share, excess_mse,
+        rare_excess_mse, explained_share, curve_error, shape_size, majority, bound_error, expert_distance,
+        expert_opposition, interaction_on_x1, rare_bound_error, quantile_error, width_over_spread,
     )
 }  # fmt: skip
 
@@ -256,6 +288,20 @@ def shape_r2(results: Sequence[Result]) -> float:
 def longitude_r2(results: Sequence[Result]) -> float:
     """Return `shape_r2` of longitude alone."""
     return _r2(results, [LONGITUDE])
+
+
+def valley_agreement(results: Sequence[Result]) -> float:
+    """Return Spearman's correlation of two models over the rows between longitude -120 and -119.
+
+    Of the first model, longitude's contribution to these rows; of the second, a pairwise one, what it says of
+    longitude and latitude there.
+    """
+    x, y, effect, _ = _surface(results[1])
+    rows = results[0].arrays["sample_x"].astype(float)
+    kept = (rows[:, LONGITUDE] >= VALLEY[0]) & (rows[:, LONGITUDE] <= VALLEY[1])
+    places = [np.abs(rows[kept, f][:, None] - line).argmin(axis=1) for f, line in ((LONGITUDE, x), (LATITUDE, y))]
+    ours = results[0].arrays["sample_contributions"][kept, LONGITUDE].astype(float)
+    return float(stats.spearmanr(ours, effect[places[0], places[1]]).statistic)
 
 
 def width_over_penalty(results: Sequence[Result]) -> float:
@@ -342,7 +388,7 @@ def rank_as_printed(models: Sequence[Numbers]) -> float:
 
 #: Measures of several models: of their results, which hold curves and predictions, or of their numbers alone.
 OF_RESULTS: dict[str, Callable[[Sequence[Result]], float]] = {
-    f.__name__: f for f in (shape_r2, longitude_r2, width_over_penalty, rare_over_experts, rare_gain)
+    f.__name__: f for f in (shape_r2, longitude_r2, valley_agreement, width_over_penalty, rare_over_experts, rare_gain)
 }
 OF_NUMBERS: dict[str, Callable[[Sequence[Numbers]], float]] = {
     f.__name__: f for f in (additivity_and_error, slope_over_experts, slope_over_active, rank_as_printed)
@@ -360,7 +406,7 @@ def joint(name: str, results: Sequence[Result]) -> float:
 #: Bounded numbers by the scale on which their intervals are taken.
 _SCALES: dict[Scale, tuple[str, ...]] = {
     SHARE: ("measures.additivity.marginal", "measures.tightness.range", "measures.interventions_outside_bounds.mean"),
-    CORRELATION: ("derived.width_and_density", "derived.majority", "joint.rare_over_experts"),
+    CORRELATION: ("derived.width_and_density", "derived.majority", "joint.rare_over_experts", "joint.valley_agreement"),
     EXPLAINED: ("derived.explained_share", "joint.longitude_r2", "joint.shape_r2"),
 }
 

@@ -25,25 +25,31 @@ from mixnam.paper.experiments import cases as cases_of
 from mixnam.paper.experiments import stored
 from mixnam.paper.intervals import LEVEL, Estimate, Sample, difference, mean_of, of_one_more
 from mixnam.paper.ranks import top_four
+from mixnam.paper.words import (
+    BETTER,
+    NO_DATA,
+    NOT_IN_COPY,
+    NOT_PRINTED,
+    NOT_REPRODUCED,
+    PRINTED,
+    REPRODUCED,
+    TOO_FEW,
+    UNDECIDED,
+)
 from mixnam.runs.results import Result
 from mixnam.runs.store import Store
-
-REPRODUCED, BETTER, NOT_REPRODUCED = "reproduced", "better", "not reproduced"
-UNDECIDED, TOO_FEW, NO_DATA = "undecided", "not enough runs", "data not available"
-NOT_PRINTED, PRINTED = "not printed", "is a printed number"
-DECIDED = (REPRODUCED, BETTER, NOT_REPRODUCED)
-VERDICTS = (*DECIDED, UNDECIDED, TOO_FEW, NO_DATA, NOT_PRINTED, PRINTED)
 
 Rows = Callable[[Sequence[Result], Sequence[Result], str], tuple[float, float]]
 
 _ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
 _LAST_DIGIT = 0.0005  # what a printed number may have lost to rounding
+_SHOWN = 12  # comparisons that are all shown; of more those that are not won
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """An answer: one of `VERDICTS`, the difference or value it rests on, and what it was read off.
+    """An answer: one of `words.VERDICTS`, the difference or value it rests on, and what it was read off.
 
     `comparisons` counts the intervals that could have decided it.
     """
@@ -107,12 +113,15 @@ Pairs = Sequence[tuple[Mapping[str, Any], Sample]]
 
 
 def _order(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
-    """Hold the advantage over each rival against the margin."""
-    found, (_, own) = [], pairs[0]
-    for subject, rival in pairs[1:]:
+    """Hold the advantage of each leader over each rival against the margin."""
+    leaders = [pair for pair in pairs if pair[0] in claim.subjects[: claim.leaders]]
+    found = []
+    for (leader, own), (subject, rival) in itertools.product(leaders, pairs[len(leaders) :]):
         ahead = _difference(claim, own, rival, rows).turned(claim.better)
         won = ahead.chance_above(claim.margin) <= LEVEL
-        found.append(Comparison(f"{subject_name(subject)}: ", ahead, won, ahead.chance_below(claim.margin)))
+        of = f"{subject_name(leader)} over " if claim.leaders > 1 else ""
+        name = f"{of}{subject_name(subject)}: "
+        found.append(Comparison(name, ahead, won, ahead.chance_below(claim.margin)))
     return found
 
 
@@ -159,9 +168,12 @@ def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: Rows | None) -> V
     """Judge a claim that rests on comparisons."""
     found = {"order": _order, "tie": _tie, "trend": _trend, "mean": _mean}[claim.kind](claim, pairs, rows)
     shown = "; ".join(map(str, found))
-    above = "above" if claim.better > 0 else "below"
+    if len(found) > _SHOWN:
+        left = [one for one in found if not one.won]
+        shown = f"({len(found) - len(left)} of {len(found)} are won) " + "; ".join(map(str, left))
+    above, over = "above" if claim.better > 0 else "below", "over " if claim.leaders == 1 else ""
     text = {
-        "order": f"advantage over {shown}" + (f", to exceed {claim.margin:g}" if claim.margin else ""),
+        "order": f"advantage {over}{shown}" + (f", to exceed {claim.margin:g}" if claim.margin else ""),
         "tie": ("behind " if claim.better else "distance to ") + f"{shown} against ±{claim.margin:g}",
         "trend": f"steps to {shown}",
         "mean": f"{shown}, to lie {above} {claim.limit:g}",
@@ -196,9 +208,9 @@ def _value(claim: Claim, sample: Sample, printed: Sample) -> tuple[str, str]:
         low, high = of_one_more(sample, derived.scale(claim.measure))
         held = low - _LAST_DIGIT <= printed.mean <= high + _LAST_DIGIT
         text = (
-            f"one more model of ours falls into [{low:.4f}, {high:.4f}] in 95 of 100 cases, {printed.mean:g} is printed"
+            f"in 95 of 100 cases one more model of ours falls into [{low:.4f}, {high:.4f}]; {printed.mean:g} is printed"
         )
-        return (REPRODUCED if held else NOT_REPRODUCED), f"{text} (of one model: its ± is too small for ten)"
+        return (REPRODUCED if held else NOT_REPRODUCED), f"{text} of one model (its ± is too small for ten)"
     found = difference(sample, printed, claim.dataset)
     low, high = found.interval
     text = f"{sample.mean:.4f} − {printed.mean:g}: [{low:+.4f}, {high:+.4f}] against ±{claim.margin:g}"
@@ -265,7 +277,7 @@ def _judged(
         return Verdict(TOO_FEW) if missing else Verdict(*_value(claim, samples[0], printed[0]), comparisons=1)
     if claim.kind == "threshold":
         return Verdict(*_threshold(claim, pairs, missing))
-    if claim.kind in ("order", "tie") and not enough[0]:  # what is said of the first model needs it
+    if claim.kind in ("order", "tie") and not any(enough[: claim.leaders]):  # what is said of it needs the first model
         return Verdict(TOO_FEW)
     return _compared(claim, pairs, missing, rows)
 
@@ -279,8 +291,13 @@ def _failure(result: Result) -> str:
 
 def on_paper(claim: Claim) -> Verdict:
     """Judge a claim on the paper's own printed numbers."""
+    found = _on_paper(claim)
+    return Verdict(NOT_IN_COPY) if found.verdict == NOT_PRINTED and not claim.in_copy else found
+
+
+def _on_paper(claim: Claim) -> Verdict:
     if claim.kind == "static":
-        return _static(claim, ours=False)
+        return Verdict(*checks.CHECKS[claim.measure.removeprefix("static.")](False))
     if claim.kind == "value":
         known = printed_sample(claim, claim.subjects[0]) if claim.subjects else None
         return Verdict(NOT_PRINTED if known is None else PRINTED)
@@ -296,19 +313,14 @@ def on_paper(claim: Claim) -> Verdict:
     return judge(claim, present, present)
 
 
-def _static(claim: Claim, ours: bool) -> Verdict:
-    held, text = checks.CHECKS[claim.measure.removeprefix("static.")](ours)
-    return Verdict(NOT_PRINTED if held is None else REPRODUCED if held else NOT_REPRODUCED, text)
-
-
 def on_results(claim: Claim, preset: str, store: Store, rows: Rows | None = None) -> Verdict:
-    """Judge a claim on stored results; a verdict from another preset than `paper` says so."""
+    """Judge a claim on stored results of a preset."""
     if claim.unavailable:
         return Verdict(NO_DATA, claim.unavailable)
     if claim.measure == "static.top_four":
         return _top_four(preset, store)
     if claim.kind == "static":
-        return _static(claim, ours=True)
+        return Verdict(*checks.CHECKS[claim.measure.removeprefix("static.")](True))
     needed = {parts(claim, subject)[0] for subject in claim.subjects}
     printed = [printed_sample(claim, subject) or Sample(math.nan, LEAST_SD, 2) for subject in claim.subjects]
     try:
@@ -317,13 +329,9 @@ def on_results(claim: Claim, preset: str, store: Store, rows: Rows | None = None
             for name in sorted(needed):
                 if not _available(name):
                     return Verdict(NO_DATA, f"{name} is not at hand: {catalogue.entry(name).remedy}")
-        verdict = judge(claim, samples, printed, rows)
-    except DataError as error:  # the bootstrap over rows, and some measures, need the data
+        return judge(claim, samples, printed, rows)
+    except DataError as error:  # variances over rows, and some measures, need the data
         return Verdict(NO_DATA, str(error))
-    simulated = all(catalogue.family(name) == "simulations" for name in needed)  # one setting at every preset
-    if preset != "paper" and not simulated and verdict.verdict in (*DECIDED, UNDECIDED):
-        return dataclasses.replace(verdict, text=f"{verdict.text} (short schedule: preset {preset})")
-    return verdict
 
 
 def _top_four(preset: str, store: Store) -> Verdict:
@@ -345,14 +353,13 @@ def _top_four(preset: str, store: Store) -> Verdict:
         if "MixNAM" in means:
             scores[dataset] = means
     held, text = top_four(scores) if scores else (True, "")
-    note = "" if preset == "paper" else f" (short schedule: preset {preset})"
     if held and min(runs) < LEAST_RUNS:
         absent = [name for name in dict.fromkeys(table["dataset"]) if name not in scores and not _available(name)]
         if absent:
             return Verdict(NO_DATA, f"not at hand: {', '.join(absent)}", 0, tuple(keys))
         few = sum(count < LEAST_RUNS for count in runs)
         return Verdict(TOO_FEW, f"{few} of {len(runs)} cells have fewer than {LEAST_RUNS} runs", min(runs), tuple(keys))
-    return Verdict(REPRODUCED if held else NOT_REPRODUCED, text + note, min(runs), tuple(keys))
+    return Verdict(REPRODUCED if held else NOT_REPRODUCED, text, min(runs), tuple(keys))
 
 
 def _available(dataset: str) -> bool:

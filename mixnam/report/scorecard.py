@@ -12,7 +12,7 @@ from IPython.display import HTML
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
-from mixnam.paper import evidence, experiments, published, verdicts
+from mixnam.paper import evidence, experiments, published, verdicts, words
 from mixnam.paper.claim import Claim, claims
 from mixnam.paper.verdicts import Verdict
 from mixnam.report.layout import Judged
@@ -87,7 +87,7 @@ class Scorecard:
         for number, label in enumerate(self.labels):
             judged = [(claim, self.verdicts[claim.id][number]) for claim in self.claims]
             found = [verdict.verdict for _, verdict in judged]
-            listed = ", ".join(f"{found.count(v)} {v}" for v in verdicts.VERDICTS if v in found)
+            listed = ", ".join(f"{found.count(v)} {v}" for v in words.VERDICTS if v in found)
             wrong = verdicts.expected_false(v for _, v in judged) if number else 0
             expected = f"; of those that rest on an interval about {wrong:.2g} may be wrong by chance" if wrong else ""
             lines.append(f"- **{label}**: {len(found)} claims, {listed}{expected}.")

@@ -26,7 +26,7 @@ from mixnam.explain.measures import (
     explainer,
     importance,
 )
-from mixnam.explain.surfaces import pair_surfaces
+from mixnam.explain.surfaces import SURFACES, pair_surfaces
 from mixnam.models import Network, NetworkSettings, make_network
 from mixnam.models.layers import Tensors
 from mixnam.models.libraries import Fitted
@@ -192,8 +192,8 @@ def _explain(
             # every seed's expert curves only where they are few: they are the largest arrays
             if not 1 < curves["experts"].shape[-1] <= MAX_EXPERTS or not (spec.first or len(columns) <= 2):
                 del arrays["grid_experts"]
-        elif isinstance(model, Pairwise) and spec.first:  # of every seed they would be the largest arrays
-            arrays = pair_surfaces(model, tensors, dataset, prep, device)
+        elif isinstance(model, Pairwise):  # all surfaces of every seed would be the largest arrays
+            arrays = pair_surfaces(model, tensors, dataset, prep, device, SURFACES if spec.first else 1)
             arrays |= {k: arrays[k] * scale for k in ("pair_effect", "pair_interaction")}
         if probe is not None:
             out = explainer(model, tensors, torch.tensor(probe, device=device), scale, spec.key).rows()
