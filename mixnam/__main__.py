@@ -7,21 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from mixnam.data import catalogue
 from mixnam.data.table import DataError
 from mixnam.paper import derived, evidence, experiments, plan, running, search, verdicts
 from mixnam.paper.claim import claims
 from mixnam.paper.costs import duration, estimate
 from mixnam.paper.presets import PRESETS
 from mixnam.paper.running import say, train_available
+from mixnam.runs.compare import DIFFERENT, compare
 from mixnam.runs.fitting import fit, measure_again
 from mixnam.runs.results import Result, UnreadableResult
 from mixnam.runs.store import Store
-
-#: how far a repeated run on other hardware or versions may move a test score, as a share of it
-TOLERANCE = 0.02
 
 
 def _experiments(text: str) -> list[str]:
@@ -110,51 +105,34 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def differences(stored: Result, again: Result) -> tuple[bool, str]:
-    """Compare a stored result with its repetition; say whether it holds, and how far."""
-    arrays = stored.arrays | (
-        stored.weights if stored.spec.first and stored.path(".weights.safetensors").exists() else {}
-    )
-    repeated = again.arrays | again.weights
-    same = stored.metrics == again.metrics and all(
-        k in repeated and np.array_equal(a, repeated[k], equal_nan=True) for k, a in arrays.items()
-    )
-    if same:
-        return True, "the same bits"
-    metric = catalogue.entry(stored.spec.dataset).metric
-    before, after = (r.metrics["test"][metric] for r in (stored, again))
-    where = [(r.provenance["device"], r.provenance["threads"], r.provenance["versions"]) for r in (stored, again)]
-    if where[0] == where[1] and again.provenance["device_type"] == "cpu":
-        return False, f"other bits on the same CPU and versions: test {metric} {before!r} before, {after!r} now"
-    close = abs(before - after) <= TOLERANCE * abs(before)
-    word = "within" if close else "beyond"
-    return (
-        close,
-        f"test {metric} {before:.5f} before, {after:.5f} now: {word} {TOLERANCE:.0%} (other device or versions)",
-    )
+def chosen(store: Store, keys: Sequence[str]) -> list[Result]:
+    """Return the stored results whose keys start with the given digits, and print which of them cannot be read.
 
-
-def chosen(arguments: argparse.Namespace) -> list[Result]:
-    """Return the stored results whose keys start with the given digits; ValueError where there is none."""
-    found = [r for r in Store(arguments.results) if any(r.key.startswith(k) for k in arguments.keys)]
-    if not found:
-        raise ValueError(f"no result in {arguments.results} has a key that starts with {' or '.join(arguments.keys)}")
+    ValueError where there is none.
+    """
+    found = list(store.starting(*keys))
+    if not found and not store.problems:
+        raise ValueError(f"no result in {store.root} has a key that starts with {' or '.join(keys)}")
+    for problem in store.problems:
+        print(f"set aside: {problem}")
     return found
 
 
 def measure(arguments: argparse.Namespace) -> int:
     """Take measures and curves of stored results again, from their weights."""
     store = Store(arguments.results)
-    for stored in chosen(arguments):
+    for stored in chosen(store, arguments.keys):
         store.put(measure_again(stored, arguments.device))
         print(f"{stored.key[:12]} {stored.spec}: measured again")
-    return 0
+    return 1 if store.problems else 0
 
 
 def verify(arguments: argparse.Namespace) -> int:
     """Train stored results again and compare."""
-    held = True
-    for stored in chosen(arguments):
+    store = Store(arguments.results)
+    results = chosen(store, arguments.keys)
+    held = not store.problems
+    for stored in results:
         if stored.superseded:
             print(
                 f"{stored.key[:12]} {stored.spec}: superseded, trained by revisions {stored.revisions}; not comparable"
@@ -163,14 +141,14 @@ def verify(arguments: argparse.Namespace) -> int:
             continue
         try:
             stored.trained_on(download=True)
-        except DataError as error:
+            (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], say)
+            found = compare(stored, again)
+        except (DataError, UnreadableResult) as error:
             print(f"{error}; not comparable")
             held = False
             continue
-        (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], say)
-        same, text = differences(stored, again)
-        held &= same
-        print(f"{stored.key[:12]} {stored.spec}: {text}")
+        held &= found.verdict != DIFFERENT
+        print(f"{stored.key[:12]} {stored.spec}: {found.text}")
     return 0 if held else 1
 
 

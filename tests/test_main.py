@@ -1,10 +1,15 @@
 """The command line on stored results: status, verify, measure."""
 
 import dataclasses
+import hashlib
+import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+from every import every
+from safetensors.numpy import save
 
 from mixnam.__main__ import main
 from mixnam.paper import running
@@ -29,14 +34,56 @@ def test_verify_and_status_speak_of_a_stored_result(run, capsys):
     assert "no result in" in capsys.readouterr().err
 
 
-def test_verify_notices_other_bits(run, tmp_path, capsys):
+def verified(run, folder, capsys, change):
+    """Change the JSON and the arrays of a copied NAM by hand and return what `verify` says of it."""
     result = stored(Store(run), "diabetes", "NAM", "smoke")[0]
-    shutil.copytree(run, tmp_path / "results")
-    path = tmp_path / "results" / "diabetes" / "NAM" / f"{result.key}.json"
-    score = repr(result.metrics["test"]["rmse"])
-    path.write_text(path.read_text().replace(score, repr(result.metrics["test"]["rmse"] + 1e-9)))
-    assert main(["verify", result.key, "--results", str(tmp_path / "results")]) == 1
-    assert "other bits on the same CPU" in capsys.readouterr().out
+    shutil.copytree(run, folder)
+    path = folder / "diabetes" / "NAM" / f"{result.key}.json"
+    content = json.loads(path.read_text())
+    change(content, path.with_suffix(".safetensors"))
+    path.write_text(json.dumps(content))
+    assert main(["verify", result.key, "--results", str(folder), "--device", "cpu"]) == 1
+    return capsys.readouterr().out
+
+
+def edit_score(content, arrays):
+    content["metrics"]["test"]["rmse"] += 1e-9
+
+
+def edit_additivity(content, arrays):
+    content["measures"]["additivity"]["marginal"] = 0.999
+
+
+def edit_additivity_and_version(content, arrays):
+    content["measures"]["additivity"]["marginal"] = 0.1
+    content["provenance"]["versions"]["torch"] = "2.0"
+
+
+def empty_arrays(content, arrays):
+    arrays.write_bytes(save({}))
+    del content["sha256"]
+
+
+@every(
+    "change, text",
+    [
+        (edit_score, r": different: metric test\.rmse [\d.]+ before, .* 1 of \d+ parts; same device and versions"),
+        (edit_additivity, r": different: measure additivity\.marginal 0\.999 before, .* 1 of \d+ parts; same device"),
+        (
+            edit_additivity_and_version,
+            r": different: measure additivity\.marginal 0\.1 before, .*; other torch: 2\.0 against",
+        ),
+        (empty_arrays, r": different: array \w+ nothing before, float32 \(.*; same device and versions"),
+    ],
+)
+def test_verify_notices_what_was_changed_by_hand(change, text, run, tmp_path, capsys):
+    assert re.search(text, verified(run, tmp_path / "results", capsys, change))
+
+
+def test_verify_names_a_result_whose_arrays_are_not_those_it_was_stored_with(run, tmp_path, capsys):
+    with pytest.warns(UserWarning, match="set aside"):
+        said = verified(run, tmp_path / "results", capsys, lambda content, arrays: arrays.write_bytes(save({})))
+    assert re.search(r"^set aside: .*\.safetensors: it is not the file that the result was stored with", said)
 
 
 @pytest.mark.parametrize("command", ["verify", "measure"])
@@ -57,6 +104,7 @@ def test_measures_are_taken_again_from_weights(run, tmp_path, capsys):
     result = stored(Store(run), "diabetes", "MixNAM", "smoke")[0]
     assert main(["measure", result.key, "--results", str(tmp_path / "results"), "--device", "cpu"]) == 0
     again = Store(tmp_path / "results").get(result.spec)
+    assert again.sha256 == {s: hashlib.sha256(again.path(s).read_bytes()).hexdigest() for s in result.sha256}
     assert again.measures == result.measures
     assert again.metrics == result.metrics
     assert all(np.array_equal(a, again.arrays[k], equal_nan=True) for k, a in result.arrays.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,9 +19,7 @@ from safetensors.numpy import load_file
 from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
 from mixnam.data.table import About, Array, DataError, Table
-from mixnam.explain.measures import (
-    REVISION,
-)
+from mixnam.explain.measures import REVISION
 from mixnam.models import make_settings
 from mixnam.runs.spec import RunSpec
 
@@ -34,7 +33,10 @@ class UnreadableResult(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """One trained model's outcome. `metrics` are by part (train, validation, test), in the target's units."""
+    """One trained model's outcome. `metrics` are by part (train, validation, test), in the target's units.
+
+    `sha256` has the checksums of the files beside its own, by suffix; results of before 0.7.0 have none.
+    """
 
     spec: RunSpec
     metrics: dict[str, dict[str, float]]
@@ -44,6 +46,7 @@ class Result:
     provenance: dict[str, Any]
     key: str = ""
     revisions: dict[str, int] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
     fresh: tuple[Arrays, Arrays] | None = field(default=None, repr=False, compare=False)
     table: Table | None = field(default=None, repr=False, compare=False)
@@ -66,12 +69,12 @@ class Result:
     @cached_property
     def arrays(self) -> Arrays:
         """Test predictions, curves, bounds and a sample of contributions, by name."""
-        return self.fresh[0] if self.fresh is not None else _load_arrays(self.path(".safetensors"))
+        return self.fresh[0] if self.fresh is not None else self._beside(".safetensors")
 
     @cached_property
     def weights(self) -> Arrays:
-        """The trained weights, by name; UnreadableResult where they were not stored."""
-        return self.fresh[1] if self.fresh is not None else _load_arrays(self.path(".weights.safetensors"))
+        """The trained weights, by name; UnreadableResult where they were not stored, or others were."""
+        return self.fresh[1] if self.fresh is not None else self._beside(".weights.safetensors")
 
     @cached_property
     def about(self) -> About:
@@ -110,6 +113,25 @@ class Result:
         """Return the place of one of this result's files."""
         return (self.folder or Path()) / f"{self.key}{suffix}"
 
+    def check(self, suffix: str) -> None:
+        """Raise UnreadableResult where one of this result's files is not the one that it was stored with."""
+        path, known = self.path(suffix), self.sha256.get(suffix)
+        if known is None:
+            return
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UnreadableResult(f"{path}: {error}") from error
+        if found != known:
+            raise UnreadableResult(
+                f"{path}: it is not the file that the result was stored with (SHA-256 {found[:12]}, not {known[:12]})"
+            )
+
+    def _beside(self, suffix: str) -> Arrays:
+        self.check(suffix)
+        return _load_arrays(self.path(suffix))
+
     def value(self, path: str) -> float:
         """Return a stored number by dotted path, as `metrics.test.rmse` or `measures.additivity.marginal`.
 
@@ -138,7 +160,7 @@ class Result:
         settings = dataclasses.asdict(self.spec.settings)
         spec: dict[str, Any] = {"dataset": self.spec.dataset, "model": self.spec.model, "settings": settings}
         spec |= {"split": self.spec.split, "seed": self.spec.seed}
-        content = {k: getattr(self, k) for k in ("metrics", "measures", "history", "cost", "provenance")}
+        content = {k: getattr(self, k) for k in ("metrics", "measures", "history", "cost", "provenance", "sha256")}
         whole = {"schema": SCHEMA, "key": self.key, "spec": spec} | content
         return whole | {"status": "ok", "revisions": self.revisions}
 
@@ -175,7 +197,8 @@ def read(path: Path) -> Result:
         if content["status"] != "ok":
             raise ValueError(f"status {content['status']!r}, expected 'ok'")
         names = ("metrics", "measures", "history", "cost", "provenance", "key", "revisions")
-        result = Result(run, **{k: content[k] for k in names}, folder=path.parent)
+        sums = {suffix: str(known) for suffix, known in dict(content.get("sha256", {})).items()}
+        result = Result(run, **{k: content[k] for k in names}, sha256=sums, folder=path.parent)
         # the data that it was trained on may not be those at hand, or there may be none
         if (path.parent.parent.name, path.parent.name) != (run.dataset, run.model):
             raise ValueError(f"its content is of {run.dataset} and {run.model}, not of its folders")

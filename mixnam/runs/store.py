@@ -1,12 +1,14 @@
 """The store of results: a directory, a file a result, and a lock a key.
 
 It is the only cache: `<data set>/<model>/<key>.json`, with arrays in `<key>.safetensors` and, for seed or fold 0, the
-weights in `<key>.weights.safetensors`. What the data are, and the test targets of open data, is in
-`<data set>/<checksum>.json` and `.safetensors`. Files are written to a temporary name, flushed, then renamed.
+weights in `<key>.weights.safetensors`; the JSON holds the SHA-256 of both. What the data are, and the test targets of
+open data, is in `<data set>/<checksum>.json` and `.safetensors`. Files are written to a temporary name, flushed, then
+renamed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -33,8 +35,8 @@ from mixnam.runs.files import alive, write_file
 from mixnam.runs.results import Arrays, Result, UnreadableResult, about_file, described, read
 from mixnam.runs.spec import RunSpec
 
-#: Every result read in this process, with the stamp (time, size) of its file: none is opened twice.
-_READ: dict[Path, tuple[tuple[int, int], Result]] = {}
+#: Every result read in this process, with the stamps (time, size) of its files: none is opened twice.
+_READ: dict[Path, tuple[list[tuple[int, int]], Result]] = {}
 
 
 @dataclass(frozen=True)
@@ -99,18 +101,18 @@ class Store:
 
     def _try(self, path: Path) -> Result | None:
         try:
-            status = path.stat()
-            stamp = status.st_mtime_ns, status.st_size
-            if path in _READ and _READ[path][0] == stamp:
+            arrays = path.with_suffix(".safetensors")
+            stamps = [(s.st_mtime_ns, s.st_size) for s in map(Path.stat, filter(Path.exists, (path, arrays)))]
+            if path in _READ and _READ[path][0] == stamps:
                 return _READ[path][1]
             result = read(path)
-            arrays = result.path(".safetensors")
+            result.check(".safetensors")
             try:
                 with safe_open(arrays, "numpy"):  # checks the header and the file's length
                     pass
             except (OSError, SafetensorError) as error:
                 raise UnreadableResult(f"{path}: its arrays, {arrays.name}, cannot be read: {error}") from error
-            _READ[path] = stamp, result
+            _READ[path] = stamps, result
             return result
         except (OSError, UnreadableResult) as error:
             if str(error) not in self.problems:
@@ -119,10 +121,15 @@ class Store:
             return None
 
     def __iter__(self) -> Iterator[Result]:
+        return self.starting("")
+
+    def starting(self, *digits: str) -> Iterator[Result]:
+        """Yield the results whose keys start with some digits; of these alone an unreadable file is reported."""
         for path in sorted(self.root.glob("*/*/*.json")):
-            result = self._try(path)
-            if result is not None:
-                yield result
+            if path.stem.startswith(digits):
+                result = self._try(path)
+                if result is not None:
+                    yield result
 
     def groups(self) -> list[Group]:
         """Return all groups, in the order of data sets and models; files are written by renaming, never in place."""
@@ -146,15 +153,22 @@ class Store:
         return known
 
     def put(self, result: Result) -> Result:
-        """Store a fresh result and return it as read back; the JSON file is written last."""
+        """Store a fresh result and return it as read back; the JSON file is written last.
+
+        What ends in between leaves other arrays beside an old JSON file, which is then set aside.
+        """
         folder = self.folder(result.spec)
         path = folder / f"{result.key}.json"
+        files = {".safetensors": save(_contiguous(result.arrays))}
+        if result.spec.first:
+            files[".weights.safetensors"] = save(_contiguous(result.weights))
+        sums = {suffix: hashlib.sha256(content).hexdigest() for suffix, content in files.items()}
+        result = dataclasses.replace(result, sha256=sums)
         lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in result.to_json().items()]
         if path.exists() and self._try(path) is None:
             os.replace(path, path.with_suffix(".json.unreadable"))
-        write_file(folder / f"{result.key}.safetensors", save(_contiguous(result.arrays)))
-        if result.spec.first:
-            write_file(folder / f"{result.key}.weights.safetensors", save(_contiguous(result.weights)))
+        for suffix, content in files.items():
+            write_file(folder / f"{result.key}{suffix}", content)
         for left in folder.glob(f".{result.key}*.tmp"):  # from a process that was killed
             if not alive(int(left.name.split(".")[-2])):
                 left.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Results are stored whole, found by their key, set aside where they cannot be read, and locked."""
 
 import dataclasses
+import hashlib
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import signal
 import time
 
 import generated
+import numpy as np
 import pytest
 from every import every
 from filelock import Timeout
@@ -21,6 +23,11 @@ from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
 
+def with_prediction(result, value):
+    arrays = result.arrays | {"test_prediction": np.full(5, value, np.float32)}
+    return dataclasses.replace(result, fresh=(arrays, result.weights))
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -30,7 +37,7 @@ def test_a_stored_result_comes_back_whole(tmp_path):
     put, got = store.put(result), store.get(MIXNAM)
     for back in (put, got, *store):
         for field in dataclasses.fields(Result):
-            if field.name not in ("folder", "fresh"):
+            if field.name not in ("folder", "fresh", "sha256"):
                 assert getattr(back, field.name) == getattr(result, field.name), field.name
         same_arrays(back.arrays, result.arrays)
         same_arrays(back.weights, result.weights)
@@ -114,6 +121,7 @@ BAD_JSON = {
     "an unknown setting": spec_edited(settings={"lr": 0.1}),
     "a setting out of range": spec_edited(settings={"width": 0}),
     "settings that are none": spec_edited(settings=None),
+    "checksums that are none": edited(sha256=5),
     "a wrong seed": spec_edited(seed="0"),
 }
 
@@ -164,6 +172,51 @@ def test_a_result_without_its_arrays_is_reported_and_trained_again(how, damage, 
     assert result.path(".json.unreadable").exists()
 
 
+def test_the_json_holds_the_checksums_of_the_files_beside_it(tmp_path):
+    for spec, suffixes in ((MIXNAM, [".safetensors", ".weights.safetensors"]), (NAM, [".safetensors"])):
+        result = Store(tmp_path).put(fresh(spec))
+        files = {suffix: hashlib.sha256(result.path(suffix).read_bytes()).hexdigest() for suffix in suffixes}
+        assert result.sha256 == json.loads(result.path(".json").read_text())["sha256"] == files
+
+
+def test_arrays_of_another_result_are_set_aside_and_named(tmp_path):
+    store = Store(tmp_path)
+    result, other = store.put(fresh(MIXNAM)), store.put(with_prediction(fresh(NAM), 7.0))
+    assert store.get(MIXNAM) is not None  # and what was read once is read again when its arrays change
+    shutil.copy(other.path(".safetensors"), other.path(".swapped"))
+    os.replace(other.path(".swapped"), result.path(".safetensors"))
+    with pytest.warns(UserWarning, match=rf"set aside.*{MIXNAM.key}\.safetensors: it is not the file.*SHA-256"):
+        assert store.get(MIXNAM) is None
+    assert [found.key for found in store] == [NAM.key]
+    assert len(store.problems) == 1
+    with pytest.raises(UnreadableResult, match=rf"{MIXNAM.key}\.safetensors: it is not the file"):
+        _ = read(result.path(".json")).arrays
+    store.put(fresh(MIXNAM))
+    same_arrays(store.get(MIXNAM).arrays, fresh(MIXNAM).arrays)
+
+
+def test_weights_are_held_against_their_checksum_when_they_are_loaded_and_may_be_gone(tmp_path):
+    result = Store(tmp_path).put(fresh(MIXNAM))
+    path = result.path(".weights.safetensors")
+    shutil.copy(result.path(".safetensors"), path)
+    found = Store(tmp_path).get(MIXNAM)
+    with pytest.raises(UnreadableResult, match=rf"{MIXNAM.key}\.weights\.safetensors: it is not the file"):
+        _ = found.weights
+    path.unlink()
+    assert Store(tmp_path).get(MIXNAM) is not None
+
+
+def test_a_result_from_before_checksums_is_read_whatever_lies_beside_it(tmp_path):
+    store = Store(tmp_path)
+    result = store.put(fresh(MIXNAM))
+    result.path(".json").write_bytes(without("sha256")(result.path(".json").read_bytes()))
+    shutil.copy(result.path(".weights.safetensors"), result.path(".safetensors"))
+    found = store.get(MIXNAM)
+    assert (found.sha256, store.problems) == ({}, [])
+    same_arrays(found.arrays, fresh(MIXNAM).weights)
+    same_arrays(found.weights, fresh(MIXNAM).weights)
+
+
 @every("count", [1, 2, 3])
 def test_a_crash_while_storing_leaves_no_half_result(count, tmp_path, monkeypatch):
     store = Store(tmp_path)
@@ -189,6 +242,18 @@ def test_a_crash_while_storing_again_leaves_the_old_result(count, tmp_path, monk
     old = Store(tmp_path).get(MIXNAM)
     assert old.metrics["test"]["rmse"] == 0.5
     assert old.arrays.keys() == fresh(MIXNAM).arrays.keys()
+
+
+@every("count", [2, 3])
+def test_a_crash_between_other_arrays_and_their_scores_leaves_no_mixture(count, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.put(fresh(MIXNAM))
+    with monkeypatch.context() as patch:
+        crash_at(count, patch)
+        with pytest.raises(Crash):
+            store.put(with_prediction(fresh(MIXNAM, score=0.25), 7.0))
+    with pytest.warns(UserWarning, match=rf"set aside.*{MIXNAM.key}\.safetensors: it is not the file"):
+        assert store.get(MIXNAM) is None
 
 
 #: Other processes are forks of this one: that spares them the imports.
