@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def compare(stored: Result, again: Result) -> Comparison:
 
     On the same CPU and versions every bit comes out again, and anything else is different. Elsewhere (another device,
     version, number of threads or stack, and always on a GPU) a rounded bit grows, because training is chaotic. There a
-    repetition is within rounding where nothing is missing, and the metrics of the test rows (`METRICS`) and the
+    repetition is within rounding where nothing is missing (but for what a later version keeps more), and the metrics of the test rows (`METRICS`) and the
     measures that are shares (`SHARE`) are within their tolerances. All other parts (scores of other rows, lists by
     feature, numbers in the target's units, counts, history, arrays, weights) are compared and told, and decide nothing.
 
@@ -106,6 +107,9 @@ def compare(stored: Result, again: Result) -> Comparison:
     weights = all(result.fresh is not None or result.path(".weights.safetensors").exists() for result in pair)
     before, after = (_values(result, renewed, weights) for result in pair)
     parts = [_part(key, before.get(key), after.get(key), stored.metrics) for key in before | after]
+    versions = [result.provenance["versions"].get("mixnam") for result in pair]
+    if versions[0] != versions[1]:  # a later version may keep more
+        parts = [dataclasses.replace(part, decides=part.decides and part.before is not None) for part in parts]
     told = [f"measures of another revision: {revisions[0]} against {revisions[1]}"] if renewed else []
     return Comparison(tuple(parts), (*reasons, *told), elsewhere=bool(reasons))
 

@@ -142,6 +142,16 @@ def test_what_one_result_lacks_is_different_everywhere(kind, name):
 
 
 @every("arrays", [{"grid": np.zeros((0, 2), np.float32)}, {"grid": np.zeros((2, 2), np.float64)}])
+def test_what_a_later_version_keeps_more_is_told_and_decides_nothing():
+    stored = changed(fresh(MIXNAM), provenance={"versions": {"mixnam": "0.6.0"}})
+    more = {"arrays": {"pairs": np.array([[6, 7]])}}
+    later = changed(stored, provenance={"versions": {"mixnam": "0.7.0"}}, **more)
+    found = compare(stored, later)
+    assert (found.verdict, found.worst.name) == (WITHIN, "pairs")
+    assert compare(later, stored).verdict == DIFFERENT  # lost, not gained
+    assert compare(stored, changed(stored, **more)).verdict == DIFFERENT  # of the same version
+
+
 def test_an_array_of_another_shape_or_type_has_other_bits(arrays):
     result = fresh(MIXNAM)
     assert compare(result, changed(result, arrays=arrays)).verdict == DIFFERENT
