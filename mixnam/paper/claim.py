@@ -75,9 +75,15 @@ class Claim:
         """Which of `GROUPS` the claim is counted in."""
         if self.own:
             return OWN
-        if self.kind == "static" and self.measure != "static.top_four":
-            return ARITHMETIC
-        return SIMULATIONS if catalogue.family(self.dataset) == "simulations" else REAL
+        if self.one_setting:
+            return ARITHMETIC if self.kind == "static" else SIMULATIONS
+        return REAL
+
+    @property
+    def one_setting(self) -> bool:
+        """Whether it has no setting of the paper's: simulations have ours, counts and identities none."""
+        counted = self.kind == "static" and self.measure != "static.top_four"
+        return counted or catalogue.family(self.dataset) == "simulations"
 
     @property
     def joint(self) -> bool:

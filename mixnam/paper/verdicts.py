@@ -191,11 +191,11 @@ def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: Rows | None) -> V
 def _open(found: Sequence[Comparison], limit: float, margin: float, of: int) -> str:
     """Return why comparisons out of so many are open: lost by themselves alone, or the design is too coarse."""
     alone = [one.name.removesuffix(": ") for one in found if one.loss <= LEVEL]
-    coarse = [f"{one.name}{one.estimate.detectable(limit):.2g}" for one in found if one.loss > LEVEL]
+    coarse = [f"{one.name.replace(':', '')}{one.estimate.detectable(limit):.2g}" for one in found if one.loss > LEVEL]
     text = f"; lost by itself, not by Holm's correction over {of}: {', '.join(alone)}" if alone else ""
     if coarse:
-        beside = f", beside a margin of {margin:g}" if margin else ""
-        text += f"; open; the least difference that such runs tell (80 % power){beside}: {', '.join(coarse)}"
+        beside = f"; the margin is {margin:g}" if margin else ""
+        text += f"; open: {', '.join(coarse)} (the least that such runs tell apart, with 80 % power{beside})"
     return text
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.paper import costs, experiments
+from mixnam.paper import costs, experiments, sheet
 from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
 from mixnam.report import accuracy, scorecard, tables
@@ -216,9 +216,10 @@ def results_markdown(parameters: Parameters) -> str:
 
 
 def make_reference(names: Sequence[str] = REFERENCE) -> None:
-    """Execute the notebooks on the reference results, without training, into `book/`; write RESULTS.md."""
+    """Judge all claims into book/verdicts.csv, execute the notebooks on the reference results, write RESULTS.md."""
     project = root()
     work = project / "runs" / "reference"
+    sheet.write(project / "book" / "verdicts.csv", Store(project / "book" / "results"))
     for page, (notebook, dataset) in all_pages(names).items():
         print(f"reference: {page}", flush=True)
         execute(notebook, work / f"{page}.ipynb", dataset, "paper", project / "book" / "results", "cpu", False)

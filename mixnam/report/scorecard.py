@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from html import escape
 
@@ -12,9 +12,10 @@ from IPython.display import HTML
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
-from mixnam.paper import evidence, experiments, published, verdicts, words
-from mixnam.paper.claim import Claim, claims
+from mixnam.paper import evidence, experiments, published, sheet, verdicts, words
+from mixnam.paper.claim import GROUPS, Claim, claims
 from mixnam.paper.verdicts import Verdict
+from mixnam.paper.words import NOT_APPLICABLE
 from mixnam.report.layout import Judged
 from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
@@ -50,16 +51,24 @@ class Scorecard:
 
     def __init__(self, parameters: Parameters, page: str = "", pages: Sequence[str] = ()) -> None:
         self.pages = set(pages)
-        self.columns = parameters.columns
+        self.parameters, self.columns = parameters, parameters.columns
         self.claims = [c for c in claims() if not page or settled_on(c, page, parameters.dataset)]
 
     @cached_property
     def verdicts(self) -> dict[str, list[Verdict]]:
-        """Verdicts by claim: on the paper's own numbers, then one a column."""
-        return {
-            claim.id: [verdicts.on_paper(claim), *(verdicts.on_results(claim, c.preset, c.store) for c in self.columns)]
-            for claim in self.claims
-        }
+        """Verdicts by claim: on the paper's own numbers, then one a column; the reference's are those of its sheet."""
+        kept = sheet.read(self.parameters.reference.parent / "verdicts.csv")
+        return {claim.id: self._of(claim, kept.get(claim.id, {})) for claim in self.claims}
+
+    def _of(self, claim: Claim, kept: Mapping[str, Verdict]) -> list[Verdict]:
+        if self.parameters.is_reference and len(self.columns) > 1:
+            return [*kept.values()] or [*sheet.judge(claim, self.columns[0].store)]
+        found = [kept.get(sheet.PRINTED) or verdicts.on_paper(claim)]
+        for column in self.columns:
+            known = kept if column.store.root == self.parameters.reference else {}
+            name = sheet.PAPER if column.preset == "paper" and not claim.one_setting else sheet.OURS
+            found.append(known.get(name) or verdicts.on_results(claim, column.preset, column.store))
+        return found
 
     @property
     def labels(self) -> list[str]:
@@ -82,20 +91,23 @@ class Scorecard:
         return pd.DataFrame(rows, columns=["claim", "statement", *self.labels])
 
     def count(self) -> str:
-        """Return how many verdicts there are and how many of the decided may be false, as Markdown."""
+        """Return how many verdicts each group of claims has, and how many may be false, as Markdown."""
         lines = []
-        for number, label in enumerate(self.labels):
-            judged = [(claim, self.verdicts[claim.id][number]) for claim in self.claims]
-            found = [verdict.verdict for _, verdict in judged]
-            listed = ", ".join(f"{found.count(v)} {v}" for v in words.VERDICTS if v in found)
-            wrong = verdicts.expected_false(v for _, v in judged) if number else 0
-            expected = f"; of those that rest on an interval about {wrong:.2g} may be wrong by chance" if wrong else ""
-            lines.append(f"- **{label}**: {len(found)} claims, {listed}{expected}.")
+        for group in GROUPS:
+            chosen = [claim for claim in self.claims if claim.group == group]
+            for number, label in enumerate(self.labels):
+                judged = [self.verdicts[claim.id][number] for claim in chosen]
+                found = [verdict.verdict for verdict in judged if verdict.verdict != NOT_APPLICABLE]
+                listed = ", ".join(f"{found.count(v)} {v}" for v in words.VERDICTS if v in found)
+                wrong = verdicts.expected_false(judged) if number else 0
+                rest = sum(verdict.comparisons for verdict in judged)
+                expected = f"; by {rest} intervals, which by chance make {wrong:.2g} wrong at most" if wrong else ""
+                lines += [f"- **{group[0].upper()}{group[1:]}, {label}**: {listed}{expected}."] if found else []
         return "\n".join(lines)
 
     def show(self) -> HTML:
         """Return the whole scorecard as a sortable table: each row leads to its page and its evidence."""
-        heads = "".join(f"<th>{escape(name)}</th>" for name in ("claim", "statement", "where", *self.labels))
+        heads = "".join(f"<th>{escape(name)}</th>" for name in ("claim", "statement", "where", "group", *self.labels))
         lines = [
             "<div class='results-table scorecard'>",
             "<table class='sortable' data-filter='filter claims, such as T3 or undecided'>",
@@ -106,6 +118,7 @@ class Scorecard:
                 f"<td><a href='evidence.html#{claim.id}'>{escape(claim.id)}</a></td>",
                 f"<td>{escape(claim.statement)}</td>",
                 f"<td>{self._to_page(claim)}</td>",
+                f"<td>{claim.group}</td>",
             ]
             for verdict in self.verdicts[claim.id]:
                 kind = verdict.verdict.replace(" ", "-")
@@ -128,8 +141,14 @@ class Scorecard:
         """Return the scorecard as comma-separated values, verdicts with their reasons and result keys."""
         rows = []
         for claim in self.claims:
-            row: dict[str, str | float] = {"claim": claim.id, "place": claim.place, "statement": claim.statement}
-            row |= {"kind": claim.kind, "measure": claim.measure, "margin": claim.margin, "limit": claim.limit}
+            row: dict[str, str | float] = {"claim": claim.id, "group": claim.group, "place": claim.place}
+            row |= {
+                "statement": claim.statement,
+                "kind": claim.kind,
+                "measure": claim.measure,
+                "margin": claim.margin,
+                "limit": claim.limit,
+            }
             for label, verdict in self._judged(claim):
                 row |= {label: verdict.verdict, f"{label}: rests on": verdict.text, f"{label}: runs": verdict.n}
                 row[f"{label}: keys"] = " ".join(verdict.keys)
@@ -185,21 +204,28 @@ def _link(result: Result) -> str:
 def rule(claim: Claim) -> str:
     """Return in words how a claim is decided."""
     side, beyond = ("lower", "below") if claim.better < 0 else ("higher", "above")
-    words = {
-        "value": f"the 95 % interval of ours − paper lies within ±{claim.margin:g}",
-        "order": f"the first is better ({side}) than each other"
+    several = "; a win needs every comparison, a loss one that stands Holm's correction"
+    told = {
+        "value": f"the 95 % interval of ours − paper lies within ±{claim.margin:g}"
+        if not claim.one_model
+        else "the printed number lies where one more model of ours falls in 95 of 100 cases",
+        "order": ("the first" if claim.leaders == 1 else f"each of the first {claim.leaders}")
+        + f" is better ({side}) than each other"
         + (f" by more than {claim.margin:g}" if claim.margin else "")
-        + ": over seeds and, for test scores, over test rows; over folds where there are folds",
-        "tie": f"differences lie within ±{claim.margin:g}" + (", or the first is ahead" if claim.better else ""),
+        + f", by 95 % intervals over seeds and test rows together, or over folds{several}",
+        "tie": f"differences lie within ±{claim.margin:g}"
+        + (", or the first is ahead" if claim.better else "")
+        + several,
         "trend": "each step "
         + ("up" if claim.better > 0 else "down")
         + " lies beyond its interval"
-        + (f" (the first {claim.ties} may tie)" if claim.ties else ""),
+        + (f" (the first {claim.ties} may tie)" if claim.ties else "")
+        + several,
         "threshold": f"at least {claim.share:.0%} of the runs at or {beyond} {claim.limit:g}",
         "mean": f"the 95 % interval of the mean lies {beyond} {claim.limit:g}",
         "static": "a count or an identity, checked without training",
     }
-    return f"{claim.kind}: {words[claim.kind]}; measure {claim.measure}"
+    return f"{claim.kind}: {told[claim.kind]}; measure {claim.measure}"
 
 
 def figures_table(pages: Sequence[str]) -> HTML:

@@ -89,9 +89,10 @@ def compare(stored: Result, again: Result) -> Comparison:
 
     On the same CPU and versions every bit comes out again, and anything else is different. Elsewhere (another device,
     version, number of threads or stack, and always on a GPU) a rounded bit grows, because training is chaotic. There a
-    repetition is within rounding where nothing is missing (but for what a later version keeps more), and the metrics of the test rows (`METRICS`) and the
-    measures that are shares (`SHARE`) are within their tolerances. All other parts (scores of other rows, lists by
-    feature, numbers in the target's units, counts, history, arrays, weights) are compared and told, and decide nothing.
+    repetition is within rounding where nothing is missing (a later version may keep more), and the metrics of the test
+    rows (`METRICS`) and the measures that are shares (`SHARE`) are within their tolerances. All other parts (scores of
+    other rows, lists by feature, numbers in the target's units, counts, history, arrays, weights) are compared and
+    told, and decide nothing.
 
     The tolerances come from 267 networks of the reference that came out with other bits when a later release trained
     them again: test RMSEs moved by 0.014 standard deviations at most, and shares of three networks by more than 0.25.

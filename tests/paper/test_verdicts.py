@@ -645,9 +645,9 @@ def test_what_is_undecided_says_what_such_runs_could_have_told():
         assert found.verdict == "undecided"
         error = math.sqrt(sum(s.sd**2 / s.n for s in samples))
         least = (stats.t.ppf(0.975, 8) + stats.t.ppf(0.8, 8)) * error
-        assert f"NAM: {least:.2g}" in found.text
+        assert f"; open: NAM {least:.2g} (the least that such runs tell apart, with 80 % power" in found.text
     value = verdicts.judge(claim("value", margin=0.010), [around(0.4615, 0.01)], PRINTED)
-    assert "the least difference that such runs tell (80 % power), beside a margin of 0.01: " in value.text
+    assert value.text.endswith(" (the least that such runs tell apart, with 80 % power; the margin is 0.01)")
     one_of_two = claim("order", (*TWO, {"model": "MLP"}), better=-1)
     ahead = around(0.4388, 0.0007)  # lost by itself, not by Holm's correction over two
     found = verdicts.judge(one_of_two, [around(0.44), ahead, around(0.45)], [])

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shlex
+from collections import Counter
 from html import escape, unescape
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 from planted import fill
 
 import mixnam.__main__ as command_line
-from mixnam.paper import published, verdicts
-from mixnam.paper.claim import Claim, claims
+from mixnam.paper import published, sheet, verdicts, words
+from mixnam.paper.claim import GROUPS, Claim, claims
 from mixnam.paper.verdicts import Verdict
 from mixnam.report import book, layout, scorecard
 from mixnam.report.parameters import Parameters
@@ -100,30 +101,70 @@ def test_keys_and_stored_results_are_those_that_were_judged(card, evidence):
     assert "stored results" not in evidence["T9-exact"]
 
 
-def test_verdicts_are_counted(card):
+def test_verdicts_are_counted_group_by_group(card):
     lines = card.count().splitlines()
-    assert len(lines) == 3
-    for number, line in enumerate(lines):
-        found = [v[number].verdict for v in card.verdicts.values()]
-        counts = {
-            text: int(count) for count, text in re.findall(r"(\d+) ([a-z ]+?)(?=[,;.])", line.partition("claims, ")[2])
-        }
-        for verdict in set(found):
-            assert counts[verdict] == found.count(verdict), line
-        assert f"{len(found)} claims" in line
-    tested = sum(
-        v[1].verdict in ("reproduced", "better", "not reproduced", "undecided")
-        for claim, v in zip(claims(), card.verdicts.values(), strict=True)
-        if claim.kind not in ("threshold", "static")
-    )
-    assert tested >= 2
-    assert f"about {0.05 * tested:.2g} may be wrong by chance" in lines[1]
-    assert "by chance" not in lines[0]
+    counted = {}
+    for line in lines:
+        heading, _, rest = line.removeprefix("- **").partition("**: ")
+        numbers = re.findall(r"(\d+) ([a-z ]+?)(?=[,;.])", rest.partition("; by")[0] + ".")
+        counted[heading] = {word: int(count) for count, word in numbers}
+    for group in GROUPS:
+        chosen = [claim for claim in claims() if claim.group == group]
+        for number, label in enumerate(card.labels):
+            found = Counter(card.verdicts[claim.id][number].verdict for claim in chosen)
+            found.pop("not applicable", None)
+            assert counted.pop(f"{group[0].upper()}{group[1:]}, {label}", {}) == found
+    assert not counted
+    # simulations and arithmetic have one setting, and are counted once
+    assert [line for line in lines if line.startswith("- **Simulations, reference: paper's setting")] == []
+    assert any(line.startswith("- **Arithmetic, reference: quick setting**: ") for line in lines)
+    # of the claims on real data at the paper's setting a few rest on intervals here
+    (real,) = (line for line in lines if line.startswith("- **Real data, reference: paper's setting"))
+    judged = [card.verdicts[claim.id][1] for claim in claims() if claim.group == "real data"]
+    wrong, rest = verdicts.expected_false(judged), sum(v.comparisons for v in judged)
+    assert rest >= 2 and f"; by {rest} intervals, which by chance make {wrong:.2g} wrong at most." in real
+
+
+def test_the_sheet_keeps_every_verdict_and_pages_are_made_from_it(card, tmp_path):
+    store = Store(tmp_path / "book" / "results")
+    fill(store, scores=[0.450, 0.451, 0.452, 0.453, 0.449])
+    where = tmp_path / "book" / "verdicts.csv"
+    sheet.write(where, store)
+    table = pd.read_csv(where, dtype=str, keep_default_na=False)
+    first = ["claim", "group", "place", "statement", "printed", "paper_setting", "ours", "text", "keys"]
+    assert list(table.columns[:9]) == first
+    assert list(table["claim"]) == [claim.id for claim in claims()]
+    assert {*table["printed"], *table["paper_setting"], *table["ours"]} <= set(words.VERDICTS)
+    kept = sheet.read(where)
+    for claim in claims():
+        judged = sheet.judge(claim, store)
+        for before, after in zip(judged, kept[claim.id].values(), strict=True):
+            assert (after.verdict, after.text) == (before.verdict, before.text)
+            assert (after.n, after.comparisons) == (before.n, before.comparisons) or after == kept[claim.id]["printed"]
+            assert all(key.startswith(digits) for key, digits in zip(before.keys, after.keys, strict=False))
+    parameters = Parameters("housing", "paper", "cpu", store.root, False, store.root)
+    table.loc[table["claim"] == "T1-housing", "paper_setting"] = "better"
+    table.to_csv(where, index=False)
+    assert Scorecard(parameters).verdicts["T1-housing"][1].verdict == "better"  # what the sheet says
+    # a rerun takes the reference's verdicts from the sheet, and judges its own results
+    rerun = Parameters("housing", "quick", "cpu", tmp_path / "mine", False, store.root)
+    found = Scorecard(rerun).verdicts["T1-housing"]
+    assert [v.verdict for v in found] == ["is a printed number", "better", "not enough runs"]
+
+
+def test_the_sheet_of_the_reference_is_that_of_its_results():
+    kept = sheet.read(ROOT / "book" / "verdicts.csv")
+    store = Store(ROOT / "book" / "results")
+    assert list(kept) == [claim.id for claim in claims()]
+    for claim in claims():
+        found = [v.verdict for v in sheet.judge(claim, store)]
+        assert [v.verdict for v in kept[claim.id].values()] == found, f"{claim.id}: `make reference` renews the sheet"
 
 
 def test_what_is_shown_is_escaped(card, monkeypatch):
     planted = Claim("T0", "<place>", "a < b & c", "accuracy", "static", "static.sizes", note="<note>")
     small = Scorecard.__new__(Scorecard)
+    small.parameters = card.parameters
     small.columns, small.claims, small.pages = card.columns, [planted], set()
     small.verdicts = {"T0": [Verdict("reproduced", "x < y")] * 3}
     for html in (small.show().data, small.evidence().data):
@@ -190,9 +231,10 @@ def test_the_command_line_trains_what_a_claim_lacks_and_judges_it(tmp_path, caps
     assert command_line.main(["claim", "F4-nam-fails", "A-sizes", "T1-credit", "--seeds", "5", *where]) == 0
     said = capsys.readouterr().out
     assert len(list(Store(tmp_path))) == 5
-    assert re.search(r"F4-nam-fails: On two-mode .*\n  on the paper's own numbers: not printed\n.*\(smoke\): ", said)
+    assert re.search(
+        r"F4-nam-fails: On two-mode .*\n  on the paper's own numbers: not in our text copy\n.*\(smoke\): ", said
+    )
     assert re.search(r"\(smoke\): (not )?reproduced: at or below 0.15: \d of 5, most ", said)
-    assert "short schedule" not in said  # a simulation has one setting
     assert "data not available: credit is not at hand: download creditcard.csv from Kaggle" in said
     assert command_line.main(["claim", "F4-nam-fals", *where]) == 2
     assert "no claim 'F4-nam-fals'; known are T1-housing" in capsys.readouterr().err
@@ -210,9 +252,10 @@ def test_rules_are_told_in_words():
     models = ({"model": "MixNAM"}, {"model": "NAM"})
     rules = [
         ("value", {"margin": 0.01}, "lies within ±0.01"),
-        ("order", {"better": -1}, "better (lower) than each other: over seeds and"),
-        ("order", {"better": 1, "margin": 0.05}, "better (higher) than each other by more than 0.05: over seeds"),
-        ("order", {"better": 1}, "better (higher)"),
+        ("order", {"better": -1}, "better (lower) than each other, by 95 % intervals over seeds and test rows"),
+        ("order", {"better": 1, "margin": 0.05}, "better (higher) than each other by more than 0.05, by 95 %"),
+        ("order", {"better": 1, "leaders": 2}, "each of the first 2 is better (higher)"),
+        ("value", {"margin": 0.01, "one_model": True}, "lies where one more model of ours falls in 95 of 100 cases"),
         ("tie", {"margin": 0.02}, "within ±0.02;"),
         ("tie", {"margin": 0.02, "better": 1}, "within ±0.02, or the first is ahead"),
         ("trend", {"better": 1}, "each step up lies beyond its interval;"),
@@ -222,9 +265,9 @@ def test_rules_are_told_in_words():
         ("mean", {"limit": 0.3, "better": 1}, "the mean lies above 0.3"),
         ("mean", {"limit": 0.3, "better": -1}, "the mean lies below 0.3"),
     ]
-    for kind, changes, words in rules:
+    for kind, changes, expected in rules:
         told = scorecard.rule(Claim("T0", "", "", "", kind, "measures.tightness.range", subjects=models, **changes))
-        assert told.startswith(f"{kind}: ") and words in told
+        assert told.startswith(f"{kind}: ") and expected in told
         assert told.endswith("; measure measures.tightness.range")
 
 
