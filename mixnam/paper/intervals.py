@@ -249,8 +249,11 @@ def row_variance(a: Sequence[Result], b: Sequence[Result], metric: str) -> tuple
     """Return the variance of score(a) − score(b) over test rows of one split, and its degrees of freedom.
 
     Scores are means over the results of each side, which share their test rows. It is the variance of each row's
-    influence on the difference: DeLong's for the AUC, the delta method's for RMSE and MSE.
+    influence on the difference: DeLong's for the AUC, the delta method's for RMSE and MSE. Of credentialed data no
+    predictions are stored, and no variance is known: 0.
     """
+    if not all("test_prediction" in result.arrays for result in (*a, *b)):
+        return 0.0, math.inf
     y = a[0].targets
     ours, theirs = ([_influence(r.arrays["test_prediction"], y, metric) for r in side] for side in (a, b))
     found = np.mean(ours, axis=0) - np.mean(theirs, axis=0)

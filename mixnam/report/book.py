@@ -33,7 +33,7 @@ from mixnam.runs.store import Store
 FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches", "evidence", "contents", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
 REFERENCE = ("housing", "income", "support2", "bike")
-HAND_WRITTEN = ("method", "rivals", "rerun", "data")
+HAND_WRITTEN = ("rules", "method", "rivals", "rerun", "data")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
@@ -125,10 +125,10 @@ def table_of_contents(names: Sequence[str]) -> str:
     """Return the content of `_toc.yml` for these data sets."""
     pages = experiment_pages(names)
     parts = {
-        "Verdicts": FRONT[1:],
+        "Verdicts": (*FRONT[1:], *HAND_WRITTEN[:1]),
         "Real data": [page for page, (_, dataset) in pages.items() if dataset],
         "Simulated data": [page for page, (_, dataset) in pages.items() if not dataset],
-        "Background": HAND_WRITTEN,
+        "Background": HAND_WRITTEN[1:],
         "About this run": BACK,
     }
     lines = ["# written by python -m mixnam.report.book", "format: jb-book", "root: index", "parts:"]

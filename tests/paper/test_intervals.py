@@ -90,6 +90,12 @@ def test_the_variance_over_rows_is_that_of_resampled_rows():
         assert freedom == {"auc": min((target == k).sum() for k in (0, 1)) - 1}.get(metric, 299)
 
 
+def test_without_predictions_no_variance_over_rows_is_known():
+    y = np.arange(5.0)
+    secret = [Planted({}, y)]
+    assert intervals.row_variance(secret, predicting([y], y), "rmse") == (0.0, math.inf)
+
+
 def test_the_variance_over_rows_of_an_auc_is_delongs():
     rng = np.random.default_rng(4)
     y = (rng.random(40) < 0.4).astype(float)
