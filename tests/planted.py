@@ -1,5 +1,7 @@
 """Results with made-up numbers and arrays, for tests that know the answer beforehand."""
 
+import dataclasses
+
 import numpy as np
 
 from mixnam.data import catalogue
@@ -45,6 +47,12 @@ def result(
     data = data_of(dataset)
     key, origin = spec.key_for(data), ORIGIN | {"data_sha256": data}
     return Result(spec, metrics, nested, {}, COST, origin, key=key, revisions=spec.revisions, fresh=(found, {}))
+
+
+def on_split(found, split):
+    """The same result, of another split."""
+    spec = dataclasses.replace(found.spec, split=split)
+    return dataclasses.replace(found, spec=spec, key=spec.key_for(found.provenance["data_sha256"]))
 
 
 def data_of(dataset):

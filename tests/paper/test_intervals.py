@@ -1,12 +1,11 @@
 """Intervals agree with those of other code and with cases worked out by hand."""
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from planted import result
+from planted import on_split, result
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -114,10 +113,8 @@ def over(dataset, model, scores):
 
 def split_over(dataset, model, scores):
     """A sample of made-up results: `scores` by the name of the fold."""
-    results = [dataclasses.replace(result(dataset, model, 0, v)) for v in scores.values()]
-    specs = [dataclasses.replace(r.spec, split=split) for r, split in zip(results, scores, strict=True)]
-    moved = tuple(dataclasses.replace(r, spec=spec) for r, spec in zip(results, specs, strict=True))
-    return Sample.of(list(scores.values()), moved)
+    results = tuple(on_split(result(dataset, model, 0, score), split) for split, score in scores.items())
+    return Sample.of(list(scores.values()), results)
 
 
 def test_folds_are_paired_by_name_and_seeds_are_not_paired():

@@ -2,16 +2,17 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import Memory, fill, result
+from planted import Memory, fill, on_split, result
 from scipy import stats
 from stated import KNOWN, ONE, TWO, claim
 
 from mixnam.data import catalogue, laws
-from mixnam.data.splits import split_rows
+from mixnam.data.splits import FOLDS, REPEATS, split_rows
 from mixnam.paper import checks, experiments, published, verdicts, words
 from mixnam.paper.claim import claims
 from mixnam.paper.intervals import SHARE, difference, mean_of
@@ -249,6 +250,36 @@ def test_a_mean_is_judged_by_its_interval_against_the_limit():
         for edge, side in ((low, 1), (high, -1)):  # just inside and just outside of the interval's end
             assert verdict(dataclasses.replace(planted, better=side, limit=edge - side * 1e-6), ours) == "reproduced"
             assert verdict(dataclasses.replace(planted, better=side, limit=edge + side * 1e-6), ours) == "undecided"
+
+
+def test_the_interval_of_a_share_near_1_ends_there():
+    near = sample([0.9999, 0.97, 0.999, 1.0, 0.9995])
+    found = verdicts.judge(claim("mean", limit=0.9, better=1), [near], [])
+    assert found.verdict == "reproduced"
+    low, high = map(float, re.match(r"\[(.+), (.+)\],", found.text).groups())
+    assert 0.9 < low < high <= 1
+    straight = stats.t.interval(0.95, 4, near.mean, stats.sem(near.values))
+    assert straight[1] > 1  # where a straight interval would end
+
+
+def test_three_partitions_decide_what_five_folds_leave_open():
+    planted = claim("order", TWO, better=1, measure="metrics.test.auc", dataset="income")
+    rng = np.random.default_rng(0)
+    folds = {split: 0.91 + rng.normal(0, 0.01) for split in (*FOLDS, *REPEATS)}
+    for splits, expected, n in [
+        (FOLDS, "undecided", 5),
+        ([*FOLDS, *REPEATS[:9]], "undecided", 10),  # a partition that is not whole counts for nothing
+        (folds, "reproduced", 15),
+    ]:
+        store = Memory()
+        for number, (split, score) in enumerate(folds.items()):
+            if split in splits:
+                # over the folds of a partition the difference varies, its mean does not
+                off = 0.004 + 0.006 * ((number % 5) - 2) / 2 + 0.0003 * (number // 5)
+                store.put(on_split(result("income", "NAM", 0, score), split))
+                store.put(on_split(result("income", "MixNAM", 0, score + off), split))
+        found = verdicts.on_results(planted, "paper", store)
+        assert (found.verdict, found.n) == (expected, n)
 
 
 def test_a_mean_needs_all_its_subjects():
