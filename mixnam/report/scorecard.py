@@ -13,7 +13,7 @@ from IPython.display import HTML
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
 from mixnam.paper import evidence, experiments, published, sheet, verdicts, words
-from mixnam.paper.claim import GROUPS, Claim, claims
+from mixnam.paper.claim import ARITHMETIC, GROUPS, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
 from mixnam.paper.words import NOT_APPLICABLE
 from mixnam.report.layout import Judged
@@ -40,6 +40,10 @@ def settled_on(claim: Claim, page: str, dataset: str) -> bool:
     shared = claim.kind == "static" or catalogue.family(claim.dataset) == "simulations"
     own = page in experiments.SIMULATED or (shared and page not in PER_DATASET)
     return claim.page == page and (own or claim.dataset == dataset)
+
+
+#: Headings of groups that are counted once.
+_ONE_SETTING = {SIMULATIONS: "simulations (one setting, ours)", ARITHMETIC: "arithmetic, by our code"}
 
 
 class Scorecard:
@@ -101,8 +105,9 @@ class Scorecard:
                 listed = ", ".join(f"{found.count(v)} {v}" for v in words.VERDICTS if v in found)
                 wrong = verdicts.expected_false(judged) if number else 0
                 rest = sum(verdict.comparisons for verdict in judged)
-                expected = f"; by {rest} intervals, which by chance make {wrong:.2g} wrong at most" if wrong else ""
-                lines += [f"- **{group[0].upper()}{group[1:]}, {label}**: {listed}{expected}."] if found else []
+                expected = f". By chance at most {wrong:.1f} of these are wrong ({rest} intervals)" if wrong else ""
+                heading = _ONE_SETTING.get(group, f"{group}, {label}") if number else f"{group}, {label}"
+                lines += [f"- **{heading[0].upper()}{heading[1:]}**: {listed}{expected}."] if found else []
         return "\n".join(lines)
 
     def show(self) -> HTML:
