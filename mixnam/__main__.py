@@ -78,9 +78,8 @@ def claim(arguments: argparse.Namespace) -> int:
         verdict = verdicts.on_results(chosen_claim, arguments.preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")
         print(f"  on the paper's own numbers: {verdicts.on_paper(chosen_claim).verdict}")
-        print(
-            f"  on {store.root} ({arguments.preset}): {verdict.verdict}" + (f": {verdict.text}" if verdict.text else "")
-        )
+        where = f"{store.root} ({'one setting, ours' if chosen_claim.one_setting else arguments.preset})"
+        print(f"  on {where}: {verdict.verdict}" + (f": {verdict.text}" if verdict.text else ""))
     return 0
 
 

@@ -290,20 +290,6 @@ def longitude_r2(results: Sequence[Result]) -> float:
     return _r2(results, [LONGITUDE])
 
 
-def valley_agreement(results: Sequence[Result]) -> float:
-    """Return Spearman's correlation of two models over the rows between longitude -120 and -119.
-
-    Of the first model, longitude's contribution to these rows; of the second, a pairwise one, what it says of
-    longitude and latitude there.
-    """
-    x, y, effect, _ = _surface(results[1])
-    rows = results[0].arrays["sample_x"].astype(float)
-    kept = (rows[:, LONGITUDE] >= VALLEY[0]) & (rows[:, LONGITUDE] <= VALLEY[1])
-    places = [np.abs(rows[kept, f][:, None] - line).argmin(axis=1) for f, line in ((LONGITUDE, x), (LATITUDE, y))]
-    ours = results[0].arrays["sample_contributions"][kept, LONGITUDE].astype(float)
-    return float(stats.spearmanr(ours, effect[places[0], places[1]]).statistic)
-
-
 def width_over_penalty(results: Sequence[Result]) -> float:
     """Return Spearman's correlation of λ and the median width of bounds."""
     penalties = [r.spec.settings.all()["variation_penalty"] for r in results]
@@ -388,7 +374,7 @@ def rank_as_printed(models: Sequence[Numbers]) -> float:
 
 #: Measures of several models: of their results, which hold curves and predictions, or of their numbers alone.
 OF_RESULTS: dict[str, Callable[[Sequence[Result]], float]] = {
-    f.__name__: f for f in (shape_r2, longitude_r2, valley_agreement, width_over_penalty, rare_over_experts, rare_gain)
+    f.__name__: f for f in (shape_r2, longitude_r2, width_over_penalty, rare_over_experts, rare_gain)
 }
 OF_NUMBERS: dict[str, Callable[[Sequence[Numbers]], float]] = {
     f.__name__: f for f in (additivity_and_error, slope_over_experts, slope_over_active, rank_as_printed)
@@ -406,7 +392,7 @@ def joint(name: str, results: Sequence[Result]) -> float:
 #: Bounded numbers by the scale on which their intervals are taken.
 _SCALES: dict[Scale, tuple[str, ...]] = {
     SHARE: ("measures.additivity.marginal", "measures.tightness.range", "measures.interventions_outside_bounds.mean"),
-    CORRELATION: ("derived.width_and_density", "derived.majority", "joint.rare_over_experts", "joint.valley_agreement"),
+    CORRELATION: ("derived.width_and_density", "derived.majority", "joint.rare_over_experts"),
     EXPLAINED: ("derived.explained_share", "joint.longitude_r2", "joint.shape_r2"),
 }
 

@@ -21,7 +21,6 @@ Interval = tuple[float, float]
 LEVEL = 0.025
 LEAST_PARTITIONS = 3  # whose means have a spread
 _POWER = 0.8
-_ROUNDING = 1e-9  # what a number that must reach a limit may lose to rounding
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,11 @@ class Sample:
         sd = float(found.std(ddof=1)) if len(found) > 1 else math.nan
         return Sample(float(found.mean()) if len(found) else math.nan, sd, len(found), found, results)
 
-    def without(self, left_out: Collection[str]) -> Sample:
-        """Return the sample without the values that rest on results of these keys; whole where there are no values."""
-        if self.values is None or not self.n:
-            return self
-        size = len(self.results) // self.n  # of a joint measure each value rests on several results
+    def without(self, left_out: Collection[str]) -> Sample | None:
+        """Return the sample without the values that rest on results of these keys; None where none can be left out."""
+        if self.values is None:
+            return None
+        size = len(self.results) // max(self.n, 1)  # of a joint measure each value rests on several results
         groups = [self.results[k * size : (k + 1) * size] for k in range(self.n)]
         kept = [k for k, group in enumerate(groups) if not any(result.key in left_out for result in group)]
         return Sample.of(self.values[kept], tuple(result for k in kept for result in groups[k]))
@@ -213,7 +212,8 @@ def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVa
     if not b.results:
         found = [part for part in a.partitions if len(part) == len(folds)]
         if len(found) < LEAST_PARTITIONS:
-            return _sum(a.mean - b.mean, [_over_runs(a), _over_runs(b)], b.n)
+            own = Sample.of([*a.partitions[0].values()])
+            return _sum(own.mean - b.mean, [_over_runs(own), _over_runs(b)], b.n)
         mean, variance, freedom = _over_partitions(found)
         return _sum(mean - b.mean, [(variance * (1 + len(found)), freedom)], a.n)
     theirs = b.by_split

@@ -36,7 +36,7 @@ def write(path: Path, store: Store) -> None:
         found = judge(claim, store)
         row = {"claim": claim.id, "group": claim.group, "place": claim.place, "statement": claim.statement}
         row |= {name: verdict.verdict for name, verdict in zip(_VERDICTS, found, strict=True)}
-        row["text"] = "\n".join(verdict.text for verdict in found)
+        row["text"] = "\n".join(" ".join(verdict.text.split()) for verdict in found)
         row["keys"] = "\n".join(" ".join(key[:_DIGITS] for key in verdict.keys) for verdict in found[1:])
         row["runs"] = "\n".join(str(verdict.n) for verdict in found[1:])
         row["comparisons"] = "\n".join(str(verdict.comparisons) for verdict in found[1:])

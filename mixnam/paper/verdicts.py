@@ -82,7 +82,7 @@ def _difference(claim: Claim, a: Sample, b: Sample, rows: Rows | None) -> Estima
 
 
 def losses(found: Sequence[Comparison]) -> list[Comparison]:
-    """Return the comparisons that are lost whatever the others say, by Holm's correction over all of them."""
+    """Return the comparisons that are lost by Holm's correction over those at hand."""
     ordered = sorted(found, key=lambda one: one.loss)
     kept = itertools.takewhile(lambda pair: pair[1].loss <= LEVEL / (len(found) - pair[0]), enumerate(ordered))
     return [one for _, one in kept]
@@ -166,15 +166,19 @@ def _heading(subject: Mapping[str, Any], pairs: Pairs) -> str:
 
 def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: Rows | None) -> Verdict:
     """Judge a claim that rests on comparisons."""
-    found = {"order": _order, "tie": _tie, "trend": _trend, "mean": _mean}[claim.kind](claim, pairs, rows)
+    every = {"order": _order, "tie": _tie, "trend": _trend, "mean": _mean}[claim.kind](claim, pairs, rows)
+    found = [one for one in every if one.estimate.known or one.estimate.n]  # models may share no fold
+    missing |= len(found) < len(every)
     shown = "; ".join(map(str, found))
     if len(found) > _SHOWN:
         left = [one for one in found if not one.won]
-        shown = f"({len(found) - len(left)} of {len(found)} are won) " + "; ".join(map(str, left))
+        shown = f"{len(found) - len(left)} of {len(found)}" + (f", not {'; '.join(map(str, left))}" if left else "")
     above, over = "above" if claim.better > 0 else "below", "over " if claim.leaders == 1 else ""
     text = {
         "order": f"advantage {over}{shown}" + (f", to exceed {claim.margin:g}" if claim.margin else ""),
-        "tie": ("behind " if claim.better else "distance to ") + f"{shown} against ±{claim.margin:g}",
+        "tie": f"behind {shown}, by at most {claim.margin:g}"
+        if claim.better
+        else f"distance to {shown}, within ±{claim.margin:g}",
         "trend": f"steps to {shown}",
         "mean": f"{shown}, to lie {above} {claim.limit:g}",
     }[claim.kind]
@@ -191,11 +195,12 @@ def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: Rows | None) -> V
 def _open(found: Sequence[Comparison], limit: float, margin: float, of: int) -> str:
     """Return why comparisons out of so many are open: lost by themselves alone, or the design is too coarse."""
     alone = [one.name.removesuffix(": ") for one in found if one.loss <= LEVEL]
-    coarse = [f"{one.name.replace(':', '')}{one.estimate.detectable(limit):.2g}" for one in found if one.loss > LEVEL]
+    coarse = [(one.name.removesuffix(": "), one.estimate.detectable(limit)) for one in found if one.loss > LEVEL]
     text = f"; lost by itself, not by Holm's correction over {of}: {', '.join(alone)}" if alone else ""
     if coarse:
         beside = f"; the margin is {margin:g}" if margin else ""
-        text += f"; open: {', '.join(coarse)} (the least that such runs tell apart, with 80 % power{beside})"
+        told = ", ".join(f"{name} {least:.2g}".strip() for name, least in coarse)
+        text += f"; open: {told} (the least that such runs tell apart, with 80 % power{beside})"
     return text
 
 
@@ -256,13 +261,17 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows
     if found.verdict == TOO_FEW:
         short = [subject_name(s) for s, x in zip(claim.subjects, samples, strict=False) if x.n == runs]
         lacking = "all its models together" if claim.joint else ", ".join(short[:3]) + (" …" if len(short) > 3 else "")
-        text = f"{runs} of {LEAST_RUNS} for {lacking}" + (f"; {text}" if text else "")
+        old = " with measures of today's revision" if derived.rests_on_measures(claim.measure) else ""
+        text = f"{runs} of {LEAST_RUNS}{old} for {lacking}" + (f"; {text}" if text else "")
     failed = unlearned(r for s in samples for r in s.results)
     if failed:
         rest = [sample.without({result.key for result in failed}) for sample in samples]
-        otherwise = _judged(claim, rest, enough, printed, rows).verdict
-        named = "; ".join(map(_failure, failed))
-        text += f"; did not learn: {named} (counted; without {'it' if len(failed) == 1 else 'them'}: {otherwise})"
+        kept = [sample for sample in rest if sample is not None]
+        otherwise = ""
+        if len(kept) == len(rest) and not claim.measure.startswith("crossed."):
+            word = _judged(claim, kept, enough, printed, rows).verdict
+            otherwise = f"; without {'it' if len(failed) == 1 else 'them'}: {word}"
+        text += f"; did not learn: {'; '.join(map(_failure, failed))} (counted{otherwise})"
     return dataclasses.replace(found, text=text, n=runs, keys=keys)
 
 
@@ -286,7 +295,9 @@ def _failure(result: Result) -> str:
     spec, epoch = result.spec, result.history.get("best_epoch")
     best = "" if epoch is None else f"best epoch {epoch}, "
     where = f"seed {spec.seed}" if spec.split == HOLDOUT[0] else spec.split
-    return f"{spec.dataset} {spec.model} {where} ({best}{skill(result):.2f} of the variance explained on test rows)"
+    metric = catalogue.entry(spec.dataset).metric
+    score = f"test AUC {(1 + skill(result)) / 2:.2f}" if metric == "auc" else f"test R² {skill(result):.2f}"
+    return f"{spec.dataset} {spec.model} {where} ({best}{score})"
 
 
 def on_paper(claim: Claim) -> Verdict:

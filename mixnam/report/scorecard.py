@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from html import escape
@@ -13,7 +14,7 @@ from IPython.display import HTML
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT
 from mixnam.paper import evidence, experiments, published, sheet, verdicts, words
-from mixnam.paper.claim import ARITHMETIC, GROUPS, SIMULATIONS, Claim, claims
+from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
 from mixnam.paper.words import NOT_APPLICABLE
 from mixnam.report.layout import Judged
@@ -43,7 +44,11 @@ def settled_on(claim: Claim, page: str, dataset: str) -> bool:
 
 
 #: Headings of groups that are counted once.
-_ONE_SETTING = {SIMULATIONS: "simulations (one setting, ours)", ARITHMETIC: "arithmetic, by our code"}
+_ONE_SETTING = {
+    SIMULATIONS: "simulations (one setting, ours)",
+    ARITHMETIC: "arithmetic, by our code",
+    OWN: "our own, on simulations",
+}
 
 
 class Scorecard:
@@ -96,19 +101,30 @@ class Scorecard:
 
     def count(self) -> str:
         """Return how many verdicts each group of claims has, and how many may be false, as Markdown."""
+        counted: dict[str, dict[str, Verdict]] = {}
+        for group, number, once in itertools.product(GROUPS, range(len(self.labels)), (False, True)):
+            chosen = {
+                c.id: self.verdicts[c.id][number] for c in self.claims if (c.group, c.one_setting) == (group, once)
+            }
+            kept = {name: verdict for name, verdict in chosen.items() if verdict.verdict != NOT_APPLICABLE}
+            if kept:
+                counted.setdefault(self._heading(group, number, once), {}).update(kept)
         lines = []
-        for group in GROUPS:
-            chosen = [claim for claim in self.claims if claim.group == group]
-            for number, label in enumerate(self.labels):
-                judged = [self.verdicts[claim.id][number] for claim in chosen]
-                found = [verdict.verdict for verdict in judged if verdict.verdict != NOT_APPLICABLE]
-                listed = ", ".join(f"{found.count(v)} {v}" for v in words.VERDICTS if v in found)
-                wrong = verdicts.expected_false(judged) if number else 0
-                rest = sum(verdict.comparisons for verdict in judged)
-                expected = f". By chance at most {wrong:.1f} of these are wrong ({rest} intervals)" if wrong else ""
-                heading = _ONE_SETTING.get(group, f"{group}, {label}") if number else f"{group}, {label}"
-                lines += [f"- **{heading[0].upper()}{heading[1:]}**: {listed}{expected}."] if found else []
+        for heading, judged in counted.items():
+            said = [verdict.verdict for verdict in judged.values()]
+            text = ", ".join(f"{said.count(word)} {word}" for word in words.VERDICTS if word in said)
+            wrong, rest = verdicts.expected_false(judged.values()), sum(v.comparisons for v in judged.values())
+            if wrong and not heading.endswith(self.labels[0]):
+                text += f". By chance at most {wrong:.1f} of these are wrong ({rest} intervals)"
+            lines.append(f"- **{heading[0].upper()}{heading[1:]}**: {text}.")
         return "\n".join(lines)
+
+    def _heading(self, group: str, number: int, once: bool) -> str:
+        """Return what a group's verdicts of a column are counted under; what has one setting is named so."""
+        if number == 0 or not once:
+            return f"{group}, {self.labels[number]}"
+        reference = self.parameters.is_reference or group == ARITHMETIC
+        return _ONE_SETTING[group] + ("" if reference else f", {self.columns[number - 1].source}")
 
     def show(self) -> HTML:
         """Return the whole scorecard as a sortable table: each row leads to its page and its evidence."""
@@ -189,7 +205,8 @@ class Scorecard:
         return HTML("\n".join(parts))
 
     def _files(self, claim: Claim, column: Column) -> str:
-        if claim.unavailable:
+        again = claim.one_setting and self.parameters.is_reference and column.preset != self.columns[-1].preset
+        if claim.unavailable or again:
             return ""
         lines = []
         for subject in claim.subjects:

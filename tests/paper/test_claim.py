@@ -90,7 +90,6 @@ ADDED = {
     *(f"T3-rmse-{penalty}" for penalty in (0, 1, 10, 100)),
     "T3-tightness-free",
     "F3-na2m",
-    "F3-agreement",
     "T6-level-income",
     *(f"T6-worse-{name}" for name in ("mimic2", "mimic3", "income", "credit", "year")),
     *(f"T1-interactions{name}" for name in ("", "-mimic2", "-mimic3", "-income", "-credit", "-year")),

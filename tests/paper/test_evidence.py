@@ -56,7 +56,7 @@ def test_a_joint_measure_with_fewer_than_five_whole_seeds_is_not_judged():
     store = Memory()
     fill_widths(store, NARROWING, [(2, 0.01), (0, 0.1)])
     found = verdicts.on_results(WIDEN, "paper", store)
-    assert (found.verdict, found.text) == ("not enough runs", "4 of 5 for all its models together")
+    assert (found.verdict, found.text) == ("not enough runs", "4 of 5 with measures of today's revision for all its models together")
     assert verdicts.on_results(WIDEN, "paper", Memory()).text == "0 of 5 for all its models together"
 
 
@@ -109,7 +109,7 @@ def test_a_pooled_measure_needs_five_whole_seeds():
     assert verdicts.on_results(KNOWN["T8-order"], "paper", store).n == 5
     store = Memory()
     fill_cells(store, PRINTED_CELLS, left_out=[(2, 16, 8), (0, 2, 2)])
-    assert verdicts.on_results(KNOWN["T8-order"], "paper", store).text == "4 of 5 for all its models together"
+    assert verdicts.on_results(KNOWN["T8-order"], "paper", store).text == "4 of 5 with measures of today's revision for all its models together"
     assert verdicts.on_results(KNOWN["T8-order"], "paper", Memory()).verdict == "not enough runs"
 
 
@@ -193,7 +193,7 @@ def test_runs_whose_measure_does_not_exist_do_not_count():
     assert verdicts.on_results(planted, "paper", store).n == 5
     fewer = dataclasses.replace(planted, subjects=({"model": "MixNAM", "variation_penalty": 1.0},))
     fill(store, seeds=5, measures={"tightness.range": tightness[:5]}, variation_penalty=1.0)
-    assert verdicts.on_results(fewer, "paper", store).text == "4 of 5 for MixNAM (λ = 1)"
+    assert verdicts.on_results(fewer, "paper", store).text == "4 of 5 with measures of today's revision for MixNAM (λ = 1)"
 
 
 def test_a_joint_measure_passes_over_results_from_before_its_numbers():
