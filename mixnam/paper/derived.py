@@ -28,6 +28,7 @@ LATITUDE, LONGITUDE = 6, 7  # Housing's columns
 PEAKS = (-122.5, -118.5)  # where Section 4.2 sees house prices rise
 VALLEY = (-120.0, -119.0)  # where it sees wide bounds
 COAST = 34.6  # degrees of latitude: in the valley the sea lies south of it, Bakersfield and Fresno north
+LEAST_COMPARED = 30  # rows of the valley over which two models are compared: of fewer a rank correlation is noise
 
 
 def _density(result: Result, feature: int, at: Array) -> Array:
@@ -112,12 +113,12 @@ def coast_and_inland(result: Result) -> float:
     """Return how clearly a pairwise model tells the coast between longitude -120 and -119 from the land behind it.
 
     The lesser of its mean effect on the coast, south of COAST, and minus that inland, by rows; above 0 where the
-    coast raises prices and the land lowers them.
+    coast raises prices and the land lowers them. NaN where either has no rows.
     """
     x, y, effect, rows = _surface(result)
     valley = (x >= VALLEY[0]) & (x <= VALLEY[1])
     coast, inland = (_weighted(effect[valley][:, part], rows[valley][:, part]) for part in (y <= COAST, y > COAST))
-    return min(coast, -inland)
+    return float(np.minimum(coast, -inland))  # min() would pass over a NaN
 
 
 def width_and_density(result: Result) -> float:
@@ -294,11 +295,13 @@ def valley_agreement(results: Sequence[Result]) -> float:
     """Return Spearman's correlation of two models over the rows between longitude -120 and -119.
 
     Of the first model, longitude's contribution to these rows; of the second, a pairwise one, what it says of
-    longitude and latitude there.
+    longitude and latitude there. KeyError where the first holds fewer than LEAST_COMPARED such rows.
     """
     x, y, effect, _ = _surface(results[1])
     rows = results[0].arrays["sample_x"].astype(float)
     kept = (rows[:, LONGITUDE] >= VALLEY[0]) & (rows[:, LONGITUDE] <= VALLEY[1])
+    if kept.sum() < LEAST_COMPARED:
+        raise KeyError(f"result {results[0].key[:12]} ({results[0].spec}) holds {kept.sum()} rows of the valley")
     places = [np.abs(rows[kept, f][:, None] - line).argmin(axis=1) for f, line in ((LONGITUDE, x), (LATITUDE, y))]
     ours = results[0].arrays["sample_contributions"][kept, LONGITUDE].astype(float)
     return float(stats.spearmanr(ours, effect[places[0], places[1]]).statistic)
