@@ -147,6 +147,37 @@ def test_a_crossed_measure_sets_each_seed_beside_the_next():
         assert verdicts.on_results(alike, "paper", one).text == "0 of 5 for all its models together"
 
 
+def test_a_crossed_number_rests_on_the_results_of_both_seeds():
+    store, z = Memory(), np.array([-2.0, -1, 0, 1, 2])[:, None]
+    for seed in range(6):
+        for penalty, factor in ((0.1, 1 + 0.1 * seed), (0.001, 1.05 + 0.1 * seed)):
+            arrays = {"sample_contributions": factor * z, "contribution_mean": np.zeros(1)}
+            store.put(result(seed=seed, arrays=arrays, variation_penalty=penalty))
+    (found,) = evidence.stored_samples(KNOWN["T2-contributions-alike"], "paper", store)
+    third = result(seed=2, variation_penalty=0.1).key
+    assert (found.n, found.without({third}).n) == (6, 4)  # its own number and the one after it
+    verdict = verdicts.on_results(KNOWN["T2-contributions-alike"], "paper", store)
+    assert (verdict.n, len(verdict.keys)) == (6, 12)
+
+
+def test_a_joint_number_that_does_not_exist_fails_a_threshold():
+    store = Memory()
+    for penalty in NARROWING:
+        for seed in range(5):  # the bounds of one seed have one width at any λ: no rank correlation
+            width = [4.0 - 10 * penalty if seed else 1.0] * 2
+            store.put(result(seed=seed, measures={"bounds.median_width_per_feature": width}, variation_penalty=penalty))
+    found = verdicts.on_results(WIDEN, "paper", store)
+    assert (found.verdict, found.n) == ("not reproduced", 5)
+    assert found.text == "at or below -0.9: 4 of 5, most -1"
+
+
+def test_targets_that_do_not_vary_leave_nothing_to_learn():
+    flat = result(score=0.4)
+    flat.__dict__["targets"] = np.ones(3)
+    assert math.isnan(evidence.skill(flat))
+    assert evidence.unlearned([flat]) == []
+
+
 def slope(column, model="MixNAM-E", most=128):
     table = published.table("table8_expert_scaling_housing").query("model == @model and K < C and C <= @most")
     design = np.column_stack([np.ones(len(table)), np.log2(table["C"]), np.log2(table["K"])])
