@@ -15,7 +15,7 @@ from mixnam.models.layers import Tensors
 from mixnam.models.pairs import Pairwise
 
 POINTS = 40  # values of a feature on a surface, at most
-SURFACES = 6  # stored of the first seed or fold
+SURFACES = 6  # stored of the first seed or fold; of the others the strongest alone
 CONSIDERED, ROWS = 50, 2000  # pairs whose surfaces are computed, those whose terms vary most over so many rows
 _ROUNDS = 200  # of purification, at most
 

@@ -66,6 +66,10 @@ class Claim:
         least = {"static": 0, "value": 1, "threshold": 1, "mean": 1}.get(self.kind, 2)
         if len(self.subjects) < least and not self.unavailable:
             raise ValueError(f"claim {self.id}: {self.kind} needs at least {least} subjects, got {len(self.subjects)}")
+        if self.kind == "order" and self.leaders >= len(self.subjects) and not self.unavailable:
+            raise ValueError(f"claim {self.id}: {self.leaders} leaders leave no rival of {len(self.subjects)} subjects")
+        if self.joint and self.kind not in ("threshold", "mean"):
+            raise ValueError(f"claim {self.id}: {self.kind} takes subjects one by one, {self.measure} together")
         derived.check(self.measure)
         if self.kind == "static" and self.measure.removeprefix("static.") not in checks.CHECKS:
             raise ValueError(f"claim {self.id}: no check {self.measure!r}; known are {', '.join(checks.CHECKS)}")

@@ -112,12 +112,12 @@ def coast_and_inland(result: Result) -> float:
     """Return how clearly a pairwise model tells the coast between longitude -120 and -119 from the land behind it.
 
     The lesser of its mean effect on the coast, south of COAST, and minus that inland, by rows; above 0 where the
-    coast raises prices and the land lowers them.
+    coast raises prices and the land lowers them. NaN where either has no rows.
     """
     x, y, effect, rows = _surface(result)
     valley = (x >= VALLEY[0]) & (x <= VALLEY[1])
     coast, inland = (_weighted(effect[valley][:, part], rows[valley][:, part]) for part in (y <= COAST, y > COAST))
-    return min(coast, -inland)
+    return float(np.minimum(coast, -inland))  # min() would pass over a NaN
 
 
 def width_and_density(result: Result) -> float:

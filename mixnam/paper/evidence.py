@@ -105,13 +105,13 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     by_run = [{(r.spec.split, r.spec.seed): r for r in results} for results in runs]
     seeds = [[found[run] for found in by_run] for run in by_run[0] if all(run in other for other in by_run)]
     if kind == "crossed":
-        turns = enumerate(seeds) if len(seeds) > 1 else ()
-        values = [_tried(derived.CROSSED[name], models, seeds[i - 1]) for i, models in turns]
+        turns = [(models, seeds[i - 1]) for i, models in enumerate(seeds)] if len(seeds) > 1 else []
+        values, seeds = [_tried(derived.CROSSED[name], *both) for both in turns], [[*a, *b] for a, b in turns]
     else:
         values = [_tried(derived.joint, name, models) for models in seeds]
     if kind == "pooled":
         return [_pooled(name, [m for m, value in zip(seeds, values, strict=True) if value is not None])]
-    kept = [(m, v) for m, v in zip(seeds, values, strict=False) if v is not None and math.isfinite(v)]
+    kept = [(m, v) for m, v in zip(seeds, values, strict=True) if v is not None and _counts(claim, v)]
     return [Sample.of([value for _, value in kept], tuple(result for models, _ in kept for result in models))]
 
 
@@ -138,9 +138,10 @@ def skill(result: Result) -> float:
     if metric == "auc":
         return 2 * score - 1
     try:
-        return 1 - (score**2 if metric == "rmse" else score) / float(result.targets.var())
+        variance = float(result.targets.var())
     except DataError:
         return math.nan
+    return 1 - (score**2 if metric == "rmse" else score) / variance if variance else math.nan
 
 
 def _tried(measure: Callable[..., float], *models: Any) -> float | None:
@@ -151,10 +152,15 @@ def _tried(measure: Callable[..., float], *models: Any) -> float | None:
         return None
 
 
+def _counts(claim: Claim, value: float) -> bool:
+    """Return whether a run counts: without a finite number it does for a threshold alone, as one that has failed."""
+    return math.isfinite(value) or claim.kind == "threshold"
+
+
 def _single(claim: Claim, results: Iterable[Result]) -> Sample:
-    """Summarise a number of single results; where there is no number a threshold counts the run as failed."""
+    """Summarise a number of single results."""
     pairs = [(r, v) for r in results if (v := derived.find(r, claim.measure)) is not None]
-    kept = [(r, v) for r, v in pairs if math.isfinite(v) or claim.kind == "threshold"]
+    kept = [(r, v) for r, v in pairs if _counts(claim, v)]
     return Sample.of([value for _, value in kept], tuple(result for result, _ in kept))
 
 

@@ -45,11 +45,11 @@ class Sample:
         sd = float(found.std(ddof=1)) if len(found) > 1 else math.nan
         return Sample(float(found.mean()) if len(found) else math.nan, sd, len(found), found, results)
 
-    def without(self, left_out: Collection[str]) -> Sample | None:
-        """Return the sample without the values that rest on results of these keys; None where none can be left out."""
-        if self.values is None:
-            return None
-        size = len(self.results) // max(self.n, 1)  # of a joint measure each value rests on several results
+    def without(self, left_out: Collection[str]) -> Sample:
+        """Return the sample without the values that rest on results of these keys; whole where there are no values."""
+        if self.values is None or not self.n:
+            return self
+        size = len(self.results) // self.n  # of a joint measure each value rests on several results
         groups = [self.results[k * size : (k + 1) * size] for k in range(self.n)]
         kept = [k for k, group in enumerate(groups) if not any(result.key in left_out for result in group)]
         return Sample.of(self.values[kept], tuple(result for k in kept for result in groups[k]))
@@ -80,6 +80,10 @@ class Scale:
     back: Callable[[float], float]
     ends: Interval = (-math.inf, math.inf)
 
+    def within(self, number: float) -> float:
+        """Return a number, or the end that it lies beyond."""
+        return float(np.clip(number, *self.ends))
+
 
 LINEAR = Scale(float, float)
 #: Shares, from 0 to 1: the logit.
@@ -87,7 +91,7 @@ SHARE = Scale(lambda x: float(special.logit(x)), lambda z: float(special.expit(z
 #: Correlations: Fisher's z.
 CORRELATION = Scale(lambda r: float(special.logit((1 + r) / 2)) / 2, math.tanh, (-0.999, 0.999))
 #: Explained shares of a variance, at most 1 and below 0 where a constant explains more: the logarithm of the rest.
-EXPLAINED = Scale(lambda x: -float(special.log1p(-x)), lambda z: 1 - math.exp(-z), (-math.inf, 1 - 1e-6))
+EXPLAINED = Scale(lambda x: -float(special.log1p(-x)), lambda z: -float(special.expm1(-z)), (-math.inf, 1 - 1e-6))
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class Estimate:
             reach = (high - low) / 2 * (1 + stats.norm.ppf(_POWER) / stats.norm.ppf(1 - LEVEL))
         else:
             reach = float(sum(stats.t.ppf([1 - LEVEL, _POWER], self.freedom))) * self.error
-        start = self.scale.to(limit)
+        start = self.scale.to(self.scale.within(limit))
         return abs(self.scale.back(start + math.copysign(reach, self.mean - start)) - limit)
 
     def turned(self, side: int) -> Estimate:
@@ -169,8 +173,8 @@ def mean_of(sample: Sample, scale: Scale = LINEAR) -> Estimate:
     if sample.interval is not None:
         return Estimate(sample.mean, math.nan, n=sample.n, known=sample.interval)
     if sample.values is None:
-        return Estimate(scale.to(np.clip(sample.mean, *scale.ends)), 0.0, n=sample.n, scale=scale)
-    moved = Sample.of([scale.to(value) for value in np.clip(sample.values, *scale.ends)])
+        return Estimate(scale.to(scale.within(sample.mean)), 0.0, n=sample.n, scale=scale)
+    moved = Sample.of([scale.to(scale.within(value)) for value in sample.values])
     return dataclasses.replace(_sum(moved.mean, [_over_runs(moved)], moved.n), scale=scale)
 
 
@@ -199,7 +203,8 @@ def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVa
     Over seeds of one split the variance is that over seeds and, where `metric` names a test score, over test rows
     (`rows`, by default `row_variance`). Over folds it is that of the differences on shared folds, by the corrected
     resampled t (Nadeau and Bengio 2003); over three partitions into folds or more that of the partitions' means, and
-    over test rows. The mean is NaN where no fold is shared; the error is infinite where fewer than two runs are.
+    over test rows, which scores of credentialed data lack: there the data set's own folds decide. The mean is NaN where
+    no fold is shared; the error is infinite where fewer than two runs are.
     Printed means, which have no results, vary over their seeds alone; beside several partitions of ours they are one
     more.
     """
@@ -219,7 +224,7 @@ def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVa
     theirs = b.by_split
     shared = [{split: v - theirs[split] for split, v in part.items() if split in theirs} for part in a.partitions]
     whole = [part for part in shared if len(part) == len(folds)]
-    if len(whole) >= LEAST_PARTITIONS:
+    if len(whole) >= LEAST_PARTITIONS and not (metric and catalogue.credentialed(dataset)):
         mean, *over = _over_partitions(whole)
         parts = [(over[0], over[1]), *([_fold_rows(a, b, whole, metric, rows)] if metric else [])]
         return _sum(mean, parts, sum(map(len, whole)))

@@ -41,7 +41,7 @@ from mixnam.runs.store import Store
 
 Rows = Callable[[Sequence[Result], Sequence[Result], str], tuple[float, float]]
 
-_ROUNDING = 1e-9  # what a statistic that must reach a limit may lose to rounding
+_ROUNDING = 1e-9  # what a number beside a limit may gain or lose to rounding
 _LAST_DIGIT = 0.0005  # what a printed number may have lost to rounding
 _SHOWN = 12  # comparisons that are all shown; of more those that are not won
 LEAST_RUNS = 5  # seeds or folds that a verdict needs
@@ -118,20 +118,20 @@ def _order(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     found = []
     for (leader, own), (subject, rival) in itertools.product(leaders, pairs[len(leaders) :]):
         ahead = _difference(claim, own, rival, rows).turned(claim.better)
-        won = ahead.chance_above(claim.margin) <= LEVEL
+        won = ahead.chance_above(claim.margin + _ROUNDING) <= LEVEL
         of = f"{subject_name(leader)} over " if claim.leaders > 1 else ""
         name = f"{of}{subject_name(subject)}: "
-        found.append(Comparison(name, ahead, won, ahead.chance_below(claim.margin)))
+        found.append(Comparison(name, ahead, won, ahead.chance_below(claim.margin - _ROUNDING)))
     return found
 
 
 def _tie(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     """Hold the distance to each rival against the margin; with `better`, only how far it is ahead."""
-    found, (_, own) = [], pairs[0]
+    found, (_, own), most = [], pairs[0], claim.margin + _ROUNDING
     for subject, rival in pairs[1:]:
         off = _difference(claim, own, rival, rows).turned(-claim.better or 1)
-        sides = [off.interval[1] <= claim.margin, claim.better != 0 or off.interval[0] >= -claim.margin]
-        lost = [off.chance_above(claim.margin), 1.0 if claim.better else off.chance_below(-claim.margin)]
+        sides = [off.interval[1] <= most, claim.better != 0 or off.interval[0] >= -most]
+        lost = [off.chance_above(most), 1.0 if claim.better else off.chance_below(-most)]
         found.append(Comparison(f"{subject_name(subject)}: ", off, all(sides), min(lost)))
     return found
 
@@ -141,8 +141,8 @@ def _trend(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     found = []
     for step, ((_, before), (subject, after)) in enumerate(itertools.pairwise(pairs)):
         up = _difference(claim, after, before, rows).turned(claim.better)
-        won = up.chance_above(0) <= LEVEL or step < claim.ties
-        found.append(Comparison(f"{subject_name(subject)}: ", up, won, up.chance_below(0)))
+        won = up.chance_above(_ROUNDING) <= LEVEL or step < claim.ties
+        found.append(Comparison(f"{subject_name(subject)}: ", up, won, up.chance_below(-_ROUNDING)))
     return found
 
 
@@ -151,10 +151,10 @@ def _mean(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     found = []
     for subject, sample in pairs:
         mean = mean_of(sample, derived.scale(claim.measure))
-        low, high = mean.interval
-        won = low >= claim.limit - _ROUNDING if claim.better > 0 else high <= claim.limit + _ROUNDING
+        (low, high), limit = mean.interval, mean.scale.within(claim.limit)
+        won = low >= limit - _ROUNDING if claim.better > 0 else high <= limit + _ROUNDING
         lost = mean.chance_below if claim.better > 0 else mean.chance_above
-        chance = lost(claim.limit - claim.better * _ROUNDING)
+        chance = lost(limit - claim.better * _ROUNDING)
         found.append(Comparison(_heading(subject, pairs), mean, won, chance))
     return found
 
@@ -219,10 +219,11 @@ def _value(claim: Claim, sample: Sample, printed: Sample) -> tuple[str, str]:
     found = difference(sample, printed, claim.dataset)
     low, high = found.interval
     text = f"{sample.mean:.4f} − {printed.mean:g}: [{low:+.4f}, {high:+.4f}] against ±{claim.margin:g}"
-    if -claim.margin <= low and high <= claim.margin:
+    most = claim.margin + _ROUNDING
+    if -most <= low and high <= most:
         return REPRODUCED, text
-    if low > claim.margin or high < -claim.margin:
-        improved = claim.better != 0 and (low > claim.margin) == (claim.better > 0)
+    if low > most or high < -most:
+        improved = claim.better != 0 and (low > most) == (claim.better > 0)
         return (BETTER if improved else NOT_REPRODUCED), text
     return UNDECIDED, text + _open([Comparison("", found, False, 1.0)], claim.margin, claim.margin, 1)
 
@@ -254,24 +255,23 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows
     not learn count, and are named with what the verdict would be without them.
     """
     runs = min(s.n for s in samples)
-    keys = tuple(r.key for s in samples for r in s.results)
+    keys = tuple(dict.fromkeys(r.key for s in samples for r in s.results))
     enough = [sample.n >= LEAST_RUNS for sample in samples]
     found = _judged(claim, samples, enough, printed, rows)
     text = found.text
     if found.verdict == TOO_FEW:
         short = [subject_name(s) for s, x in zip(claim.subjects, samples, strict=False) if x.n == runs]
         lacking = "all its models together" if claim.joint else ", ".join(short[:3]) + (" …" if len(short) > 3 else "")
-        old = " with measures of today's revision" if derived.rests_on_measures(claim.measure) else ""
+        old = " (today's measures)" if derived.rests_on_measures(claim.measure) else ""
         text = f"{runs} of {LEAST_RUNS}{old} for {lacking}" + (f"; {text}" if text else "")
     failed = unlearned(r for s in samples for r in s.results)
     if failed:
-        rest = [sample.without({result.key for result in failed}) for sample in samples]
-        kept = [sample for sample in rest if sample is not None]
-        otherwise = ""
-        if len(kept) == len(rest) and not claim.measure.startswith("crossed."):
-            word = _judged(claim, kept, enough, printed, rows).verdict
-            otherwise = f"; without {'it' if len(failed) == 1 else 'them'}: {word}"
-        text += f"; did not learn: {'; '.join(map(_failure, failed))} (counted{otherwise})"
+        text += f"; did not learn: {'; '.join(map(_failure, failed))} (counted"
+        if all(sample.interval is None for sample in samples):  # an interval by resampling is of all runs together
+            rest = [sample.without({result.key for result in failed}) for sample in samples]
+            otherwise = _judged(claim, rest, enough, printed, rows).verdict
+            text += f"; without {'it' if len(failed) == 1 else 'them'}: {otherwise}"
+        text += ")"
     return dataclasses.replace(found, text=text, n=runs, keys=keys)
 
 
@@ -282,6 +282,8 @@ def _judged(
     whole = list(zip(claim.subjects, samples, enough, strict=False))
     pairs = [(subject, sample) for subject, sample, kept in whole if kept]
     missing = len(pairs) < len(whole)
+    if claim.kind == "value" and math.isnan(printed[0].mean):
+        return Verdict(NOT_PRINTED)
     if claim.kind == "value":
         return Verdict(TOO_FEW) if missing else Verdict(*_value(claim, samples[0], printed[0]), comparisons=1)
     if claim.kind == "threshold":

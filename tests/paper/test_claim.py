@@ -29,6 +29,9 @@ def test_a_claim_with_unknown_or_missing_parts_is_refused():
         ({"kind": "threshold", "subjects": ()}, "needs at least 1 subjects, got 0"),
         ({"measure": "derived.peaks"}, "measure 'derived.peaks' is unknown"),
         ({"kind": "static", "measure": "static.peaks"}, "no check 'static.peaks'; known are complexity"),
+        ({"kind": "order", "better": 1, "subjects": TWO, "leaders": 2}, "2 leaders leave no rival of 2 subjects"),
+        ({"measure": "joint.shape_r2"}, "value takes subjects one by one, joint.shape_r2 together"),
+        ({"kind": "tie", "subjects": TWO, "measure": "pooled.slope_over_active"}, "tie takes subjects one by one"),
     ]:
         with pytest.raises(ValueError, match=message):
             claim(**({"kind": "value"} | changes))

@@ -136,6 +136,76 @@ def test_bounds_without_width_in_the_valley_have_no_low_share():
     assert math.isnan(derived.value(planted, "derived.valley_low"))
 
 
+EAST, NORTH = derived.LONGITUDE, derived.LATITUDE
+#: The values of a surface: of longitude and latitude not as many, so that mixing them up is seen.
+LINES = {EAST: np.linspace(-123.85, -114.55, 32), NORTH: np.linspace(32.7, 41.8, 38)}
+ORDERS = [[NORTH, EAST], [EAST, NORTH]]
+
+
+def pairwise(effect, rows=None, order=ORDERS[0]):
+    """An NA2M result whose second surface is this effect of (longitude, latitude), with so many rows in each cell."""
+    lines = [LINES[EAST if feature == EAST else NORTH] for feature in order]
+    at = dict(zip(order, np.meshgrid(*lines, indexing="ij"), strict=True))
+    at = at[EAST], at.get(NORTH, 0 * at[EAST])
+    counts = np.ones(at[0].shape) if rows is None else rows(*at)
+
+    def padded(values, filling=np.nan):
+        return np.pad(values, [(0, 40 - size) for size in values.shape], constant_values=filling)
+
+    arrays = {
+        "pairs": [[0, 1], order],
+        "pair_values": [np.full((2, 40), 7.0), [padded(line) for line in lines]],
+        "pair_effect": [np.full((40, 40), 99.0), padded(effect(*at))],
+        "pair_rows": [np.full((40, 40), 5.0), padded(counts, 0.0)],
+    }
+    kinds = {"pairs": np.int32}
+    return result(model="NA2M", arrays={k: np.asarray(a, kinds.get(k, np.float32)) for k, a in arrays.items()})
+
+
+def in_valley(east):
+    return (east >= -120) & (east <= -119)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_coast_that_raises_prices_is_told_from_land_that_lowers_them(order):
+    def told(coast, inland):
+        def effect(east, north):  # outside of the valley it counts for nothing
+            return np.where(in_valley(east), np.where(north <= 34.6, coast, inland), 50.0)
+
+        return derived.coast_and_inland(pairwise(effect, order=order))
+
+    assert told(2.0, -1.0) == pytest.approx(1.0)  # the lesser of the two
+    assert told(1.0, -3.0) == pytest.approx(1.0)
+    assert told(-2.0, 1.0) == pytest.approx(-2.0)
+    assert told(2.0, 0.5) == pytest.approx(-0.5)  # the land raises them too
+    assert told(-0.5, -2.0) == pytest.approx(-0.5)  # the coast lowers them too
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_cells_of_the_coast_and_inland_weigh_by_their_rows(order):
+    def effect(east, north):
+        return np.where(north <= 34.6, 40 - north, -north / 10) + (east + 119.5)
+
+    def rows(east, north):
+        return np.floor(3 * (124 + east) + north) % 7
+
+    east, north = np.meshgrid(LINES[EAST], LINES[NORTH])
+    parts = [in_valley(east) & part for part in (north <= 34.6, north > 34.6)]
+    coast, inland = (np.average(effect(east, north)[part], weights=rows(east, north)[part]) for part in parts)
+    assert derived.coast_and_inland(pairwise(effect, rows, order)) == pytest.approx(min(coast, -inland), rel=1e-5)
+
+
+def test_without_rows_on_the_coast_or_inland_nothing_is_told():
+    for rows in (lambda _, north: north > 34.6, lambda _, north: north <= 34.6, lambda _, north: 0 * north):
+        planted = pairwise(lambda _, north: np.where(north <= 34.6, 1.0, -1.0), rows)
+        assert math.isnan(derived.coast_and_inland(planted))
+
+
+def test_a_result_without_the_surface_has_no_coast():
+    for planted in (result(model="NA2M"), result(), pairwise(lambda east, _: east, order=[5, EAST])):
+        assert derived.find(planted, "derived.coast_and_inland") is None
+
+
 COUNTS = np.arange(1, 51) ** 2
 
 

@@ -56,8 +56,11 @@ def test_a_joint_measure_with_fewer_than_five_whole_seeds_is_not_judged():
     store = Memory()
     fill_widths(store, NARROWING, [(2, 0.01), (0, 0.1)])
     found = verdicts.on_results(WIDEN, "paper", store)
-    assert (found.verdict, found.text) == ("not enough runs", "4 of 5 with measures of today's revision for all its models together")
-    assert verdicts.on_results(WIDEN, "paper", Memory()).text == "0 of 5 for all its models together"
+    assert (found.verdict, found.text) == (
+        "not enough runs",
+        "4 of 5 (today's measures) for all its models together",
+    )
+    assert verdicts.on_results(WIDEN, "paper", Memory()).text == "0 of 5 (today's measures) for all its models together"
 
 
 PRINTED_CELLS = {
@@ -109,7 +112,7 @@ def test_a_pooled_measure_needs_five_whole_seeds():
     assert verdicts.on_results(KNOWN["T8-order"], "paper", store).n == 5
     store = Memory()
     fill_cells(store, PRINTED_CELLS, left_out=[(2, 16, 8), (0, 2, 2)])
-    assert verdicts.on_results(KNOWN["T8-order"], "paper", store).text == "4 of 5 with measures of today's revision for all its models together"
+    assert verdicts.on_results(KNOWN["T8-order"], "paper", store).text == "4 of 5 for all its models together"
     assert verdicts.on_results(KNOWN["T8-order"], "paper", Memory()).verdict == "not enough runs"
 
 
@@ -145,6 +148,37 @@ def test_a_crossed_measure_sets_each_seed_beside_the_next():
         for penalty in (0.001, 0.1):
             one.put(store.get(result(variation_penalty=penalty).spec))
         assert verdicts.on_results(alike, "paper", one).text == "0 of 5 for all its models together"
+
+
+def test_a_crossed_number_rests_on_the_results_of_both_seeds():
+    store, z = Memory(), np.array([-2.0, -1, 0, 1, 2])[:, None]
+    for seed in range(6):
+        for penalty, factor in ((0.1, 1 + 0.1 * seed), (0.001, 1.05 + 0.1 * seed)):
+            arrays = {"sample_contributions": factor * z, "contribution_mean": np.zeros(1)}
+            store.put(result(seed=seed, arrays=arrays, variation_penalty=penalty))
+    (found,) = evidence.stored_samples(KNOWN["T2-contributions-alike"], "paper", store)
+    third = result(seed=2, variation_penalty=0.1).key
+    assert (found.n, found.without({third}).n) == (6, 4)  # its own number and the one after it
+    verdict = verdicts.on_results(KNOWN["T2-contributions-alike"], "paper", store)
+    assert (verdict.n, len(verdict.keys)) == (6, 12)
+
+
+def test_a_joint_number_that_does_not_exist_fails_a_threshold():
+    store = Memory()
+    for penalty in NARROWING:
+        for seed in range(5):  # the bounds of one seed have one width at any λ: no rank correlation
+            width = [4.0 - 10 * penalty if seed else 1.0] * 2
+            store.put(result(seed=seed, measures={"bounds.median_width_per_feature": width}, variation_penalty=penalty))
+    found = verdicts.on_results(WIDEN, "paper", store)
+    assert (found.verdict, found.n) == ("not reproduced", 5)
+    assert found.text == "at or below -0.9: 4 of 5, most -1"
+
+
+def test_targets_that_do_not_vary_leave_nothing_to_learn():
+    flat = result(score=0.4)
+    flat.__dict__["targets"] = np.ones(3)
+    assert math.isnan(evidence.skill(flat))
+    assert evidence.unlearned([flat]) == []
 
 
 def slope(column, model="MixNAM-E", most=128):
@@ -193,7 +227,7 @@ def test_runs_whose_measure_does_not_exist_do_not_count():
     assert verdicts.on_results(planted, "paper", store).n == 5
     fewer = dataclasses.replace(planted, subjects=({"model": "MixNAM", "variation_penalty": 1.0},))
     fill(store, seeds=5, measures={"tightness.range": tightness[:5]}, variation_penalty=1.0)
-    assert verdicts.on_results(fewer, "paper", store).text == "4 of 5 with measures of today's revision for MixNAM (λ = 1)"
+    assert verdicts.on_results(fewer, "paper", store).text == "4 of 5 (today's measures) for MixNAM (λ = 1)"
 
 
 def test_a_joint_measure_passes_over_results_from_before_its_numbers():

@@ -167,6 +167,21 @@ def test_over_three_partitions_it_is_the_spread_of_their_means_and_test_rows():
     assert intervals.difference(a, fewer, "income") == intervals.difference(*own, "income")
 
 
+def test_of_credentialed_data_which_hold_no_predictions_the_own_folds_decide():
+    rng = np.random.default_rng(7)
+    names, scores = [*FOLDS, *REPEATS], 0.8 + rng.normal(0, 0.01, (2, 15))
+    sides = [
+        split_over("mimic2", m, dict(zip(names, s, strict=True)))
+        for m, s in zip(("MixNAM", "NAM"), scores, strict=True)
+    ]
+    for side in sides:
+        for one in side.results:
+            one.arrays.pop("test_prediction", None)
+    own = [over("mimic2", m, dict(enumerate(s[:5]))) for m, s in zip(("MixNAM", "NAM"), scores, strict=True)]
+    assert intervals.difference(*sides, "mimic2", "auc") == intervals.difference(*own, "mimic2", "auc")
+    assert intervals.difference(*sides, "mimic2").freedom == 2  # what is no score of rows needs none
+
+
 def test_the_interval_of_a_bounded_number_stays_within_its_bounds():
     for scale, values, inside in [
         (intervals.SHARE, [0.999, 0.9995, 0.97, 1.0, 0.998], (0, 1)),
@@ -197,6 +212,6 @@ def test_scales_lead_back_to_where_they_came_from():
     for scale, values in [
         (intervals.SHARE, [0.01, 0.5, 0.999]),
         (intervals.CORRELATION, [-0.99, 0.0, 0.4]),
-        (intervals.EXPLAINED, [-3.0, 0.0, 0.99]),
+        (intervals.EXPLAINED, [-3.0, 0.0, 0.99, 1e-12]),
     ]:
         assert [scale.back(scale.to(v)) for v in values] == pytest.approx(values)

@@ -303,6 +303,68 @@ def test_a_number_that_does_not_exist_reproduces_nothing():
             assert "nan" not in found.text
 
 
+SHAPES = {
+    "value": {"margin": 0.01, "better": -1},
+    "order": {"subjects": TWO, "better": -1},
+    "tie": {"subjects": TWO, "margin": 0.01},
+    "trend": {"subjects": TWO, "better": 1},
+    "mean": {"better": 1, "limit": 0.5},
+    "threshold": {"better": 1, "limit": 0.5},
+}
+
+
+@pytest.mark.parametrize("measure", ["metrics.test.rmse", "measures.tightness.range", "derived.explained_share"])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_odd_numbers_decide_nothing_and_break_nothing(kind, measure):
+    planted = claim(kind, **{"measure": measure, **SHAPES[kind]})
+    count = len(planted.subjects)
+    for odd in ([math.nan] * 5, [math.inf] * 5, [-math.inf, 0.5, 0.5, 0.5, 0.5], [1e300, -1e300, 0, 0, 0]):
+        for own, other in ((odd, [0.5] * 5), ([0.5] * 5, odd), (odd, odd)):
+            found = verdicts.judge(planted, [Sample.of(own), Sample.of(other)][:count], PRINTED)
+            if kind in ("order", "tie", "trend"):
+                assert found.verdict == "undecided"
+    few = [Sample.of([0.4, 0.5])] * count
+    assert verdicts.judge(planted, few, PRINTED).verdict == "not enough runs"
+
+
+def test_numbers_without_any_spread_are_judged_as_they_stand():
+    for kind, options, level, lower, higher in [
+        ("order", {"better": -1}, "undecided", "not reproduced", "reproduced"),
+        ("order", {"better": 1, "margin": 0.01}, "not reproduced", "undecided", "not reproduced"),
+        ("tie", {"margin": 0.01}, "reproduced", "reproduced", "not reproduced"),
+        ("tie", {"margin": 0.01, "better": -1}, "reproduced", "reproduced", "reproduced"),
+        ("trend", {"better": 1}, "undecided", "not reproduced", "reproduced"),
+    ]:
+        planted, same = claim(kind, TWO, **options), sample([0.45] * 5)
+        # 0.45 - 0.44 is not 0.01, and five times 0.44 have a mean of 0.44000000000000006
+        others = [same, sample([0.44] * 5), sample([0.47] * 5)]
+        assert [verdict(planted, same, other) for other in others] == [level, lower, higher]
+    near = [verdict(claim("value", margin=0.01), sample([x] * 5), printed=[Sample(0.45, 0, 10)]) for x in (0.44, 0.46)]
+    assert near == ["reproduced", "reproduced"]
+    for limit, better, expected in [(0.45, 1, "reproduced"), (0.46, 1, "not reproduced"), (0.46, -1, "reproduced")]:
+        assert verdict(claim("mean", limit=limit, better=better), sample([0.45] * 5)) == expected
+
+
+def test_a_limit_at_the_end_of_a_share_is_reached_by_what_lies_there():
+    ones, noughts = sample([1.0] * 5), sample([0.0] * 5)
+    assert verdict(claim("mean", limit=1.0, better=1), ones) == "reproduced"
+    assert verdict(claim("mean", limit=0.0, better=-1), noughts) == "reproduced"
+    assert verdict(claim("mean", limit=1.0, better=1), around(0.9, 0.05)) == "not reproduced"
+
+
+def test_a_value_of_which_nothing_is_printed_is_not_judged():
+    nothing = [Sample(math.nan, 0.0005, 2)]
+    for one_model in (False, True):
+        planted = claim("value", margin=0.01, one_model=one_model)
+        assert verdicts.judge(planted, [around(0.45)], nothing) == verdicts.Verdict("not printed", n=5)
+
+
+def test_a_tie_with_a_better_side_states_the_one_limit_that_it_has():
+    ours = [around(0.45), around(0.449)]
+    assert verdicts.judge(claim("tie", TWO, **LEVEL), ours, []).text.endswith("], by at most 0.01")
+    assert verdicts.judge(claim("tie", TWO, margin=0.01), ours, []).text.endswith("], within ±0.01")
+
+
 def test_rounding_does_not_decide():
     exact = claim("threshold", limit=0.9, better=1)
     assert verdict(exact, sample([0.9 - 1e-15] * 5)) == "reproduced"
@@ -665,6 +727,23 @@ def test_a_run_that_did_not_learn_is_named_and_counted():
     store = Memory()
     explaining(store, "sim_variability_1", 0.98, dead=range(5))
     assert "did not learn" not in verdicts.on_results(first, "paper", store).text
+
+
+def test_what_would_be_without_a_run_is_not_said_of_resampled_runs():
+    store = Memory()
+    cells = {(16, 2): 0.55, (32, 4): 0.5, (16, 4): 0.52, (32, 2): 0.54}
+    for (experts, active), score in cells.items():
+        for seed in range(6):
+            planted = result(model="MixNAM-E", seed=seed, score=score, experts=experts, active_experts=active)
+            y = np.array([-1.0, 1.0]) * (0.1 if (experts, active, seed) == (16, 2, 0) else 1.0)
+            planted.__dict__["targets"] = y  # a run whose error is five times as large as its targets' spread
+            store.put(planted)
+    subjects = tuple({"model": "MixNAM-E", "experts": c, "active_experts": k} for c, k in cells)
+    pooled = claim("mean", subjects, measure="pooled.slope_over_active", limit=0.0, better=-1)
+    text = verdicts.on_results(pooled, "paper", store).text
+    assert "did not learn: housing MixNAM-E seed 0" in text and text.endswith("(counted)")
+    joint = dataclasses.replace(pooled, measure="joint.slope_over_active")
+    assert verdicts.on_results(joint, "paper", store).text.endswith("(counted; without it: reproduced)")
 
 
 def test_what_is_undecided_says_what_such_runs_could_have_told():
