@@ -198,19 +198,22 @@ def results_markdown(parameters: Parameters) -> str:
     """Return RESULTS.md: the reference's tables and verdicts, for reading without installing anything."""
 
     def section(title: str, table: pd.DataFrame) -> str:
-        return f"## {title}\n\n{table.to_markdown(index=False)}\n"
+        rows = [[*table.columns], ["---"] * len(table.columns), *table.to_numpy().tolist()]
+        lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+        return f"## {title}\n\n" + "\n".join(lines) + "\n"
 
     card = scorecard.Scorecard(parameters)
     parts = [
         "# Results\n\nWritten by `make reference` from `book/results/`; do not edit. `n` counts seeds or folds; the\n"
         "paper's ± stands on ten seeds (Housing).\n",
         section("In short", tables.headline_table(parameters)),
-        section("Claims", card.table()),
+        card.count() + "\n",
+        "`book/verdicts.csv` says what each verdict rests on, `book/rules.md` how it is made.\n",
+        section("Claims", card.words()),
         section("Accuracy (Tables 1 and 6)", accuracy.overview_table(parameters, list(accuracy.PRINTED))),
         section("Accuracy on other data", accuracy.overview_table(parameters, accuracy.other_names())),
         section("Accuracy on California Housing (Table 1)", accuracy.Standing(parameters).accuracy_table()),
         section("The variation penalty λ (Table 3)", tables.sweep_table(parameters)),
-        card.count() + "\n",
     ]
     return "\n".join(parts)
 

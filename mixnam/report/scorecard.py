@@ -99,6 +99,11 @@ class Scorecard:
             rows.append(row)
         return pd.DataFrame(rows, columns=["claim", "statement", *self.labels])
 
+    def words(self) -> pd.DataFrame:
+        """Return claim, group, statement and the word of each verdict."""
+        rows = [[c.id, c.group, c.statement, *(v.verdict for v in self.verdicts[c.id])] for c in self.claims]
+        return pd.DataFrame(rows, columns=["claim", "group", "statement", *self.labels])
+
     def count(self) -> str:
         """Return how many verdicts each group of claims has, and how many may be false, as Markdown."""
         counted: dict[str, dict[str, Verdict]] = {}
