@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from scipy import special, stats
-from stated import ONE, TWO, claim
+from stated import TWO, claim
 
 from mixnam.data.splits import FOLDS, REPEATS
-from mixnam.paper import evidence, intervals, verdicts
+from mixnam.paper import derived, evidence, intervals, verdicts
 from mixnam.paper.experiments import specs_of
 from mixnam.paper.intervals import Sample
 
@@ -360,6 +360,30 @@ def test_a_value_over_folds_at_the_margin(partitions):
     assert found[LOST] <= allowed() and found[WON] <= allowed()
 
 
+def test_a_number_of_means_over_resampled_seeds_at_its_limit(monkeypatch):
+    """The plainest number there is, one model's mean, of five seeds: 4 % are won and 4 % lost (ten seeds: 2.7 %).
+
+    Without the wider quantiles it would be 8 % (5 %). Of rank correlations the rate hangs on the truth. Eight level
+    models are won and lost against a limit of 0 in 1 to 2 %. Where two pairs of five models are next to level, in the
+    wrong order, the rank correlation is 0.8, and "at least 0.9" is won in 8 % of cases (ten seeds: 10 %), for no
+    interval of a number that jumps is exact.
+    """
+    monkeypatch.setitem(derived.OF_NUMBERS, "level", lambda models: models[0].value("metrics.test.rmse"))
+    planted = claim("mean", measure="pooled.level", limit=0.5, better=1)
+
+    class Scored(Run):
+        def value(self, path):
+            return self.metrics[path]
+
+    def draw(generator):
+        spec, scores = OF_SEEDS["MixNAM"][0], generator.normal(0.5, 0.01, RUNS)
+        found = [Scored(str(spec), spec, targets=np.arange(2.0), metrics={"metrics.test.rmse": s}) for s in scores]
+        return [evidence._pooled("level", [[one] for one in found])]
+
+    found = judged(planted, draw, 150)
+    assert max(found[WON], found[LOST]) <= allowed(draws=150)
+
+
 def test_a_difference_twice_as_large_as_what_can_be_told_is_found():
     """What can be told is told with a power of 80 %; twice as much nearly always, for and against a claim."""
     typical = Sample(0.5, 0.01, RUNS)
@@ -393,35 +417,6 @@ def test_a_step_that_may_tie_and_falls():
     fall = 0.01 * math.sqrt(2 / RUNS)
     found = judged(planted, lambda generator: [seeds(generator, m) for m in (0.1 + fall, 0.1, 0.5)])
     assert found[WON] <= allowed()
-
-
-@pytest.mark.xfail(strict=True, reason="percentiles of resampled seeds are too near together for so few seeds")
-def test_a_pooled_rank_correlation():
-    """Two pairs of five models are next to level, in the wrong order: the rank correlation is 0.8, the limit 0.9.
-
-    With five seeds 19 % of draws are won (15 % with ten), and of eight level models 6 % are won against a limit of 0,
-    and 6 % lost. Slopes of level cells would be won and lost in 8 to 9 % (10 seeds: 5 to 7 %). "Expanded" percentiles
-    (Hesterberg 2015: at Φ(-t √(n / (n - 1))) instead of 2.5 %, 8,000 resamples) bring 9 % here and 2 % of level models.
-    """
-    planted = claim("mean", ONE, measure="pooled.additivity_and_error", limit=0.9, better=1)
-    specs = [specs_of("housing", "MixNAM", "paper", {"variation_penalty": p}, seeds=1)[0] for p in (0, 0.1, 1, 10, 100)]
-    errors = [0.4501, 0.45, 0.458, 0.5151, 0.515]
-
-    class Numbers(Run):
-        def value(self, path):
-            return self.metrics[path]
-
-    def draw(generator):
-        def one(spec, place):
-            numbers = {
-                "measures.additivity.marginal": place,
-                "metrics.test.rmse": generator.normal(errors[place], 0.004),
-            }
-            return Numbers(str(spec), spec, targets=np.arange(2.0), metrics=numbers)
-
-        return [evidence._pooled("additivity_and_error", [[*map(one, specs, range(5))] for _ in range(RUNS)])]
-
-    assert judged(planted, draw, 60)[WON] <= allowed(draws=60)
 
 
 @pytest.mark.xfail(
