@@ -272,7 +272,11 @@ def test_rules_are_told_in_words():
         ("value", {"margin": 0.01}, "lies within ±0.01"),
         ("order", {"better": -1}, "better (lower) than each other, by 95 % intervals over seeds and test rows"),
         ("order", {"better": 1, "margin": 0.05}, "better (higher) than each other by more than 0.05, by 95 %"),
-        ("order", {"better": 1, "leaders": 2}, "each of the first 2 is better (higher)"),
+        (
+            "order",
+            {"better": 1, "leaders": 2, "subjects": (*models, *models)},
+            "each of the first 2 is better (higher)",
+        ),
         ("value", {"margin": 0.01, "one_model": True}, "lies where one more model of ours falls in 95 of 100 cases"),
         ("tie", {"margin": 0.02}, "within ±0.02;"),
         ("tie", {"margin": 0.02, "better": 1}, "within ±0.02, or the first is ahead"),
@@ -284,7 +288,9 @@ def test_rules_are_told_in_words():
         ("mean", {"limit": 0.3, "better": -1}, "the mean lies below 0.3"),
     ]
     for kind, changes, expected in rules:
-        told = scorecard.rule(Claim("T0", "", "", "", kind, "measures.tightness.range", subjects=models, **changes))
+        told = scorecard.rule(
+            Claim("T0", "", "", "", kind, "measures.tightness.range", **({"subjects": models} | changes))
+        )
         assert told.startswith(f"{kind}: ") and expected in told
         assert told.endswith("; measure measures.tightness.range")
 
