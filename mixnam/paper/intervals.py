@@ -225,9 +225,9 @@ def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVa
     shared = [{split: v - theirs[split] for split, v in part.items() if split in theirs} for part in a.partitions]
     whole = [part for part in shared if len(part) == len(folds)]
     if len(whole) >= LEAST_PARTITIONS and not (metric and catalogue.credentialed(dataset)):
-        mean, *over = _over_partitions(whole)
-        parts = [(over[0], over[1]), *([_fold_rows(a, b, whole, metric, rows)] if metric else [])]
-        return _sum(mean, parts, sum(map(len, whole)))
+        mean, variance, freedom = _over_partitions(whole)
+        by_row = [_fold_rows(a, b, whole, metric, rows)] if metric else []
+        return _sum(mean, [(variance, freedom), *by_row], sum(map(len, whole)))
     values = np.array([*shared[0].values()])
     n = len(values)
     variance = float(values.var(ddof=1)) * (1 / n + share_tested(dataset)) if n > 1 else math.inf

@@ -9,21 +9,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
 from mixnam.data.table import DataError
 from mixnam.paper import checks, derived, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.evidence import LEAST_SD, parts, printed_joint, printed_sample, skill, stored_samples, unlearned
 from mixnam.paper.experiments import cases as cases_of
 from mixnam.paper.experiments import stored
-from mixnam.paper.intervals import LEVEL, Estimate, Sample, difference, mean_of, of_one_more
+from mixnam.paper.intervals import LEVEL, Estimate, RowVariance, Sample, difference, mean_of, of_one_more
 from mixnam.paper.ranks import top_four
 from mixnam.paper.words import (
     BETTER,
@@ -38,8 +37,6 @@ from mixnam.paper.words import (
 )
 from mixnam.runs.results import Result
 from mixnam.runs.store import Store
-
-Rows = Callable[[Sequence[Result], Sequence[Result], str], tuple[float, float]]
 
 _ROUNDING = 1e-9  # what a number beside a limit may gain or lose to rounding
 _LAST_DIGIT = 0.0005  # what a printed number may have lost to rounding
@@ -75,7 +72,7 @@ class Comparison:
         return f"{self.name}[{low:+.4f}, {high:+.4f}]"
 
 
-def _difference(claim: Claim, a: Sample, b: Sample, rows: Rows | None) -> Estimate:
+def _difference(claim: Claim, a: Sample, b: Sample, rows: RowVariance | None) -> Estimate:
     """Return a − b with its one interval: over seeds and, of test scores, over test rows; or over folds."""
     metric = claim.measure.removeprefix("metrics.test.") if claim.measure.startswith("metrics.test.") else ""
     return difference(a, b, claim.dataset, metric, rows)
@@ -112,7 +109,7 @@ def subject_name(subject: Mapping[str, Any]) -> str:
 Pairs = Sequence[tuple[Mapping[str, Any], Sample]]
 
 
-def _order(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+def _order(claim: Claim, pairs: Pairs, rows: RowVariance | None) -> list[Comparison]:
     """Hold the advantage of each leader over each rival against the margin."""
     leaders = [pair for pair in pairs if pair[0] in claim.subjects[: claim.leaders]]
     found = []
@@ -125,7 +122,7 @@ def _order(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     return found
 
 
-def _tie(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+def _tie(claim: Claim, pairs: Pairs, rows: RowVariance | None) -> list[Comparison]:
     """Hold the distance to each rival against the margin; with `better`, only how far it is ahead."""
     found, (_, own), most = [], pairs[0], claim.margin + _ROUNDING
     for subject, rival in pairs[1:]:
@@ -136,7 +133,7 @@ def _tie(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     return found
 
 
-def _trend(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+def _trend(claim: Claim, pairs: Pairs, rows: RowVariance | None) -> list[Comparison]:
     """Hold each step between neighbours at hand against zero."""
     found = []
     for step, ((_, before), (subject, after)) in enumerate(itertools.pairwise(pairs)):
@@ -146,7 +143,7 @@ def _trend(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
     return found
 
 
-def _mean(claim: Claim, pairs: Pairs, rows: Rows | None) -> list[Comparison]:
+def _mean(claim: Claim, pairs: Pairs, rows: RowVariance | None) -> list[Comparison]:
     """Hold every subject's mean against the limit."""
     found = []
     for subject, sample in pairs:
@@ -164,7 +161,7 @@ def _heading(subject: Mapping[str, Any], pairs: Pairs) -> str:
     return f"{subject_name(subject)}: " if len(pairs) > 1 else ""
 
 
-def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: Rows | None) -> Verdict:
+def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: RowVariance | None) -> Verdict:
     """Judge a claim that rests on comparisons."""
     every = {"order": _order, "tie": _tie, "trend": _trend, "mean": _mean}[claim.kind](claim, pairs, rows)
     found = [one for one in every if one.estimate.known or one.estimate.n]  # models may share no fold
@@ -247,7 +244,7 @@ def _threshold(claim: Claim, pairs: Pairs, missing: bool) -> tuple[str, str]:
     return verdict, f"{side} {claim.limit:g}: {'; '.join(lines)}" if lines else ""
 
 
-def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows | None = None) -> Verdict:
+def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowVariance | None = None) -> Verdict:
     """Apply the claim's rule to samples, one a subject, with the printed ones beside.
 
     `rows` gives the variance of a difference over test rows, by default `intervals.row_variance`. A subject with
@@ -276,15 +273,15 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: Rows
 
 
 def _judged(
-    claim: Claim, samples: Sequence[Sample], enough: Sequence[bool], printed: Sequence[Sample], rows: Rows | None
+    claim: Claim, samples: Sequence[Sample], enough: Sequence[bool], printed: Sequence[Sample], rows: RowVariance | None
 ) -> Verdict:
     """Return the verdict on those samples of which there is enough, and what it rests on."""
     whole = list(zip(claim.subjects, samples, enough, strict=False))
     pairs = [(subject, sample) for subject, sample, kept in whole if kept]
     missing = len(pairs) < len(whole)
-    if claim.kind == "value" and math.isnan(printed[0].mean):
-        return Verdict(NOT_PRINTED)
     if claim.kind == "value":
+        if math.isnan(printed[0].mean):
+            return Verdict(NOT_PRINTED)
         return Verdict(TOO_FEW) if missing else Verdict(*_value(claim, samples[0], printed[0]), comparisons=1)
     if claim.kind == "threshold":
         return Verdict(*_threshold(claim, pairs, missing))
@@ -296,10 +293,9 @@ def _judged(
 def _failure(result: Result) -> str:
     spec, epoch = result.spec, result.history.get("best_epoch")
     best = "" if epoch is None else f"best epoch {epoch}, "
-    where = f"seed {spec.seed}" if spec.split == HOLDOUT[0] else spec.split
     metric = catalogue.entry(spec.dataset).metric
     score = f"test AUC {(1 + skill(result)) / 2:.2f}" if metric == "auc" else f"test R² {skill(result):.2f}"
-    return f"{spec.dataset} {spec.model} {where} ({best}{score})"
+    return f"{spec.dataset} {spec.model} {spec.repetition} ({best}{score})"
 
 
 def on_paper(claim: Claim) -> Verdict:
@@ -326,7 +322,7 @@ def _on_paper(claim: Claim) -> Verdict:
     return judge(claim, present, present)
 
 
-def on_results(claim: Claim, preset: str, store: Store, rows: Rows | None = None) -> Verdict:
+def on_results(claim: Claim, preset: str, store: Store, rows: RowVariance | None = None) -> Verdict:
     """Judge a claim on stored results of a preset."""
     if claim.unavailable:
         return Verdict(NO_DATA, claim.unavailable)

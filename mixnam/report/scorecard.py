@@ -12,7 +12,6 @@ import pandas as pd
 from IPython.display import HTML
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
 from mixnam.paper import evidence, experiments, published, sheet, verdicts, words
 from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
@@ -223,9 +222,8 @@ class Scorecard:
 
 def _link(result: Result) -> str:
     spec = result.spec
-    run = f"seed {spec.seed}" if spec.split == HOLDOUT[0] else spec.split
     path = f"results/{spec.dataset}/{spec.model}/{result.key}.json"
-    return f"<a href='{path}' title='{escape(str(spec))}'>{run}&nbsp;{result.key[:8]}</a>"
+    return f"<a href='{path}' title='{escape(str(spec))}'>{spec.repetition}&nbsp;{result.key[:8]}</a>"
 
 
 def rule(claim: Claim) -> str:

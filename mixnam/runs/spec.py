@@ -60,6 +60,11 @@ class RunSpec:
         return self.seed == 0 and self.split in ("holdout", "fold0")
 
     @property
+    def repetition(self) -> str:
+        """What tells this run from others of the same settings: its seed on the one split, or its fold."""
+        return f"seed {self.seed}" if self.split == HOLDOUT[0] else self.split
+
+    @property
     def revisions(self) -> dict[str, int]:
         """Revisions of the parts that this run passes through."""
         return {part: REVISIONS[part] for part in self.settings.parts}
