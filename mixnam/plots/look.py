@@ -17,6 +17,9 @@ from mixnam.runs.results import Result
 UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
 COLORS = ("#222222", "#b8551f", "#2a6f97", "#5f8a3b")
 GREY = "#777777"
+#: One colour a source of numbers in all pictures; they can be told apart by the colour-blind, and none is a verdict's.
+PAPER_COLOR = "#c15b00"
+SOURCE_COLORS = {"paper": "#00568f", "quick": "#4ba3d8", "rerun": "#9a5ea8"}
 SMALL = 9  # points
 #: What Housing's columns are measured in; the data set itself has bare names.
 UNITS = {"Longitude": "degrees", "Latitude": "degrees", "HouseAge": "years", "MedInc": "10,000 dollars"}

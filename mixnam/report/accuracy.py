@@ -27,15 +27,6 @@ from mixnam.report.layout import percent, spread
 from mixnam.report.parameters import Column, Parameters
 from mixnam.report.tables import by, sample, samples, score
 
-#: The paper's six data sets as its tables name them.
-PRINTED = {
-    "housing": "Housing",
-    "mimic2": "MIMIC-II",
-    "mimic3": "MIMIC-III",
-    "income": "Income",
-    "credit": "Credit",
-    "year": "Year",
-}
 #: Farther from the paper than this asks for a reason: share of the printed error, or difference in AUC.
 FAR_SHARE, FAR_AUC = 0.05, 0.010
 RANKS_NOTE = (
@@ -125,7 +116,7 @@ class Standing:
         told = f"{near:.{3 if near < 0.1 else 2}f} in {unit}"
         if self.dataset not in MARGINS and self.metric != "auc":
             told = f"{percent(ERROR_SHARE)} of the smallest {unit}"
-        paper = " The paper's numbers are ranked in the same way." if self.dataset in PRINTED else ""
+        paper = " The paper's numbers are ranked in the same way." if self.dataset in published.DATASETS else ""
         return RANKS_NOTE.format(margin=told, paper=paper, count=sum(bool(c.published) for c in self.cases))
 
     def cost_table(self) -> pd.DataFrame:
@@ -251,7 +242,7 @@ def overview_table(parameters: Parameters, names: Sequence[str]) -> pd.DataFrame
     """
     metrics = {name: catalogue.entry(name).metric for name in names}
     reference, *others = parameters.columns
-    sources = {"reference": [reference], **{f"rerun: {column.setting}": [column] for column in others}}
+    sources = {"reference": [reference], **{f"rerun, {column.setting}": [column] for column in others}}
     lines = []
     for case in experiments.cases("accuracy", "paper"):
         known = {name: published.accuracy(name, case.model) for name in names} if case.published else {}
@@ -269,7 +260,7 @@ def heading(dataset: str) -> str:
     """Return a data set's column heading: its name, metric and the side that is better."""
     known = catalogue.entry(dataset)
     arrow = "↑" if better(known.metric) > 0 else "↓"
-    return f"{PRINTED.get(dataset) or known.title}, {known.metric.upper()}\N{NO-BREAK SPACE}{arrow}"
+    return f"{published.DATASETS.get(dataset) or known.title}, {known.metric.upper()}\N{NO-BREAK SPACE}{arrow}"
 
 
 def _short(case: Case) -> str:
@@ -292,4 +283,4 @@ def _ours(columns: Sequence[Column], case: Case, dataset: str) -> str:
 
 def other_names() -> list[str]:
     """Return the data sets beyond the paper's six that have an accuracy page: the open and the bundled ones."""
-    return [n for n, e in catalogue.REGISTRY.items() if not e.simulated and n not in PRINTED]
+    return [n for n, e in catalogue.REGISTRY.items() if not e.simulated and n not in published.DATASETS]

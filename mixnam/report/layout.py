@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,47 @@ from mixnam.runs.results import Result
 #: Keys that a provenance line spells out.
 _KEYS = 24
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
+
+
+class Element:
+    """What a notebook displays: HTML in the book and in Jupyter, a line of text elsewhere. Attribute `html`."""
+
+    def __init__(self, html: str, text: str) -> None:
+        self.html = html
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": self._text}
+
+
+def anchor(title: str) -> str:
+    """Return what links lead to: a title without what stands in parentheses or after its dot.
+
+    >>> anchor("Figure 7 (paper) · ours: first seed"), anchor("Expert scaling · ours")
+    ('figure-7', 'expert-scaling')
+    """
+    head = re.sub(r"\(.*?\)", "", title.partition("·")[0])
+    return "-".join(re.findall(r"[a-z0-9]+", head.lower()))
+
+
+def csv_link(table: pd.DataFrame, name: str) -> str:
+    """Return a link that saves a table as `name`.csv, numbers in six digits."""
+    content = base64.b64encode(table.to_csv(index=False, float_format="%.6g").encode()).decode()
+    return f"<a download='{escape(name)}.csv' href='data:text/csv;charset=utf-8;base64,{content}'>CSV</a>"
+
+
+def titled(title: str, content: str, data: pd.DataFrame, note: str = "", kind: str = "") -> str:
+    """Return a table or picture under its title, which carries the anchor, with its data as CSV and a note below."""
+    name = anchor(title)
+    return (
+        f"<figure class='titled {kind}' id='{name}'><p class='title'>{escape(title)} "
+        f"<span class='csv'>{csv_link(data, name)}</span></p>{content}"
+        + (f"<figcaption>{escape(note)}</figcaption>" if note else "")
+        + "</figure>"
+    )
 
 
 @dataclass(frozen=True)
@@ -70,10 +112,11 @@ def percent(share: float, digits: int = 0, sign: str = "") -> str:
     return f"{share:{sign}.{digits}%}".replace("%", " %")
 
 
-def show(table: pd.DataFrame) -> HTML:
+def show(table: pd.DataFrame, title: str = "", note: str = "") -> HTML:
     """Return a table as the book shows it: the paper's own set off, rows grouped by their first cell.
 
-    The paper's are the column `paper` and rows whose `source` is `paper`.
+    The paper's are the column `paper` and rows whose `source` is `paper`. With `title`, such as "Table 3 (paper) ·
+    ours: mean ± sd over seeds", it has an anchor and its content as CSV, and `note` below.
     """
     if table.empty:
         return HTML("<p>Nothing yet.</p>")
@@ -88,7 +131,8 @@ def show(table: pd.DataFrame) -> HTML:
             kind = " class='paper'" if "paper" in (name, row.get("source")) else ""
             cells.append(f"<td{kind}>{_cell(value)}</td>")
         lines.append(f"<tr{'' if grouped else ' class=first'}>{''.join(cells)}</tr>")
-    return HTML("".join([*lines, "</tbody></table></div>"]))
+    content = "".join([*lines, "</tbody></table></div>"])
+    return HTML(titled(title, content, table.map(str), note, "table") if title else content)
 
 
 def _cell(value: object) -> str:

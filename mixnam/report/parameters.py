@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 
 from mixnam.data import catalogue
+from mixnam.paper import published
 from mixnam.paper.experiments import Case, stored
 from mixnam.paper.presets import load_preset
+from mixnam.plots.look import PAPER_COLOR, SOURCE_COLORS
 from mixnam.runs.files import root
 from mixnam.runs.frame import frame_of
 from mixnam.runs.machine import pick_device
@@ -36,7 +38,7 @@ class Column:
     @property
     def label(self) -> str:
         """Heading: the source, and the setting where there are several."""
-        return self.source if self.setting == self.source else f"{self.source}: {self.setting}"
+        return self.source if self.setting == self.source else f"{self.source}, {self.setting}"
 
     def runs(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return every seed or fold of a model as rows of the store's frame."""
@@ -81,15 +83,26 @@ class Parameters:
 
     @cached_property
     def columns(self) -> list[Column]:
-        """What stands beside the paper: the reference at both settings, or reference and this rerun.
+        """What stands beside the paper: our results at both settings, or those of the reference and of this rerun.
 
-        Simulations have one setting, ours, at both presets: one column of the reference.
+        Simulations have one setting, ours, at both presets, and so have data that the paper has not: one column of
+        the reference.
         """
-        reference = Store(self.reference)
-        paper = Column("reference", "paper's setting" if self.dataset else "reference", "paper", reference)
-        if not self.is_reference:
-            return [paper, Column("this rerun", self.preset, self.preset, Store(self.results))]
-        return [paper, Column("reference", "quick setting", "quick", reference)] if self.dataset else [paper]
+        reference, source = Store(self.reference), "ours" if self.is_reference else "reference"
+        paper = Column(source, "paper's setting", "paper", reference)
+        quick = Column(source, "quick setting", "quick", reference)
+        known = [paper, quick] if self.dataset in published.DATASETS else [quick]
+        if not self.dataset:
+            known = [Column(source, source, "paper", reference)]
+        if self.is_reference:
+            return known
+        return [known[0], Column("this rerun", self.preset, self.preset, Store(self.results))]
+
+    @property
+    def colors(self) -> dict[str, str]:
+        """The colour of each source in pictures, by the label of its column; the paper's too."""
+        kinds = {c.label: "rerun" if c.source == "this rerun" else c.preset for c in self.columns}
+        return {"paper": PAPER_COLOR} | {label: SOURCE_COLORS[kind] for label, kind in kinds.items()}
 
     @property
     def own_first(self) -> list[Column]:

@@ -18,24 +18,11 @@ from numpy.typing import NDArray
 
 from mixnam.explain.curves import centred, centred_rows
 from mixnam.plots import look
+from mixnam.report.layout import Element
 from mixnam.runs.results import Result
 
 ROWS = 150  # rows drawn of a feature, at most
 _SHARED = ("grid", "density", "density_range", "sample_x")  # drawn once, so they must agree over λ
-
-
-class Slider:
-    """What a notebook displays: HTML for the book, a line of text elsewhere. Attribute `html`: the element."""
-
-    def __init__(self, html: str, text: str) -> None:
-        self.html = html
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/html": self.html, "text/plain": self._text}
 
 
 def _rounded(values: NDArray[Any], span: float, digits: int) -> list[float]:
@@ -104,7 +91,7 @@ def payload(
     return {"unit": unit, "penalties": [float(p) for p in penalties], "features": shown}
 
 
-def penalty_slider(results: Mapping[float, Result], features: Sequence[int] | None = None) -> Slider:
+def penalty_slider(results: Mapping[float, Result], features: Sequence[int] | None = None) -> Element:
     """Return `slider` of results {λ: result}, with the names and the unit of their data where they are known."""
     data = next((look.about(result) for result in results.values()), None)
     return slider(results, () if data is None else data.features, look.unit(data), features)
@@ -112,7 +99,7 @@ def penalty_slider(results: Mapping[float, Result], features: Sequence[int] | No
 
 def slider(
     results: Mapping[float, Result], names: Sequence[str], unit: str, features: Sequence[int] | None = None
-) -> Slider:
+) -> Element:
     """Return a shape plot with a menu of features and a slider over λ, for display in a notebook of the book.
 
     `results` is {λ: result}, `names` all features' names, `unit` the contributions' ("log-odds" of a classifier).
@@ -142,4 +129,4 @@ def slider(
         f"contributions are less their mean.</p>\n"
         f'<script type="application/json">{data}</script>\n</div>'
     )
-    return Slider(html, f"Interactive shape plot over λ: {count}; it is drawn in the built book.")
+    return Element(html, f"Interactive shape plot over λ: {count}; it is drawn in the built book.")

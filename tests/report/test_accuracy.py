@@ -18,7 +18,7 @@ from mixnam.report import accuracy, layout, tables
 from mixnam.report.accuracy import Standing, overview_table
 from mixnam.runs.results import Result
 
-PAPER, QUICK = "reference: paper's setting", "reference: quick setting"
+PAPER, QUICK = "ours, paper's setting", "ours, quick setting"
 LABELS = [c.label for c in experiments.cases("accuracy", "paper")]
 
 
@@ -71,11 +71,11 @@ def test_every_model_stands_with_its_printed_and_our_score(project, no_arrays):
 
 def test_without_a_fixed_margin_two_per_cent_of_the_smallest_error_share_a_rank(project):
     for model, score in (("MixNAM", 50.0), ("NAM", 50.9), ("Linear", 51.1)):
-        fill(project.store, dataset="diabetes", seeds=2, scores=score, model=model)
+        fill(project.store, dataset="diabetes", seeds=2, scores=score, model=model, preset="quick")
     found = table(project.standing("diabetes"))
-    assert found["rank of 3, paper's setting"][["MixNAM", "NAM", "Linear"]].tolist() == ["1", "1", "2"]
+    assert found["rank of 3, quick setting"][["MixNAM", "NAM", "Linear"]].tolist() == ["1", "1", "2"]
     assert "rank of 15" not in found.columns and (found["paper"] == "–").all()
-    assert found.loc["NAM", PAPER] == "50.90 ± 0.00 (n = 2)"
+    assert found.loc["NAM", QUICK] == "50.90 ± 0.00 (n = 2)"
     assert "more than 2 % of the smallest RMSE" in project.standing("diabetes").ranks_note()
 
 
@@ -138,7 +138,7 @@ def test_on_one_split_differences_are_welchs_over_seeds(project):
 def folds(store, model, scores, **settings):
     """Store the scores of folds by their number."""
     for fold, score in scores.items():
-        store.put(result("breast_cancer", model, fold, score, **settings))
+        store.put(result("breast_cancer", model, fold, score, "quick", **settings))
 
 
 def test_over_folds_differences_are_paired_and_corrected(project):
@@ -155,9 +155,9 @@ def test_over_folds_differences_are_paired_and_corrected(project):
     assert found.loc["Linear", ["mean", "n"]].tolist() == pytest.approx([np.mean([0.012, 0.008, 0.009]), 3])
     assert found.loc["Spline", ["mean", "low", "high", "n"]].tolist() == pytest.approx([0.02, -np.inf, np.inf, 1])
     shown = project.standing("breast_cancer").difference_table().set_index("MixNAM ahead of")
-    assert shown.loc["NAM", PAPER].startswith("+0.0100 [+0.00")
-    assert shown.loc["Spline", PAPER] == "+0.0200"  # one fold has no interval
-    assert list(shown.columns) == [PAPER]
+    assert shown.loc["NAM", QUICK].startswith("+0.0100 [+0.00")
+    assert shown.loc["Spline", QUICK] == "+0.0200"  # one fold has no interval
+    assert list(shown.columns) == [QUICK]
 
 
 def test_a_lower_error_and_a_higher_auc_are_both_an_advantage(project):
@@ -165,9 +165,9 @@ def test_a_lower_error_and_a_higher_auc_are_both_an_advantage(project):
     fill(project.store, seeds=3, scores=[0.54, 0.55, 0.56], model="NAM")
     folds(project.store, "MixNAM", {0: 0.9, 1: 0.9, 2: 0.91})
     folds(project.store, "NAM", {0: 0.8, 1: 0.8, 2: 0.8})
-    for dataset in ("housing", "breast_cancer"):
+    for dataset, source in (("housing", PAPER), ("breast_cancer", QUICK)):
         found = project.standing(dataset).differences
-        row = found[(found["label"] == "NAM") & (found["source"] == PAPER)].iloc[0]
+        row = found[(found["label"] == "NAM") & (found["source"] == source)].iloc[0]
         assert 0 < row["low"] < row["mean"] < row["high"]
 
 
@@ -226,7 +226,7 @@ def test_a_gap_of_todays_release_is_explained_and_told_once(project):
     assert "margin" not in worse  # the particular reason is one for a better score
 
 
-def overview(project, names=tuple(accuracy.PRINTED), rerun=False):
+def overview(project, names=tuple(published.DATASETS), rerun=False):
     found = overview_table(project.parameters(rerun=rerun), list(names))
     found["model"] = found["model"].str.replace("\N{NON-BREAKING HYPHEN}", "-").str.partition("\N{NO-BREAK SPACE}")[0]
     found.columns = [c.partition(",")[0] for c in found.columns]
@@ -245,7 +245,7 @@ def test_the_overview_is_the_papers_tables_with_ours_below(project, monkeypatch,
         name = accuracy._short(label).replace("\N{NON-BREAKING HYPHEN}", "-").partition("\N{NO-BREAK SPACE}")[0]
         digits = 2 if row["metric"] == "mse" else 3
         expected = f"{row['mean']:.{digits}f} ± {row['std']:.{digits}f}"
-        assert found.loc[(name, "paper"), accuracy.PRINTED[row["dataset"]]] == expected, row
+        assert found.loc[(name, "paper"), published.DATASETS[row["dataset"]]] == expected, row
     ours = found.xs("ours", level="source")
     assert len(found) == 15 + len(LABELS) and list(ours.index) == [*dict.fromkeys(found.index.get_level_values(0))]
     assert ours.loc["MixNAM", "Housing"] == "0.450 ± 0.000"  # the paper's setting comes first, all ten seeds
@@ -257,7 +257,7 @@ def test_the_overview_is_the_papers_tables_with_ours_below(project, monkeypatch,
 
 def test_data_at_hand_that_were_not_run_are_not_run(project, monkeypatch, tmp_path):
     monkeypatch.setenv("MIXNAM_DATA", str(tmp_path))
-    for name in set(accuracy.PRINTED) - {"year"}:
+    for name in set(published.DATASETS) - {"year"}:
         file = tmp_path / catalogue.entry(name).files[0]
         file.parent.mkdir(exist_ok=True)
         file.touch()
@@ -272,14 +272,14 @@ def test_a_rerun_has_a_line_of_its_own(project):
     fill(project.other, seeds=1, scores=0.5, preset="smoke")
     found = overview(project, rerun=True).loc["MixNAM"]
     assert found["Housing"].to_dict() == {
-        "paper": "0.451 ± 0.002", "reference": "0.460 (n = 1)", "rerun: smoke": "0.500 (n = 1)"
+        "paper": "0.451 ± 0.002", "reference": "0.460 (n = 1)", "rerun, smoke": "0.500 (n = 1)"
     }  # fmt: skip
 
 
 def test_other_data_have_an_overview_without_the_paper(project):
     names = accuracy.other_names()
     assert {"diabetes", "breast_cancer", "support2", "bike"} <= set(names)
-    assert not set(names) & {*accuracy.PRINTED, *SIMULATIONS}
+    assert not set(names) & {*published.DATASETS, *SIMULATIONS}
     fill(project.store, dataset="diabetes", seeds=2, scores=55.5, model="NAM")
     table = overview_table(project.parameters(), names)
     assert set(table["source"]) == {"ours"} and len(table) == len(LABELS)
@@ -298,7 +298,9 @@ def test_a_page_on_missing_data_shows_the_paper_and_the_remedy(dataset, project,
     standing = Standing(parameters)
     found = standing.accuracy_table()
     assert (found["paper"] != "–").sum() == 15
-    assert (found[PAPER] == "not run").all() and not any(c.startswith("rank of 0") for c in found.columns)
+    assert (found["reference, paper's setting"] == "not run").all() and not any(
+        c.startswith("rank of 0") for c in found.columns
+    )
     assert list(standing.difference_table().columns) == ["MixNAM ahead of", "paper"]
     assert "Nothing was run on these data" in standing.gaps_note()
     assert tables.first_result(parameters) is None
@@ -323,6 +325,6 @@ def test_the_accuracy_table_shows_the_stored_scores(run):
     (score,) = run.columns[1].runs("diabetes", "Linear")["metrics.test.rmse"]
     assert list(table.iloc[:, 0]) == [case.label for case in experiments.cases("accuracy", "smoke")]
     (row,) = table.index[table.iloc[:, 0] == "Linear"]
-    assert table["this rerun: smoke"][row] == layout.spread(score, digits=2, n=1)
-    assert not table["this rerun: smoke"].str.contains("not run").any()
+    assert table["this rerun, smoke"][row] == layout.spread(score, digits=2, n=1)
+    assert not table["this rerun, smoke"].str.contains("not run").any()
     assert table["paper"][0] == "–"

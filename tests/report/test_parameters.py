@@ -67,10 +67,10 @@ def test_simulations_have_one_column_of_the_reference(tmp_path):
     def labels(dataset, results):
         return [c.label for c in Parameters(dataset, "quick", "cpu", results, False).columns]
 
-    assert labels("", reference) == ["reference"]
-    assert labels("", tmp_path) == ["reference", "this rerun: quick"]
-    assert labels("housing", reference) == ["reference: paper's setting", "reference: quick setting"]
-    assert labels("housing", tmp_path) == ["reference: paper's setting", "this rerun: quick"]
+    assert labels("", reference) == ["ours"]
+    assert labels("", tmp_path) == ["reference", "this rerun, quick"]
+    assert labels("housing", reference) == ["ours, paper's setting", "ours, quick setting"]
+    assert labels("housing", tmp_path) == ["reference, paper's setting", "this rerun, quick"]
 
 
 def test_an_experiments_runs_are_selected_column_by_column(project):

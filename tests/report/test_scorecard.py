@@ -64,7 +64,7 @@ def test_the_planted_results_are_judged(card):
     assert found["C-ranges"][0] == "not reproduced"
     assert found["T1-year"][1:] == ["data not available"] * 2
     assert card.labels == [
-        "on the paper's own numbers", "reference: paper's setting", "reference: quick setting"
+        "on the paper's own numbers", "ours, paper's setting", "ours, quick setting"
     ]  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def test_verdicts_are_counted_group_by_group(card):
     assert counted == expected
     assert sum(line.startswith("- **Simulations (one setting, ours)**: ") for line in lines) == 1
     # of the claims on real data at the paper's setting a few rest on intervals here
-    (real,) = (line for line in lines if line.startswith("- **Real data, reference: paper's setting"))
+    (real,) = (line for line in lines if line.startswith("- **Real data, ours, paper's setting"))
     judged = [card.verdicts[claim.id][1] for claim in claims() if claim.group == "real data"]
     wrong, rest = verdicts.expected_false(judged), sum(v.comparisons for v in judged)
     assert rest >= 2 and f". By chance at most {wrong:.1f} of these are wrong ({rest} intervals)." in real

@@ -12,6 +12,15 @@ import pandas as pd
 from mixnam.models import MODELS
 
 Printed = tuple[float, float]
+#: The paper's six data sets as its tables name them.
+DATASETS = {
+    "housing": "Housing",
+    "mimic2": "MIMIC-II",
+    "mimic3": "MIMIC-III",
+    "income": "Income",
+    "credit": "Credit",
+    "year": "Year",
+}
 
 
 @cache
