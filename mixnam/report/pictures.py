@@ -68,8 +68,10 @@ def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
         elif isinstance(drawing, QuadMesh):
             corners = np.asarray(drawing.get_coordinates())
             middle = (corners[1:, 1:] + corners[:-1, :-1]) / 2
-            values = np.ma.filled(drawing.get_array().astype(float), np.nan).reshape(middle.shape[:2])
-            yield from ((label, *middle[at], values[at]) for at in np.ndindex(values.shape) if np.isfinite(values[at]))
+            values = np.ma.filled(np.ma.asarray(drawing.get_array()).astype(float), np.nan).reshape(middle.shape[:2])
+            for i, j in np.argwhere(np.isfinite(values)):
+                yield label, *middle[i, j], values[i, j]
     for image in ax.images:
         values = np.ma.filled(np.ma.asarray(image.get_array()).astype(float), np.nan)
-        yield from (("map", at[1], at[0], values[at]) for at in np.ndindex(values.shape) if np.isfinite(values[at]))
+        for i, j in np.argwhere(np.isfinite(values)):
+            yield "map", j, i, values[i, j]
