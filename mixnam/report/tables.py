@@ -307,16 +307,6 @@ def complexity_table() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-#: What training costs: label by path, and the digits of each.
-COST_MEASURES = {
-    "cost.parameters": "parameters",
-    "cost.seconds_per_step": "seconds a step",
-    "cost.fit_seconds": "seconds of training",
-    "cost.peak_memory_mb": "peak memory of the process, MB",
-}
-COST_DIGITS = {"cost.parameters": 0, "cost.seconds_per_step": 4, "cost.fit_seconds": 0, "cost.peak_memory_mb": 0}
-
-
 def difference_table(parameters: Parameters, column: Column, experiment: str = "ablations") -> pd.DataFrame:
     """Return each row's mean score less the first row's with its 95 % interval: label, mean, low, high."""
     path, _ = score(parameters.dataset)
