@@ -1,6 +1,8 @@
 """The figures that set results beside each other: planted curves come out as lines, gaps are said."""
 
+import re
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from mixnam.data import laws
 from mixnam.paper.experiments import specs_of
 from mixnam.plots import look, routing, shapes
 from mixnam.report import figures
+from mixnam.runs.files import root
 from mixnam.runs.fitting import fit
 
 
@@ -205,3 +208,14 @@ def test_differences_are_told_apart_by_their_intervals_whichever_way_is_better()
         assert [line.get_color() for line in points] == [low, grey, high, grey]
         assert "100,000 dollars" in ax.get_xlabel()
     assert "c +0.020 (+0.010 to +0.030)" in figures.difference_told(table)
+
+
+def test_the_methods_drawings_have_an_anchor_and_words_and_run_nothing():
+    page = (root() / "book" / "method.md").read_text()
+    drawings = re.findall(r"```{image} (\S+)\n:name: (\S+)\n.*?:alt: (.+?)\n", page, re.DOTALL)
+    assert [name for _, name, _ in drawings] == ["figure-1", "figure-2"]
+    for path, _, words in drawings:
+        assert len(words) > 100
+        for node in ElementTree.parse(root() / "book" / path).iter():
+            assert not node.tag.endswith(("script", "foreignObject", "image"))
+            assert not any(name.startswith("on") or name.endswith("href") for name in node.attrib)
