@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.paper import costs, experiments, published, sheet
+from mixnam.paper import costs, experiments, sheet
 from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
-from mixnam.report import accuracy, scorecard, tables
+from mixnam.report import story
 from mixnam.report.parameters import Parameters, told
 from mixnam.runs.files import root, write_file
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
 #: Pages before and after the experiments' own, all of them notebooks.
-FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches", "evidence", "contents", "status")
+FRONT = ("index", "contents", "scorecard", "findings", "tables", "use")
+BACK = ("speed", "searches", "evidence", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
 REFERENCE = ("housing", "income", "support2", "bike")
-HAND_WRITTEN = ("rules", "method", "rivals", "rerun", "data")
+HAND_WRITTEN = ("rules", "method", "rivals", "rerun", "data", "glossary")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
@@ -101,8 +101,8 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
 def clean(path: Path, title: str = "") -> bytes:
     """Return an executed notebook as a page: bytes that depend on its content alone.
 
-    Left out are run times, timestamps, host-specific metadata and progress lines; ids are fixed, code is
-    not shown, `title` is added to the heading. Run times are shown from the results instead.
+    Left out are run times, timestamps, host-specific metadata and progress lines; ids are fixed, code is shown in
+    cells tagged `keep-input` alone, `title` is added to the heading. Run times are shown from the results instead.
     """
     notebook: Any = nbformat.read(path, as_version=4)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
@@ -112,7 +112,8 @@ def clean(path: Path, title: str = "") -> bytes:
         if number == 0 and title:
             cell.source = re.sub(r"^(# .*)", rf"\1: {title}", cell.source, count=1)
         if cell.cell_type == "code":
-            cell.metadata["tags"].append("remove-input")
+            if "keep-input" not in cell.metadata["tags"]:
+                cell.metadata["tags"].append("remove-input")
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             for output in cell.outputs:
                 output.pop("metadata", None)
@@ -194,30 +195,6 @@ def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str
     return "\n".join([line + f"{preflight(lacking, jobs)}, then about 3 min for pages", *skipped.values()])
 
 
-def results_markdown(parameters: Parameters) -> str:
-    """Return RESULTS.md: the reference's tables and verdicts, for reading without installing anything."""
-
-    def section(title: str, table: pd.DataFrame) -> str:
-        rows = [[*table.columns], ["---"] * len(table.columns), *table.to_numpy().tolist()]
-        lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-        return f"## {title}\n\n" + "\n".join(lines) + "\n"
-
-    card = scorecard.Scorecard(parameters)
-    parts = [
-        "# Results\n\nWritten by `make reference` from `book/results/`; do not edit. `n` counts seeds or folds; the\n"
-        "paper's ± stands on ten seeds (Housing).\n",
-        section("In short", tables.headline_table(parameters)),
-        card.count() + "\n",
-        "`book/verdicts.csv` says what each verdict rests on, `book/rules.md` how it is made.\n",
-        section("Claims", card.words()),
-        section("Accuracy (Tables 1 and 6)", accuracy.overview_table(parameters, list(published.DATASETS))),
-        section("Accuracy on other data", accuracy.overview_table(parameters, accuracy.other_names())),
-        section("Accuracy on California Housing (Table 1)", accuracy.Standing(parameters).accuracy_table()),
-        section("The variation penalty λ (Table 3)", tables.sweep_table(parameters)),
-    ]
-    return "\n".join(parts)
-
-
 def make_reference(names: Sequence[str] = REFERENCE) -> None:
     """Judge all claims into book/verdicts.csv, execute the notebooks on the reference results, write RESULTS.md."""
     project = root()
@@ -228,7 +205,7 @@ def make_reference(names: Sequence[str] = REFERENCE) -> None:
         execute(notebook, work / f"{page}.ipynb", dataset, "paper", project / "book" / "results", "cpu", False)
     assemble(work, project / "book", names)
     parameters = Parameters("housing", "paper", "cpu", project / "book" / "results", False)
-    write_file(project / "RESULTS.md", results_markdown(parameters).encode())
+    write_file(project / "RESULTS.md", story.results_markdown(parameters).encode())
     picture(parameters, project / "docs" / "shape_plot.png")
 
 

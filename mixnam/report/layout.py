@@ -79,6 +79,16 @@ class Judged:
         return f"{self.verdict}: {self.reasons}" if self.reasons else self.verdict
 
 
+def kind(verdict: str) -> str:
+    """Return the CSS class of a verdict: "not-reproduced"."""
+    return verdict.replace(" ", "-")
+
+
+def badge(verdict: str) -> str:
+    """Return a verdict on its colour, as HTML."""
+    return f"<span class='badge {kind(verdict)}'>{escape(verdict)}</span>"
+
+
 def style() -> None:
     """Set the look of a page's figures, and have them shown as PNG whatever backend is set."""
     shell = get_ipython()
