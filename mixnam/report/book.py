@@ -24,6 +24,7 @@ from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
 from mixnam.report import story
 from mixnam.report.parameters import Parameters, told
+from mixnam.report.scorecard import Scorecard
 from mixnam.runs.files import root, write_file
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
@@ -206,6 +207,8 @@ def make_reference(names: Sequence[str] = REFERENCE) -> None:
     assemble(work, project / "book", names)
     parameters = Parameters("housing", "paper", "cpu", project / "book" / "results", False)
     write_file(project / "RESULTS.md", story.results_markdown(parameters).encode())
+    opening = story.readme((project / "README.md").read_text(encoding="utf-8"), Scorecard(parameters))
+    write_file(project / "README.md", opening.encode())
     picture(parameters, project / "docs" / "shape_plot.png")
 
 

@@ -153,6 +153,30 @@ def strip(card: Scorecard) -> HTML:
     return HTML(f"<div class='strip'>{''.join(cells)}</div><p class='legend'>{legend}</p>")
 
 
+def strip_table(card: Scorecard) -> pd.DataFrame:
+    """Return the strip as text: how many claims about each table or figure of the paper have which verdict."""
+    said = {item: Counter(card.settled(claim)[1].verdict for claim in chosen) for item, chosen in _items(card).items()}
+    shown = [word for word in SEVERITY if word in SYMBOLS or word == NO_DATA]
+    rows = [
+        {"paper": item} | {f"{SYMBOLS.get(word, '–')} {word}": counts[word] or "" for word in shown}
+        for item, counts in said.items()
+        if counts
+    ]
+    return pd.DataFrame(rows)
+
+
+def markdown_table(frame: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    rows = [[*frame.columns], ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def in_short(card: Scorecard) -> str:
+    """Return what README and RESULTS.md open with, as Markdown: the five sentences and the strip."""
+    told = "\n".join(f"{number}. {text}" for number, text in enumerate(sentences(card, None), 1))
+    return f"{told}\n\n{markdown_table(strip_table(card))}"
+
+
 def page_of(row: Mapping[Hashable, Any]) -> str:
     """Return the page that shows a table or figure of the paper, as a row of `figures.csv` says."""
     return page_name(row["page"], row["dataset"] if isinstance(row["dataset"], str) else "housing")
@@ -240,12 +264,18 @@ def headline_table(
     return table
 
 
+def readme(text: str, card: Scorecard) -> str:
+    """Return README with its part that `make reference` writes made anew."""
+    start, end = (
+        "<!-- written by `make reference` from the verdicts -->",
+        "<!-- end of what `make reference` writes -->",
+    )
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n\n{in_short(card)}\n\n{end}{rest.partition(end)[2]}"
+
+
 def results_markdown(parameters: Parameters) -> str:
     """Return RESULTS.md: what came out and every verdict, for reading on a code host."""
-
-    def table(frame: pd.DataFrame) -> str:
-        rows = [[*frame.columns], ["---"] * frame.shape[1], *frame.to_numpy().tolist()]
-        return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
     card = Scorecard(parameters)
     symbols = ", ".join(f"{symbol} {word}" for word, symbol in SYMBOLS.items())
@@ -263,18 +293,18 @@ def results_markdown(parameters: Parameters) -> str:
         "# Results",
         "Written by `make reference` from `book/results/`; do not edit. The book says the same with pictures.",
         "## What came out",
-        "\n".join(f"{number}. {text}" for number, text in enumerate(sentences(card, None), 1)),
+        in_short(card),
         "## How many verdicts of each kind",
         card.count(),
         "`book/rules.md` says how a verdict is made, `book/verdicts.csv` what each rests on.",
         "## Test scores of Tables 1 and 6",
         f"Mean ± standard deviation; n counts seeds (Housing) or folds (Income). {symbols}: our verdict on the printed "
         "number.",
-        table(headline_table(parameters, models, card)),
+        markdown_table(headline_table(parameters, models, card)),
         "## Claims",
         f"The number is ours, or the narrowest of several differences; {symbols}; – cannot be judged there. Left out "
         f"are the scores above, and {len(absent)} claims on {names}, because these data are not at hand.",
-        table(pd.DataFrame(lines)),
+        markdown_table(pd.DataFrame(lines)),
     ]
     return "\n\n".join(parts) + "\n"
 

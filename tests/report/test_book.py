@@ -12,12 +12,15 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import yaml
 
+import mixnam
 from mixnam.data import catalogue
 from mixnam.paper import costs, experiments, published
 from mixnam.paper.claim import claims
-from mixnam.report import book
+from mixnam.report import book, story
 from mixnam.report.parameters import Parameters, check_parameters
+from mixnam.report.scorecard import Scorecard
 from mixnam.runs.files import root
 from mixnam.runs.store import Store
 
@@ -132,7 +135,19 @@ def test_results_markdown_says_what_the_reference_says():
     parameters = Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False)
     if not catalogue.at_hand("housing"):
         pytest.skip("the verdicts need Housing's test rows; set MIXNAM_DATA")
-    assert (ROOT / "RESULTS.md").read_text() == book.results_markdown(parameters)
+    results = (ROOT / "RESULTS.md").read_text()
+    assert results == story.results_markdown(parameters)
+    assert results.count("\n") < 300 and len(results.encode()) < 60_000
+    opening = (ROOT / "README.md").read_text()
+    assert opening == story.readme(opening, Scorecard(parameters)) and "1. **Reproduced**" in opening
+
+
+def test_the_citation_names_the_papers_authors_and_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (paper,) = cited["references"]
+    assert cited["version"] == mixnam.__version__
+    assert [a["family-names"] for a in paper["authors"]] == ["Xiong", "Sinha", "Zhang"]
+    assert paper["title"].startswith("Neural Additive Experts") and "2602.10585" in paper["url"]
 
 
 def test_pages_render_in_a_browser(html, opened):
