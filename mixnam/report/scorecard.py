@@ -18,7 +18,7 @@ from mixnam.data import catalogue
 from mixnam.paper import evidence, experiments, sheet, verdicts
 from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
-from mixnam.paper.words import DECIDED, NO_DATA, NOT_APPLICABLE, SEVERITY, TOO_FEW, UNDECIDED
+from mixnam.paper.words import COUNTED, DECIDED, NO_DATA, NOT_APPLICABLE, SEVERITY, TOO_FEW, UNDECIDED
 from mixnam.report.layout import Judged, badge, kind, show
 from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
@@ -179,7 +179,7 @@ class Scorecard:
         """Return `counts` as Markdown."""
         lines = []
         for count in self.counts():
-            text = ", ".join(f"{number} {word}" for word, number in count.words.items())
+            text = ", ".join(f"{number} {COUNTED.get(word, word)}" for word, number in count.words.items())
             lines.append(f"- **{count.heading}**: {text}. {count.chance}".rstrip())
         return "\n".join(lines)
 

@@ -276,7 +276,6 @@ def readme(text: str, card: Scorecard) -> str:
 
 def results_markdown(parameters: Parameters) -> str:
     """Return RESULTS.md: what came out and every verdict, for reading on a code host."""
-
     card = Scorecard(parameters)
     symbols = ", ".join(f"{symbol} {word}" for word, symbol in SYMBOLS.items())
     lines: list[dict[str, str]] = []
