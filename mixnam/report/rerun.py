@@ -66,11 +66,10 @@ def summary(parameters: Parameters) -> str:
         ]
     if len(scores):
         said.append(
-            f"{len(scores)} more have measures of another revision in the reference; without the measures: "
-            f"{_counted(scores['verdict'])}."
+            f"Compared without measures, which are of another revision: {len(scores)} ({_counted(scores['verdict'])})."
         )
     if len(other):
-        said.append(f"{len(other)} were trained on other data than in the reference and are not compared.")
+        said.append(f"Not compared, because the data are others: {len(other)}.")
     causes = found.loc[found["cause"] != "", "cause"].value_counts()
     if len(causes):
         said.append(f"Causes of other bits: {', '.join(f'{cause} ({n})' for cause, n in causes.items())}.")
