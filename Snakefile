@@ -1,14 +1,12 @@
-# Notebooks run in parallel, one thread each; `make report` calls this. On a cluster:
+# Notebooks run in parallel, one thread each, and train what they lack; `make report` has trained it before. On a cluster:
 #   snakemake --executor slurm --jobs 20 --config preset=paper device=cuda
 from mixnam.report.book import BACK, FRONT, experiment_pages
-from mixnam.data.catalogue import REGISTRY
 
 PRESET = config.get("preset", "quick")
 DATASETS = config.get("datasets", "housing")
 DEVICE = config.get("device", "auto")
 RUN = config.get("run", f"runs/{PRESET}")
 EXPERIMENTS = list(experiment_pages(DATASETS.split(",")))
-BUNDLED = [name for name, entry in REGISTRY.items() if entry.bundled]
 SAY = f"--preset {PRESET} --datasets {DATASETS} --device {DEVICE} --run {RUN}"
 
 
@@ -41,10 +39,7 @@ rule summary:
         f"python -m mixnam.report.book page {{wildcards.page}} {SAY}"
 
 
-# the pages with most to train start first, or one core trains alone at the end
-LONGEST = ("routing", "ablations", "mixnam_e", "mixnam_d", "expert_scaling", "accuracy", "lambda_sweep")
-
-for page, (notebook, dataset) in experiment_pages(DATASETS.split(",")).items():
+for page in EXPERIMENTS:
 
     rule:
         name:
@@ -57,6 +52,5 @@ for page, (notebook, dataset) in experiment_pages(DATASETS.split(",")).items():
         retries: 1
         resources:
             gpu=int(DEVICE == "cuda"),
-        priority: 1 + (LONGEST.index(notebook) + 1 if notebook in LONGEST and dataset not in BUNDLED else 0)
         shell:
             f"python -m mixnam.report.book page {{params.page}} {SAY}"

@@ -19,10 +19,10 @@ import nbformat
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.paper import costs, experiments, sheet
+from mixnam.paper import costs, experiments, running, sheet
 from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
-from mixnam.report import story
+from mixnam.report import rerun, story
 from mixnam.report.parameters import Parameters, told
 from mixnam.report.scorecard import Scorecard
 from mixnam.runs.files import root, write_file
@@ -32,8 +32,8 @@ from mixnam.runs.store import Store
 #: Pages before and after the experiments' own, all of them notebooks.
 FRONT = ("index", "contents", "scorecard", "findings", "tables", "use")
 BACK = ("speed", "searches", "evidence", "status")
-#: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
-REFERENCE = ("housing", "income", "support2", "bike")
+#: Data sets of the reference, those with results in `book/results`: each has an accuracy page.
+REFERENCE = ("housing", "income", "support2", "bike", "diabetes", "breast_cancer")
 HAND_WRITTEN = ("rules", "method", "rivals", "rerun", "data", "glossary")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
@@ -43,12 +43,12 @@ FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "co
 def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return the pages of experiments as {page: (notebook, data set)}.
 
-    Accuracy runs on every chosen data set and on scikit-learn's bundled ones, which need no network;
-    explanations on every chosen one; the rest on the first, or on simulated data (no data set).
+    Accuracy runs on every chosen data set; explanations on those that are not bundled with scikit-learn; the rest on
+    the first of these, or on simulated data (no data set).
     """
-    bundled = [name for name, entry in catalogue.REGISTRY.items() if entry.bundled]
-    chosen = [name for name in dict.fromkeys(names) if name not in bundled]
-    tables = {f"accuracy_{d}": ("accuracy", d) for d in [*chosen, *bundled]}
+    names = list(dict.fromkeys(names))
+    chosen = [name for name in names if not catalogue.entry(name).bundled]
+    tables = {f"accuracy_{d}": ("accuracy", d) for d in names}
     tables |= {f"explanations_{d}": ("explanations", d) for d in chosen}
     tables |= {f"lambda_sweep_{d}": ("lambda_sweep", d) for d in chosen[:1]}
     tables |= {notebook: (notebook, d) for d in chosen[:1] for notebook in FOCUSED}
@@ -179,21 +179,34 @@ def preflight(specs: Sequence[RunSpec], jobs: int) -> str:
     return costs.estimate(specs, jobs)
 
 
-def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str:
-    """Return what a report has to train and how long that may take, and say what will be skipped."""
-    store, skipped = Store(results), {}
+def lacking(names: Sequence[str], preset: str, store: Store) -> tuple[list[RunSpec], list[str]]:
+    """Return what a report has to train, and which of the data sets are not at hand, a line each with the remedy."""
+    skipped = {}
     for name in names:
         try:
             catalogue.load(name)
         except DataError as error:
             skipped[name] = f"will be skipped: {name}: {error}"
-    kept = [name for name in names if name not in skipped]
     wanted: dict[RunSpec, None] = {}
-    for notebook, dataset in experiment_pages(kept).values():
+    for notebook, dataset in experiment_pages([name for name in names if name not in skipped]).values():
         wanted |= dict.fromkeys(experiments.specs_for(notebook, dataset, preset))
-    lacking = [spec for spec in wanted if store.current(spec) is None]
-    line = f"report at the {preset} preset on {', '.join(kept) or 'bundled and simulated data'}: "
-    return "\n".join([line + f"{preflight(lacking, jobs)}, then about 3 min for pages", *skipped.values()])
+    return [spec for spec in wanted if store.current(spec) is None], list(skipped.values())
+
+
+def train(names: Sequence[str], preset: str, results: Path, device: str, jobs: int) -> None:
+    """Print how long a report may take and what it skips, then train what it lacks."""
+    specs, skipped = lacking(names, preset, Store(results))
+    about = f"report at the {preset} preset on {', '.join(names)} and simulated data"
+    print("\n".join([f"{about}: {preflight(specs, jobs)}, then about 3 min for pages", *skipped]), flush=True)
+    running.train_side_by_side(specs, Store(results), device, preset, jobs)
+
+
+def closing(run: Path, preset: str) -> str:
+    """Return what a report ends with: whether the rerun confirms the reference, what differs, and where the book is."""
+    parameters = Parameters("housing", preset, "cpu", run / "results", False)
+    differing = (f"  different: {', '.join(row)}" for row in rerun.table(parameters).to_numpy())
+    place = f"report: {run / 'book' / '_build' / 'html' / 'index.html'}"
+    return "\n".join([rerun.summary(parameters), *differing, place])
 
 
 def make_reference(names: Sequence[str] = REFERENCE) -> None:
@@ -223,13 +236,13 @@ def picture(parameters: Parameters, path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of `make report` and `make reference`; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam.report.book", description=__doc__)
-    parser.add_argument("command", choices=("estimate", "page", "report", "place", "reference"))
+    parser.add_argument("command", choices=("train", "page", "report", "place", "reference"))
     parser.add_argument("page", nargs="?", help="the page to execute")
     parser.add_argument("--preset", default="quick", choices=PRESETS)
     parser.add_argument("--datasets", default="housing", help="separated by commas")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--run", type=Path, help="directory of this rerun (default: runs/PRESET)")
-    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, for the estimate")
+    parser.add_argument("--jobs", type=int, default=2, help="how many models train at a time")
     arguments = parser.parse_args(argv)
     names = [name.strip() for name in arguments.datasets.split(",")]
     for name in names:
@@ -240,8 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"--datasets: {error}")
     run = (arguments.run or root() / "runs" / arguments.preset).absolute()
     pages = all_pages(names)
-    if arguments.command == "estimate":
-        print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
+    if arguments.command == "train":
+        train(names, arguments.preset, run / "results", arguments.device, arguments.jobs)
     elif arguments.command == "page":
         if arguments.page not in pages:
             parser.error(f"page must be one of {', '.join(pages)}, got {arguments.page!r}")
@@ -255,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 write_file(run / "book" / "results" / path.relative_to(store), path.read_bytes())
         build(run / "book")
     elif arguments.command == "place":
-        print(f"report: {run / 'book' / '_build' / 'html' / 'index.html'}", flush=True)
+        print(closing(run, arguments.preset), flush=True)
     else:
         make_reference()
     return 0
