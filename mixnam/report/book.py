@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from mixnam.data.table import DataError
 from mixnam.paper import costs, experiments, published, sheet
 from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
-from mixnam.report import accuracy, scorecard, tables
+from mixnam.report import accuracy, layout, scorecard, tables
 from mixnam.report.parameters import Parameters, told
 from mixnam.runs.files import root, write_file
 from mixnam.runs.spec import RunSpec
@@ -33,7 +32,7 @@ from mixnam.runs.store import Store
 FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches", "evidence", "contents", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
 REFERENCE = ("housing", "income", "support2", "bike")
-HAND_WRITTEN = ("rules", "method", "rivals", "rerun", "data")
+HAND_WRITTEN = ("rules", "method", "baselines", "rerun", "data")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
@@ -110,7 +109,8 @@ def clean(path: Path, title: str = "") -> bytes:
         cell["id"] = f"cell-{number:02d}"
         cell.metadata = {"tags": sorted(cell.metadata.get("tags", []))}
         if number == 0 and title:
-            cell.source = re.sub(r"^(# .*)", rf"\1: {title}", cell.source, count=1)
+            heading, *text = cell.source.split("\n", 1)
+            cell.source = "\n".join([f"{heading}: {layout.literal(title)}", *text])
         if cell.cell_type == "code":
             cell.metadata["tags"].append("remove-input")
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]

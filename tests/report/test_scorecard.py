@@ -329,7 +329,8 @@ def test_a_claim_is_settled_on_one_page():
 def test_a_page_that_settles_nothing_shows_an_empty_table(tmp_path):
     small = Scorecard(Parameters("diabetes", "smoke", "cpu", tmp_path, False), "lambda_sweep")
     assert list(small.table().columns[:2]) == ["claim", "statement"]
-    assert "Nothing yet" in layout.show(small.table()).data
+    assert layout.show(small.table()).data == ""
+    assert layout.show(small.table(), empty="No claim & co.").data == "<p>No claim &amp; co.</p>"
     assert not Scorecard(Parameters("", "smoke", "cpu", tmp_path, False), "simulation").table().empty
 
 
