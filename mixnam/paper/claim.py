@@ -147,6 +147,6 @@ def _baselines() -> Iterator[Claim]:
             subjects=({"model": model, **cases[model].overrides},),
             margin=ranks.MARGINS[dataset],
             better=better(metric),
-            note="The paper prints no setting of this model; the page on the rivals says what ours is."
+            note="The paper prints no setting of this model; the page on baselines says what ours is."
             + (f" Release {release} of the library, of 2021." if release else ""),
         )

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from mixnam.data.table import DataError
 from mixnam.paper import costs, experiments, running, sheet
 from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
-from mixnam.report import rerun, story
+from mixnam.report import layout, rerun, story
 from mixnam.report.parameters import Parameters, told
 from mixnam.report.scorecard import Scorecard
 from mixnam.runs.files import root, write_file
@@ -34,7 +33,7 @@ FRONT = ("index", "contents", "scorecard", "findings", "tables", "use")
 BACK = ("speed", "searches", "evidence", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy page.
 REFERENCE = ("housing", "income", "support2", "bike", "diabetes", "breast_cancer")
-HAND_WRITTEN = ("rules", "method", "rivals", "rerun", "data", "glossary")
+HAND_WRITTEN = ("rules", "method", "baselines", "rerun", "data", "glossary")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
@@ -111,7 +110,8 @@ def clean(path: Path, title: str = "") -> bytes:
         cell["id"] = f"cell-{number:02d}"
         cell.metadata = {"tags": sorted(cell.metadata.get("tags", []))}
         if number == 0 and title:
-            cell.source = re.sub(r"^(# .*)", rf"\1: {title}", cell.source, count=1)
+            heading, *text = cell.source.split("\n", 1)
+            cell.source = "\n".join([f"{heading}: {layout.literal(title)}", *text])
         if cell.cell_type == "code":
             if "keep-input" not in cell.metadata["tags"]:
                 cell.metadata["tags"].append("remove-input")

@@ -196,7 +196,7 @@ class Scorecard:
                 for word, number in count.words.items()
             ]
             buttons = [
-                f"<button type='button' class='badge {kind(word)}' data-where='{where}'>{word} {number}</button>"
+                f"<button type='button' class='{kind(word)}' data-where='{where}'>{word} {number}</button>"
                 for word, number, where in filters
             ]
             lines.append(f"<p title='{escape(count.chance)}'><b>{escape(count.heading)}</b> {' '.join(buttons)}</p>")

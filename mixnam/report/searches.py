@@ -21,7 +21,7 @@ from mixnam.paper import published, search
 from mixnam.paper.costs import duration
 from mixnam.paper.spaces import shown
 from mixnam.plots.look import COLORS, GREY
-from mixnam.report.layout import commit, plural, spread
+from mixnam.report.layout import commit, literal, plural, spread
 
 Record = Mapping[str, Any]
 _PALE = "#b5b5b5"
@@ -41,8 +41,8 @@ def records(folder: Path | None = None) -> list[Record]:
 
 
 def title(record: Record) -> str:
-    """Return a record's heading."""
-    return f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}"
+    """Return a record's heading, as Markdown."""
+    return literal(f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}")
 
 
 def _score(record: Record, of: Record) -> str:
@@ -71,17 +71,18 @@ def summary(record: Record) -> str:
     lost = sum(t["rungs"][-1]["score"] is None for t in record["trials"])
     steps = [f"{len(r['trials'])} {_share(r['share'])}" for r in record["rungs"]]
     repeats = finalists[0]["runs"]
-    last = ""
+    last, command = "", " ".join(record["command"].replace("`", " ").split())
     if repeats:
         unit = "seed" if repeats[0]["split"] == "holdout" else "fold"
         last = f"; the best {len(finalists)} repeated with {plural(len(repeats), f'further {unit}')}"
     after = f" Only after the choice was it tested: test {_score(record, record['test'])}." if record["test"] else ""
     return (
-        f"{plan['trials']} settings drawn from the space *{record['space']['name']}* ({record['space']['source']}), "
+        f"{plan['trials']} settings drawn from the space *{literal(record['space']['name'])}* "
+        f"({literal(record['space']['source'])}), "
         f"{', then '.join(steps)}{last}; {lost} diverged. In all {duration(record['seconds'])} of training on "
-        f"{origin['device']}. Validation rows alone chose trial {chosen['trial']}: validation "
-        f"{_score(record, chosen)}.{after}\n\n`{record['command']}` repeats it "
-        f"(commit {commit(origin | {'dirty': False})}, torch {origin['versions']['torch']})."
+        f"{literal(origin['device'])}. Validation rows alone chose trial {chosen['trial']}: validation "
+        f"{_score(record, chosen)}.{after}\n\n`{command}` repeats it "
+        f"(commit {literal(commit(origin | {'dirty': False}))}, torch {literal(origin['versions']['torch'])})."
     )
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mixnam.paper.costs import duration
 from mixnam.plots.look import finished
-from mixnam.report.layout import plural
+from mixnam.report.layout import literal, plural
 from mixnam.runs.files import root
 from mixnam.runs.results import Result
 
@@ -37,7 +37,7 @@ def measured(record: Record, names: Sequence[str]) -> str:
     for name in names:
         found = record["parts"].get(name)
         if found is None:
-            lines.append(f"{name}: not measured yet on {record['processor']}.")
+            lines.append(f"{name}: not measured yet on {literal(record['processor'])}.")
             continue
         # the contestants of `quality` are measured one by one
         stamps = [c["measured"] for c in found["contestants"].values()] if name == "quality" else [found["measured"]]
@@ -46,8 +46,9 @@ def measured(record: Record, names: Sequence[str]) -> str:
         load = max((s["load"] or 0.0) for s in stamps)
         cut = ", cut short" if any(s["smoke"] for s in stamps) else ""
         lines.append(
-            f"{name}: {record['processor']}, {dates}, commit {commits}, torch {stamps[0]['versions']['torch']}, "
-            f"load average at the start, earlier parts included, up to {load:.1f}{cut}."
+            f"{name}: {literal(record['processor'])}, {literal(dates)}, commit {literal(commits)}, "
+            f"torch {literal(stamps[0]['versions']['torch'])}, load average at the start, earlier parts included, "
+            f"up to {load:.1f}{cut}."
         )
     return " ".join(lines)
 
@@ -194,5 +195,5 @@ def device_text(results: Iterable[Result]) -> str:
             "budget, checkpoints); its speed is **not measured yet**: no result of the reference came from a GPU."
         )
     seconds = sum(r.cost["fit_seconds"] for r in found)
-    devices = ", ".join(sorted({r.provenance["device"] for r in found}))
+    devices = literal(", ".join(sorted({r.provenance["device"] for r in found})))
     return f"{len(found)} results of the reference were trained on {devices}, in {duration(seconds)} of training."

@@ -29,7 +29,7 @@ from mixnam.paper.words import (
     UNDECIDED,
 )
 from mixnam.report import accuracy
-from mixnam.report.layout import badge, kind, spread
+from mixnam.report.layout import badge, literal, printed, spread
 from mixnam.report.parameters import Parameters
 from mixnam.report.scorecard import Scorecard, page_name
 
@@ -132,11 +132,7 @@ def _pills(card: Scorecard, item: str, chosen: Iterable[Claim]) -> str:
     """Return how many verdicts of each word an item has, on their colours, linked to the scorecard."""
     said = Counter(card.settled(claim)[1].verdict for claim in chosen)
     page = "scorecard.html" + ("" if item == "Text" else f"#find={item.replace(' ', '%20')}")
-    return "".join(
-        f"<a class='badge {kind(word)}' href='{page}' title='{item}: {said[word]} {word}'>{said[word]}</a>"
-        for word in SEVERITY
-        if said[word]
-    )
+    return "".join(badge(word, str(said[word]), page) for word in SEVERITY if said[word])
 
 
 def strip(card: Scorecard) -> HTML:
@@ -233,7 +229,7 @@ def effort(parameters: Parameters) -> str:
     """Return how much was trained for the reference and where, in a sentence."""
     results = list(parameters.columns[0].store)
     seconds = sum(result.cost["fit_seconds"] + result.cost["explain_seconds"] for result in results)
-    devices = _listed(sorted({escape(result.provenance["device"]) for result in results}))
+    devices = _listed(sorted({literal(result.provenance["device"]) for result in results}))
     return f"{len(results)} trained models stand behind this book, {duration(seconds)} of processor time on {devices}."
 
 
@@ -250,7 +246,8 @@ def headline_table(
         rows = {case.published: case.label for case in standing.cases if case.published}
         name = accuracy.heading(dataset)
         known = [standing.printed.get(rows[model]) for model in models]
-        table[f"{name}: paper"] = [spread(sample.mean, sample.sd) if sample else "–" for sample in known]
+        theirs = [printed((sample.mean, sample.sd) if sample else None) for sample in known]
+        table[f"{name}: paper"] = pd.Series(theirs, dtype=object)
         judged = {c.subjects[0]["model"]: c.id for c in card.claims if c.scores(dataset)} if card else {}
         for number, column in enumerate(standing.columns, 1):
             ours = [standing.of(column).get(rows[model]) for model in models]

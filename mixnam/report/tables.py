@@ -95,7 +95,7 @@ def case_table(
             ours = groups.get((case.dataset or parameters.dataset, case.label, column.label), runs[:0])
             cells = {label: cell(ours, path, (digits or {}).get(path, 3)) for path, label in measures.items()}
             lines.append({heading: case.label, "source": column.setting, "n": len(ours)} | cells)
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, dtype=object)
 
 
 SWEEP_MEASURES = {
