@@ -154,7 +154,7 @@ def strip_table(card: Scorecard) -> pd.DataFrame:
     said = {item: Counter(card.settled(claim)[1].verdict for claim in chosen) for item, chosen in _items(card).items()}
     shown = [word for word in SEVERITY if word in SYMBOLS or word == NO_DATA]
     rows = [
-        {"paper": item} | {f"{SYMBOLS.get(word, '–')} {word}": counts[word] or "" for word in shown}
+        {"paper": item} | {f"{SYMBOLS.get(word, '–')} {word}": str(counts[word] or "") for word in shown}
         for item, counts in said.items()
         if counts
     ]
