@@ -164,7 +164,7 @@ def train(names: Sequence[str], preset: str, results: Path, device: str, jobs: i
     """Print how long a report may take and what it skips, then train what it lacks."""
     specs, skipped = lacking(names, preset, Store(results))
     about = f"report at the {preset} preset on {', '.join(names)} and simulated data"
-    print("\n".join([f"{about}: {preflight(specs, jobs)}, then about 3 min for pages", *skipped]), flush=True)
+    print("\n".join([f"{about}: {preflight(specs, jobs)}, then about 2 min for pages", *skipped]), flush=True)
     running.train_side_by_side(specs, Store(results), device, preset, jobs)
 
 
