@@ -16,8 +16,7 @@ SAY := --preset $(PRESET) --datasets $(DATASETS) --run $(RUN)
 
 report: $(READY)
 	@OMP_NUM_THREADS=1 python -m mixnam.report.book train $(SAY) --device $(DEVICE) --jobs $(JOBS)
-	@snakemake --unlock --quiet all --config preset=$(PRESET) >/dev/null 2>&1 || true
-	@snakemake --forceall --rerun-incomplete --cores $(JOBS) --quiet all --config \
+	@snakemake --nolock --forceall --rerun-incomplete --cores $(JOBS) --quiet all --config \
 		preset=$(PRESET) datasets=$(DATASETS) device=$(DEVICE) run=$(RUN)
 	@python -m mixnam.report.book place $(SAY)
 

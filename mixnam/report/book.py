@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import platform
 import shutil
@@ -22,7 +21,8 @@ from mixnam.paper import costs, experiments, running, sheet
 from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
 from mixnam.report import layout, rerun, story
-from mixnam.report.parameters import Parameters, told
+from mixnam.report.execute import execute
+from mixnam.report.parameters import Parameters
 from mixnam.report.scorecard import Scorecard
 from mixnam.runs.files import root, write_file
 from mixnam.runs.spec import RunSpec
@@ -65,37 +65,6 @@ def pages_at_hand(parameters: Parameters) -> list[str]:
     if parameters.is_reference:
         return [*all_pages(REFERENCE), *HAND_WRITTEN]
     return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
-
-
-class _Lines(logging.Handler):
-    """Prints what a notebook says of its training, with the page's name."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.page = page
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for line in record.getMessage().splitlines():
-            if any(word in line for word in ("epoch", "after", "skipped", "failed")):
-                print(f"[{self.page}] {line}", flush=True)
-
-
-def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, device: str, train: bool) -> None:
-    """Execute a notebook through papermill with the given parameters; `out` appears only when it is done."""
-    import papermill
-
-    logger = logging.getLogger("papermill")
-    logger.handlers, logger.propagate = [_Lines(out.stem)], False
-    logger.setLevel(logging.INFO)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    given: dict[str, Any] = {"dataset": dataset} if dataset else {}
-    given |= {"preset": preset, "device": device, "results": told(results.absolute()), "train": train}
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
-    papermill.execute_notebook(
-        str(root() / "notebooks" / f"{notebook}.ipynb"), str(temporary), given, kernel_name="python3",
-        cwd=str(root()), progress_bar=False, log_output=True, extra_arguments=["--log-level=50"],
-    )  # fmt: skip
-    os.replace(temporary, out)
 
 
 def clean(path: Path, title: str = "") -> bytes:
@@ -197,7 +166,7 @@ def train(names: Sequence[str], preset: str, results: Path, device: str, jobs: i
     """Print how long a report may take and what it skips, then train what it lacks."""
     specs, skipped = lacking(names, preset, Store(results))
     about = f"report at the {preset} preset on {', '.join(names)} and simulated data"
-    print("\n".join([f"{about}: {preflight(specs, jobs)}, then about 3 min for pages", *skipped]), flush=True)
+    print("\n".join([f"{about}: {preflight(specs, jobs)}, then about 2 min for pages", *skipped]), flush=True)
     running.train_side_by_side(specs, Store(results), device, preset, jobs)
 
 
@@ -236,8 +205,7 @@ def picture(parameters: Parameters, path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of `make report` and `make reference`; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam.report.book", description=__doc__)
-    parser.add_argument("command", choices=("train", "page", "report", "place", "reference"))
-    parser.add_argument("page", nargs="?", help="the page to execute")
+    parser.add_argument("command", choices=("train", "report", "place", "reference"))
     parser.add_argument("--preset", default="quick", choices=PRESETS)
     parser.add_argument("--datasets", default="housing", help="separated by commas")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -252,15 +220,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ValueError, DataError) as error:
             parser.error(f"--datasets: {error}")
     run = (arguments.run or root() / "runs" / arguments.preset).absolute()
-    pages = all_pages(names)
     if arguments.command == "train":
         train(names, arguments.preset, run / "results", arguments.device, arguments.jobs)
-    elif arguments.command == "page":
-        if arguments.page not in pages:
-            parser.error(f"page must be one of {', '.join(pages)}, got {arguments.page!r}")
-        notebook, dataset = pages[arguments.page]
-        out = run / "notebooks" / f"{arguments.page}.ipynb"
-        execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
     elif arguments.command == "report":
         assemble(run / "notebooks", run / "book", names)
         for store in (root() / "book" / "results", run / "results"):  # a rerun's own result wins

@@ -19,7 +19,8 @@ from mixnam.paper import experiments
 from mixnam.paper.costs import duration
 from mixnam.paper.running import Outcome
 from mixnam.plots import look
-from mixnam.report.parameters import Parameters, told
+from mixnam.report.parameters import Parameters
+from mixnam.runs.files import told
 from mixnam.runs.results import Result
 
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}

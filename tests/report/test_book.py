@@ -81,6 +81,7 @@ def test_every_page_has_its_notebook_and_every_notebook_its_page():
 
 def test_a_book_of_two_data_sets_has_pages_for_both():
     pages = book.all_pages(["housing", "income"])
+    assert "accuracy_diabetes" not in pages
     assert pages["accuracy_income"] == ("accuracy", "income")
     assert pages["routing"] == ("routing", "housing")
     toc = book.table_of_contents(["housing", "income"])
@@ -165,6 +166,26 @@ def test_readmes_python_runs(tmp_path):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, env=environment, capture_output=True)
 
 
+def test_the_documented_batch_over_data_sets_and_presets_runs(tmp_path):
+    (block,) = re.findall(
+        r"```bash\n([^`]*?for dataset in .*?)```", (ROOT / "book" / "rerun.md").read_text(), re.DOTALL
+    )
+    short, count = re.subn(r"for (dataset|preset) in [^;]+", lambda m: f"for {m[1]} in {SHORT[m[1]]}", block)
+    assert count == 2
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "MIXNAM_RESULTS": str(tmp_path / "results")}
+    subprocess.run(["bash", "-ec", short], check=True, cwd=tmp_path, env=environment, capture_output=True)
+    (page,) = tmp_path.glob("runs/*/*.ipynb")
+    notebook = nbformat.read(page, as_version=4)
+    assert {"dataset": "diabetes", "preset": "smoke"}.items() <= notebook.metadata.papermill.parameters.items()
+    assert len(list(Store(tmp_path / "results"))) == len(experiments.specs_for("accuracy", "diabetes", "smoke"))
+
+
+#: What the documented batch runs over in its test: bundled data, in seconds.
+SHORT = {"dataset": "diabetes", "preset": "smoke"}
+
+
 def test_readme_and_book_name_only_commands_that_exist():
     text = "".join(p.read_text() for p in (ROOT / "README.md", ROOT / "book" / "rerun.md", ROOT / "CONTRIBUTING.md"))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -213,10 +234,8 @@ def test_preflight_names_what_is_short(monkeypatch):
 
 def test_what_a_book_cannot_have_is_refused(capsys):
     for arguments, message in (
-        (["estimate", "--datasets", "hosing"], "--datasets: dataset must be one of housing, .*got 'hosing'"),
-        (["estimate", "--datasets", "housing,sim_unimodal"], "sim_unimodal is simulated: its pages are always made"),
-        (["page", "accuracy_income"], "page must be one of index, .*got 'accuracy_income'"),
-        (["page", "accuracy"], "page must be one of index, .*got 'accuracy'"),
+        (["train", "--datasets", "hosing"], "--datasets: dataset must be one of housing, .*got 'hosing'"),
+        (["train", "--datasets", "housing,sim_unimodal"], "sim_unimodal is simulated: its pages are always made"),
     ):
         with pytest.raises(SystemExit):
             book.main(arguments)
