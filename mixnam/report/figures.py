@@ -11,13 +11,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from mixnam.data import catalogue
 from mixnam.data.laws import quantiles, truth
 from mixnam.data.table import Array
 from mixnam.explain.curves import centred, centred_rows
 from mixnam.plots.forests import forest_plot
-from mixnam.plots.look import COLORS, LOWER, ROWS, UPPER, finished, say
+from mixnam.plots.look import COLORS, GREY, LOWER, ROWS, UPPER, finished, say
 from mixnam.plots.shapes import draw_curves
 from mixnam.runs.results import Result
 
@@ -27,11 +29,27 @@ ACROSS = 4  # panels side by side at most
 _ZERO = 1e-4  # where a logarithmic axis of λ shows 0
 
 
-def _law_title(law: str) -> str:
+def told(figure: Figure, what: str) -> str:
+    """Return alt text for a figure: `what` it shows, then each panel's series with their least and greatest y."""
+    panels = []
+    for ax in figure.axes:
+        drawn = [(line.get_label(), np.asarray(line.get_ydata(), dtype=float)) for line in ax.lines]
+        dots = (c for c in ax.collections if isinstance(c, PathCollection))
+        drawn += [(c.get_label(), np.asarray(c.get_offsets(), dtype=float)[:, 1]) for c in dots]
+        series: dict[str, list[float]] = {}
+        for name, y in drawn:
+            series.setdefault(str(name), []).extend(y)
+        said = [f"{n} {min(y):.3g} to {max(y):.3g}" for n, y in series.items() if y and not n.startswith("_")]
+        said += [text.get_text() for text in ax.texts]
+        panels.append(f"{ax.get_label() or ax.get_title() or ax.get_xlabel()}: {', '.join(said)}")
+    return f"{what}. {'; '.join(panels)}.".replace(" -", " \N{MINUS SIGN}")
+
+
+def law_title(law: str) -> str:
+    """Return a simulation's name without the word: "two modes"."""
     kind, _, number = law.removeprefix("sim_").partition("_")
-    named = {"unimodal": "one mode", "multimodal": "two modes", "sparse": f"{number} % have x2 = +1"}
-    named["variability"] = f"{number} modifier{'' if number == '1' else 's'}"
-    return named.get(kind, law)
+    named = {"sparse": f"{number} % have x2 = +1", "variability": f"{number} modifier{'' if number == '1' else 's'}"}
+    return named.get(kind) or catalogue.entry(law).title.partition(": ")[2]
 
 
 def _models(results: ByLaw) -> list[str]:
@@ -54,9 +72,10 @@ def _law_figure(
         sharex=True, sharey=True, squeeze=False, layout="constrained",
     )  # fmt: skip
     for i, row in enumerate(down):
-        axes[i, 0].set_ylabel(textwrap.fill(row if laws_across else _law_title(row), 17), fontsize=10)
+        axes[i, 0].set_ylabel(textwrap.fill(row if laws_across else law_title(row), 17), fontsize=10)
         for ax, column in zip(axes[i], across, strict=True):
             law, model = (column, row) if laws_across else (row, column)
+            ax.set_label(f"{law_title(law)}, {model}")
             result = results[law].get(model)
             if result is None or "grid" not in result.arrays:
                 say(ax, "not run" if result is None else "no shape functions")
@@ -64,7 +83,7 @@ def _law_figure(
                 draw(ax, result)
             ax.grid(False)
     for ax, column in zip(axes[0], across, strict=False):
-        ax.set_title(textwrap.fill(_law_title(column) if laws_across else column, 20), fontsize=11)
+        ax.set_title(textwrap.fill(law_title(column) if laws_across else column, 20), fontsize=11)
     for ax in axes[-1]:
         ax.set_xlabel("x1")
     axes[0, 0].set_xlim(0, 1)
@@ -176,45 +195,91 @@ def sweep_plot(lines: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
 
 
 def difference_plot(table: pd.DataFrame, label: str, better: int) -> Figure:
-    """Draw mean differences of a score, whose unit `label` names; `better` is -1 where less of it is better, else 1."""
+    """Draw mean differences of a score, whose unit `label` names, and a small dot a seed.
+
+    `table` is `tables.difference_table`'s; `better` is -1 where less of the score is better, else 1.
+    """
     sides = ("lower: better", "higher: worse") if better < 0 else ("lower: worse", "higher: better")
     colors = dict(zip(sides, (COLORS[3], LOWER) if better < 0 else (LOWER, COLORS[3]), strict=True))
     kind = np.select([table["high"] < 0, table["low"] > 0], sides, "not told apart")
-    return forest_plot(table.assign(kind=kind), label, colors | {"not told apart": COLORS[2]})
+    figure = forest_plot(table.assign(kind=kind), label, colors | {"not told apart": GREY})
+    for y, seeds in enumerate(table["seeds"]):
+        figure.axes[0].plot(seeds, np.full(len(seeds), y + 0.25), "o", color=GREY, markersize=3, alpha=0.7)
+    return figure
+
+
+def difference_told(table: pd.DataFrame) -> str:
+    """Return alt text for `difference_plot`: each row's mean difference and interval."""
+    rows = (f"{r['label']} {r['mean']:+.3f} ({r['low']:+.3f} to {r['high']:+.3f})" for r in table.to_dict("records"))
+    return f"Differences to the default, with 95 % intervals: {'; '.join(rows)}."
+
+
+def training_curves(runs: pd.DataFrame, colors: Mapping[str, str]) -> Figure:
+    """Draw validation errors over epochs: a panel a row of `runs`, a line a run, a dot at the epoch that was kept.
+
+    Runs without a history, as those of other libraries, are left out. Errors are in standard deviations of the target;
+    of classes they are minus the score that picks the epoch. `colors` are by source.
+    """
+    found = runs[[bool(result.history.get("validation_scores")) for result in runs["result"]]]
+    rows = list(dict.fromkeys(found["row"]))
+    size = (2.7 * max(len(rows), 2) + 0.5, 3.2)
+    figure, axes = plt.subplots(1, max(len(rows), 1), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    every: list[float] = []
+    for ax, row in zip(axes[0], rows, strict=False):
+        for source, result in found.loc[found["row"] == row, ["source", "result"]].itertuples(index=False):
+            epochs, errors = np.asarray(result.history["validation_scores"], float).T
+            ax.plot(epochs, errors, color=colors[source], linewidth=0.8, alpha=0.7, label=source)
+            kept = np.argmin(errors)
+            ax.plot(epochs[kept], errors[kept], "o", color=colors[source], markersize=3)
+            every += errors.tolist()
+        ax.set(title=row, xlabel="epoch", xscale="log")
+    if every:
+        low, high = np.quantile(every, [0, 0.99])
+        axes[0, 0].set_ylim(low - 0.05 * (high - low), high)
+    axes[0, 0].set_ylabel("validation error")
+    return finished(figure)
 
 
 def scaling_heatmaps(cells: Mapping[str, pd.DataFrame], label: str = "test RMSE (100,000 dollars)") -> Figure:
     """Draw test errors over the numbers of experts, a panel a source, on one colour scale (Table 8).
 
-    Each frame is indexed by K with C as columns and holds means in the target's unit; NaN with K ≤ C reads
-    "not run". Errors far above the others (the gap from median to best, fourfold) share the last colour.
+    Each frame is indexed by K with C as columns and holds means in the target's unit. A dash stands where nothing was
+    run, nothing where K > C; a source without a run has no panel. Errors far above the others (the gap from median to
+    best, fourfold) share the last colour.
     """
+    cells = {source: frame for source, frame in cells.items() if frame.notna().any(axis=None)}
     values = np.concatenate([f.to_numpy(float).ravel() for f in cells.values()] or [np.empty(0)])
     values = values[np.isfinite(values)]
     low, top, median = (values.min(), values.max(), np.median(values)) if len(values) else (0.0, 1.0, 0.5)
     high = max(min(top, low + 4 * (median - low)), low + 1e-3)
     norm, colors = mpl.colors.Normalize(low, high), mpl.colormaps["viridis_r"]
-    across = min(2, max(len(cells), 1))
-    down = -(-max(len(cells), 1) // across)
     rows = max([len(f) for f in cells.values()], default=1)
-    figure, axes = plt.subplots(
-        down, across, figsize=(3.8 * across + 0.8, down * (0.55 * rows + 1)), squeeze=False, layout="constrained"
-    )
-    for ax, (title, frame) in zip(axes.flat, cells.items(), strict=False):
+    size = (2.5 * max(len(cells), 1) + 1.2, 0.48 * rows + 1.1)
+    figure, axes = plt.subplots(1, max(len(cells), 1), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for ax, (title, frame) in zip(axes[0], cells.items(), strict=False):
         numbers, active, experts = frame.to_numpy(float), frame.index.to_numpy(int), frame.columns.to_numpy(int)
         ax.imshow(numbers, cmap=colors, norm=norm, aspect="auto")
         for i, j in np.ndindex(frame.shape):
             value, impossible = float(numbers[i, j]), active[i] > experts[j]
-            text = f"{value:.3f}" if np.isfinite(value) else "" if impossible else "not run"
+            text = f"{value:.3f}" if np.isfinite(value) else "" if impossible else "–"
             red, green, blue, _ = colors(norm(value))
             dark = np.isfinite(value) and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             ax.text(j, i, text, ha="center", va="center", fontsize=10, color="white" if dark else "#222222")
         ax.set_xticks(range(frame.shape[1]), [f"{c}" for c in frame.columns])
         ax.set_yticks(range(frame.shape[0]), [f"{k}" for k in frame.index])
-        ax.set(xlabel="experts C", ylabel="active experts K", facecolor="#f4f2ee", title=title)
+        ax.set(xlabel="experts C", facecolor="#f4f2ee", title=title)
         ax.grid(False)
-    for ax in axes.flat[len(cells) :]:
-        ax.set_visible(False)
+    axes[0, 0].set_ylabel("active experts K")
     mapped = mpl.cm.ScalarMappable(norm, colors)
     figure.colorbar(mapped, ax=axes, label=label, extend="max" if top > high else "neither", aspect=15)
     return finished(figure)
+
+
+def scaling_told(cells: Mapping[str, pd.DataFrame]) -> str:
+    """Return alt text for `scaling_heatmaps`: each source's best and worst cell, and how many it has."""
+    said = []
+    for source, frame in cells.items():
+        numbers = [(float(v), c, k) for k, row in frame.iterrows() for c, v in row.items() if np.isfinite(v)]
+        ends = [f"{v:.3f} (C = {c}, K = {k})" for v, c, k in (min(numbers), max(numbers))] if numbers else []
+        said.append(f"{source}: " + (f"{len(numbers)} cells, {ends[0]} to {ends[1]}" if ends else "nothing run"))
+    return f"Mean test errors over experts C and active experts K. {'; '.join(said)}."

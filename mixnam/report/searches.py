@@ -21,7 +21,7 @@ from mixnam.paper import published, search
 from mixnam.paper.costs import duration
 from mixnam.paper.spaces import shown
 from mixnam.plots.look import COLORS, GREY
-from mixnam.report.layout import commit, literal, plural, spread
+from mixnam.report.layout import commit, literal, percent, plural, spread
 
 Record = Mapping[str, Any]
 _PALE = "#b5b5b5"
@@ -74,14 +74,13 @@ def summary(record: Record) -> str:
     last, command = "", " ".join(record["command"].replace("`", " ").split())
     if repeats:
         unit = "seed" if repeats[0]["split"] == "holdout" else "fold"
-        last = f"; the best {len(finalists)} repeated with {plural(len(repeats), f'further {unit}')}"
-    after = f" Only after the choice was it tested: test {_score(record, record['test'])}." if record["test"] else ""
+        last = f" The best {len(finalists)} trained again with {plural(len(repeats), f'further {unit}')}."
+    after = f" Tested after the choice: test {_score(record, record['test'])}." if record["test"] else ""
     return (
-        f"{plan['trials']} settings drawn from the space *{literal(record['space']['name'])}* "
-        f"({literal(record['space']['source'])}), "
-        f"{', then '.join(steps)}{last}; {lost} diverged. In all {duration(record['seconds'])} of training on "
-        f"{literal(origin['device'])}. Validation rows alone chose trial {chosen['trial']}: validation "
-        f"{_score(record, chosen)}.{after}\n\n`{command}` repeats it "
+        f"{plan['trials']} settings come from the space *{literal(record['space']['name'])}* "
+        f"({literal(record['space']['source'])}): {', then '.join(steps)}; {plural(lost, 'trial')} diverged.{last} "
+        f"Training took {duration(record['seconds'])} on {literal(origin['device'])}. Trial {chosen['trial']} was "
+        f"chosen: validation {_score(record, chosen)}.{after}\n\n`{command}` repeats it "
         f"(commit {literal(commit(origin | {'dirty': False}))}, torch {literal(origin['versions']['torch'])})."
     )
 
@@ -110,7 +109,7 @@ def finalists_table(record: Record) -> pd.DataFrame:
     rows = []
     for number, finalist in enumerate(record["finalists"]):
         row = {"finalist": f"trial {finalist['trial']}" + ("" if number else ", chosen")}
-        row["validation, last rung"] = f"{trials[finalist['trial']]['rungs'][-1]['score']:.4g}"
+        row["validation, one run"] = f"{trials[finalist['trial']]['rungs'][-1]['score']:.4g}"
         row["validation, repeats"] = "diverged" if finalist["mean"] is None else _score(record, finalist)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -143,6 +142,12 @@ def influence(record: Record, groups: int = 4) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
+def influence_told(record: Record) -> str:
+    """Return alt text for `settings_figure`: `influence` of the settings that say most about the score."""
+    shares = [f"{name.replace('_', ' ')} {percent(share)}" for name, share in list(influence(record).items())[:3]]
+    return f"Share of the scores' variance, by rank, that a setting explains alone: {', '.join(shares)}."
+
+
 def _limits(ax: Axes, record: Record, scores: Sequence[float], others: Sequence[float] = ()) -> str:
     """Have the axis cover the better of the scores, and all better `others`; say how many scores lie outside."""
     upward = better(record["metric"]) > 0
@@ -152,7 +157,7 @@ def _limits(ax: Axes, record: Record, scores: Sequence[float], others: Sequence[
     low, high = min(best, edge) - pad, max(best, edge) + pad
     ax.set_ylim(low, high)
     outside = sum(not low <= score <= high for score in scores)
-    return f"{outside} worse ones lie outside" if outside else ""
+    return f"not shown: {plural(outside, 'worse trial')}" if outside else ""
 
 
 def rungs_figure(record: Record) -> Figure:
@@ -175,7 +180,7 @@ def rungs_figure(record: Record) -> Figure:
     outside = _limits(ax, record, _first(record)[1], list(table["score"]))
     ax.set_xticks(range(len(ticks)), ticks)
     ax.set_xlim(-0.2, max(len(ticks) - 0.8, 0.2))
-    ax.set_ylabel(f"validation {record['metric'].upper()}")
+    ax.set(xlabel="training", ylabel=f"validation {record['metric'].upper()}")
     ax.set_title(outside, fontsize=10, loc="left", color=GREY)
     ax.legend(frameon=False, fontsize=10)
     plt.close(figure)
@@ -212,8 +217,6 @@ def settings_figure(record: Record, count: int = 3) -> Figure | None:
             if sum(map(len, order)) > 28:
                 ax.tick_params(axis="x", rotation=45, labelsize=9)
         ax.set(xlabel=name.replace("_", " "), ylabel=f"validation {record['metric'].upper()}")
-    outside = _limits(axes[0, 0], record, scores)
-    said = "First rung; in colour: trials of the last one" + (f"; {outside}" if outside else "")
-    figure.suptitle(said, fontsize=10, color=GREY)
+    axes[0, 0].set_title(_limits(axes[0, 0], record, scores), fontsize=10, loc="left", color=GREY)
     plt.close(figure)
     return figure

@@ -9,11 +9,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from mixnam.paper.costs import duration
 from mixnam.plots.look import finished
-from mixnam.report.layout import literal, plural
+from mixnam.report.layout import literal, percent, plural
 from mixnam.runs.files import root
 from mixnam.runs.results import Result
 
@@ -47,8 +48,8 @@ def measured(record: Record, names: Sequence[str]) -> str:
         cut = ", cut short" if any(s["smoke"] for s in stamps) else ""
         lines.append(
             f"{name}: {literal(record['processor'])}, {literal(dates)}, commit {literal(commits)}, "
-            f"torch {literal(stamps[0]['versions']['torch'])}, load average at the start, earlier parts included, "
-            f"up to {load:.1f}{cut}."
+            f"torch {literal(stamps[0]['versions']['torch'])}, load average at the start at most {load:.1f}, earlier "
+            f"parts included{cut}."
         )
     return " ".join(lines)
 
@@ -84,7 +85,7 @@ def step_table(record: Record) -> pd.DataFrame:
             row["a step"] = _seconds(step["seconds"])
             row["rows a second"] = f"{step['rows_per_second']:,.0f}"
             row["times ours, a row"] = "1" if name == "ours" else f"{step['ratio']:.1f}"
-            row["of the matrix rate"] = f"{step['matrix_share']:.0%}"
+            row["of the matrix rate"] = percent(step["matrix_share"])
             rows.append(row | {"memory": f"{step['peak_mb']:,.0f}\N{NO-BREAK SPACE}MB"})
     return pd.DataFrame(rows)
 
@@ -131,15 +132,15 @@ def quality_figure(record: Record) -> Figure | None:
     if found is None:
         return None
     figure, ax = plt.subplots(figsize=(8.2, 4.4), layout="constrained")
-    palette = plt.get_cmap("tab10")
+    palette = sns.color_palette("colorblind", 10)
     for i, (name, contestant) in enumerate(found["contestants"].items()):
         points = sorted((p["seconds"], p["rmse"]) for p in contestant["points"])
         if contestant["kind"] == "network":  # the best so far stays until training ends
             x, y = zip(*points, (contestant["seconds"], points[-1][1]), strict=True)
-            ax.step(x, y, where="post", color=palette(i), label=name, linewidth=1.6)
+            ax.step(x, y, where="post", color=palette[i], label=name, linewidth=1.6)
         else:
             x, y = zip(*points, strict=True)
-            ax.plot(x, y, "o:", markersize=5, color=palette(i), label=name, linewidth=1.6)
+            ax.plot(x, y, "o:", markersize=5, color=palette[i], label=name, linewidth=1.6)
     ax.set_xscale("log")
     ax.set_ylim(top=min(0.75, ax.get_ylim()[1]))
     ax.set_xlabel("seconds of training")
@@ -180,7 +181,7 @@ def device_table(found: Sequence[Record]) -> pd.DataFrame:
             row["a step, as a CUDA graph"] = _seconds(stack["captured_seconds"]) if captured else "not captured"
             row["launched kernel by kernel"] = _seconds(stack["launched_seconds"])
             row["rows a second"] = f"{stack['rows_per_second']:,.0f}"
-            row["of the matrix rate"] = f"{stack['matrix_share']:.0%}"
+            row["of the matrix rate"] = percent(stack["matrix_share"])
             rows.append(row | {"memory": f"{stack['peak_mb']:,.0f} MB ({stack['estimated_mb']:,.0f} estimated)"})
     return pd.DataFrame(rows)
 

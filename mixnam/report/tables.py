@@ -12,6 +12,7 @@ from mixnam.data import catalogue
 from mixnam.paper import checks, derived, evidence, experiments, published, verdicts
 from mixnam.paper.experiments import Case
 from mixnam.paper.intervals import Sample, difference
+from mixnam.report.figures import law_title
 from mixnam.report.layout import METRIC_LABELS, printed, spread
 from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
@@ -223,7 +224,7 @@ def law_table(parameters: Parameters, experiment: str, measures: Mapping[str, st
     """Return a simulation's rows: law, model, source, and a column for each measure (a label by its path)."""
     rows = experiments.cases(experiment, "paper")
     table = case_table(parameters, rows, measures, heading="model", digits=dict.fromkeys(measures, 4))
-    laws = [catalogue.entry(case.dataset).title.partition(": ")[2] for case in rows for _ in parameters.columns]
+    laws = [law_title(case.dataset) for case in rows for _ in parameters.columns]
     table.insert(0, "law", laws)
     return table if len(parameters.columns) > 1 else table.drop(columns="source")
 
@@ -262,8 +263,8 @@ def scaling_table(parameters: Parameters) -> pd.DataFrame:
         found = table.pop(column.label)
         table[column.label] = [spread(s.mean, s.sd, n=s.n) if s.n else "not run" for s in found]
         if known.notna().any():
-            off = [f"{s.mean - p[0]:+.3f}" if s.n and p else "–" for s, p in zip(found, known, strict=True)]
-            table[f"off, {column.setting}"] = off
+            off = [f"{s.mean - p[0]:+z.3f}" if s.n and p else "–" for s, p in zip(found, known, strict=True)]
+            table[f"difference, {column.setting}"] = off
     return table
 
 
@@ -307,18 +308,8 @@ def complexity_table() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-#: What training costs: label by path, and the digits of each.
-COST_MEASURES = {
-    "cost.parameters": "parameters",
-    "cost.seconds_per_step": "seconds a step",
-    "cost.fit_seconds": "seconds of training",
-    "cost.peak_memory_mb": "peak memory of the process, MB",
-}
-COST_DIGITS = {"cost.parameters": 0, "cost.seconds_per_step": 4, "cost.fit_seconds": 0, "cost.peak_memory_mb": 0}
-
-
 def difference_table(parameters: Parameters, column: Column, experiment: str = "ablations") -> pd.DataFrame:
-    """Return each row's mean score less the first row's with its 95 % interval: label, mean, low, high."""
+    """Return each row's score less the first row's mean: label, mean, low, high (95 %) and `seeds`, one by one."""
     path, _ = score(parameters.dataset)
     first, *others = experiments.cases(experiment, "paper")
     found = samples(column.of([first, *others], parameters.dataset), path)
@@ -326,10 +317,10 @@ def difference_table(parameters: Parameters, column: Column, experiment: str = "
     rows = []
     for label in (case.label for case in others):
         own = found.get((column.label, label))
-        if own and base:
+        if own and base and own.values is not None:
             off = difference(own, base, parameters.dataset, path.rsplit(".", 1)[1])
-            rows.append((label, off.mean, *off.interval))
-    return pd.DataFrame(rows, columns=["label", "mean", "low", "high"])
+            rows.append((label, off.mean, *off.interval, own.values - base.mean))
+    return pd.DataFrame(rows, columns=["label", "mean", "low", "high", "seeds"])
 
 
 #: The landing page's rows: label, model, settings, path.

@@ -17,10 +17,9 @@ from mixnam.report.tables import by, cell
 
 #: What a table of costs shows: label and digits by path.
 _COSTS = {
-    "cost.parameters": ("parameters", 0),
+    "cost.peak_memory_mb": ("peak memory, MB", 0),
     "cost.seconds_per_step": ("seconds a step", 4),
     "cost.fit_seconds": ("seconds of training", 0),
-    "cost.peak_memory_mb": ("peak memory, MB", 0),
 }
 
 
@@ -58,9 +57,10 @@ def table(parameters: Parameters, rows: Sequence[Case]) -> pd.DataFrame:
             own = groups.get((case.label, column.label), runs[:0])
             line = {"model": case.label, "source": column.setting, "n": len(own)}
             line["version"] = own["version"].iloc[0] if len(own) else "–"
+            line["parameters"] = f"{own['cost.parameters'].mean():,.0f}" if len(own) else "–"
             line |= {label: cell(own, path, digits) for path, (label, digits) in _COSTS.items()}
             spec = own["result"].iloc[0].spec if len(own) else None
-            lines.append(line | {"alone (benchmark)": _alone(spec.dataset, spec.settings) if spec else "–"})
+            lines.append(line | {"training alone (benchmark)": _alone(spec.dataset, spec.settings) if spec else "–"})
     return pd.DataFrame(lines)
 
 
@@ -69,10 +69,7 @@ def _alone(dataset: str, settings: Settings) -> str:
     for record in speed.records():
         quality = record["parts"].get("quality", {"dataset": "", "contestants": {}})
         for name, found in quality["contestants"].items():
-            same = (
-                name.partition(",")[0] == settings.model
-                and make_settings(settings.model, found["settings"]) == settings
-            )
-            if same and quality["dataset"] == dataset:
+            same_model = (quality["dataset"], name.partition(",")[0]) == (dataset, settings.model)
+            if same_model and make_settings(settings.model, found["settings"]) == settings:
                 return duration(found["seconds"])
     return "–"

@@ -1,5 +1,9 @@
 """The figures that set results beside each other: planted curves come out as lines, gaps are said."""
 
+import re
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +14,7 @@ from mixnam.data import laws
 from mixnam.paper.experiments import specs_of
 from mixnam.plots import look, routing, shapes
 from mixnam.report import figures
+from mixnam.runs.files import root
 from mixnam.runs.fitting import fit
 
 
@@ -104,10 +109,11 @@ def test_variability_is_drawn_with_its_quantiles():
 def test_heat_maps_share_a_scale_and_say_what_was_not_run():
     paper = pd.DataFrame([[0.479, 0.459], [np.nan, 0.451]], index=[2, 4], columns=[2, 4])
     ours = pd.DataFrame([[0.467, np.nan], [np.nan, 0.9]], index=[2, 4], columns=[2, 4])
-    figure = figures.scaling_heatmaps({"paper": paper, "ours": ours})
+    cells = {"paper": paper, "ours": ours, "nothing": ours * np.nan}
+    figure = figures.scaling_heatmaps(cells)
     left, right, bar = figure.axes
     assert texts(left) == ["0.479", "0.459", "", "0.451"]
-    assert texts(right) == ["0.467", "not run", "", "0.900"]
+    assert texts(right) == ["0.467", "–", "", "0.900"]
     assert left.images[0].get_clim() == right.images[0].get_clim()
     assert left.images[0].get_clim()[0] == pytest.approx(0.451)
     assert left.images[0].get_clim()[1] < 0.6  # one far value does not flatten the others
@@ -119,6 +125,35 @@ def test_heat_maps_share_a_scale_and_say_what_was_not_run():
                 continue
             shade = np.dot(ax.images[0].cmap(ax.images[0].norm(value))[:3], [0.299, 0.587, 0.114])
             assert (text.get_color() == "white") == (shade < 0.5)
+    told = figures.scaling_told(cells)
+    assert "paper: 3 cells, 0.451 (C = 4, K = 4) to 0.479 (C = 2, K = 2)" in told
+    assert told.endswith("nothing: nothing run.")
+
+
+def test_words_name_each_panel_and_the_range_of_what_it_draws(modes):
+    told = figures.told(figures.simulation_shapes(modes), "What x1 contributes")
+    assert told.startswith("What x1 contributes. one mode, NAM: shape function −0.99")
+    assert "one mode, MixNAM: not run" in told
+    assert "two modes, MixNAM: upper bound 0 to 0.99" in told and "lower bound −0.99" in told
+    assert "rows, x2 = +1" in told and "_" not in told
+
+
+def test_training_curves_keep_the_epoch_with_the_least_error():
+    def run(label, source, scores):
+        history = {"validation_scores": [[e, s] for e, s in enumerate(scores, 1)]} if scores else {}
+        return {"row": label, "source": source, "result": SimpleNamespace(history=history)}
+
+    runs = [run("NAM", "ours", [0.9, 0.5, 0.7]), run("NAM", "paper", [0.8, 0.6]), run("EBM", "ours", [])]
+    runs.append(run("MixNAM", "ours", [0.9, 0.4]))
+    figure = figures.training_curves(pd.DataFrame(runs), {"ours": "#00568f", "paper": "#c15b00"})
+    assert [ax.get_title() for ax in figure.axes] == ["NAM", "MixNAM"]
+    first, kept, *_ = figure.axes[0].lines
+    np.testing.assert_allclose(first.get_xydata(), [[1, 0.9], [2, 0.5], [3, 0.7]])
+    np.testing.assert_allclose(kept.get_xydata(), [[2, 0.5]])
+    assert legend(figure) == ["ours", "paper"]
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 2
+    nothing = figures.training_curves(pd.DataFrame(runs[2:3]), {})
+    assert not nothing.axes[0].lines
 
 
 def test_figures_draw_what_a_fit_gives():
@@ -160,12 +195,27 @@ def test_differences_are_told_apart_by_their_intervals_whichever_way_is_better()
     rows = [("a", -0.01, -0.02, -0.001), ("b", 0.0, -0.1, 0.1), ("c", 0.02, 0.01, 0.03)]
     rows.append(("one run", 0.02, np.nan, np.nan))
     table = pd.DataFrame(rows, columns=["label", "mean", "low", "high"])
-    green, red, blue = look.COLORS[3], look.LOWER, look.COLORS[2]
+    table["seeds"] = [np.array([mean - 0.01, mean + 0.01]) for mean in table["mean"]]
+    green, red, grey = look.COLORS[3], look.LOWER, look.GREY
     for sign, names in ((-1, ["lower: better", "higher: worse"]), (1, ["lower: worse", "higher: better"])):
         figure = figures.difference_plot(table, "difference of test RMSE (100,000 dollars)", sign)
         (ax,) = figure.axes
         assert legend(figure) == [*names, "not told apart"]
-        points = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata())]
+        points = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
+        seeds = [line.get_xdata() for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 2]
+        np.testing.assert_allclose(seeds, np.stack(table["seeds"]))
         low, high = (green, red) if sign < 0 else (red, green)
-        assert [line.get_color() for line in points] == [low, blue, high, blue]
+        assert [line.get_color() for line in points] == [low, grey, high, grey]
         assert "100,000 dollars" in ax.get_xlabel()
+    assert "c +0.020 (+0.010 to +0.030)" in figures.difference_told(table)
+
+
+def test_the_methods_drawings_have_an_anchor_and_words_and_run_nothing():
+    page = (root() / "book" / "method.md").read_text()
+    drawings = re.findall(r"```{image} (\S+)\n:name: (\S+)\n.*?:alt: (.+?)\n", page, re.DOTALL)
+    assert [name for _, name, _ in drawings] == ["figure-1", "figure-2"]
+    for path, _, words in drawings:
+        assert len(words) > 100
+        for node in ElementTree.parse(root() / "book" / path).iter():
+            assert not node.tag.endswith(("script", "foreignObject", "image"))
+            assert not any(name.startswith("on") or name.endswith("href") for name in node.attrib)

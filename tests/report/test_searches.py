@@ -41,12 +41,13 @@ def test_the_page_shows_a_record(planted, tmp_path):
     assert rows.loc["learning_rate", "chosen"] == f"{record['chosen']['settings']['learning_rate']:g}"
     assert rows.loc["epochs", "space"] == "one of 100, 200, 300"
     text = searches.summary(read)
-    assert "Validation rows alone chose" in text
-    assert "Only after the choice was it tested" in text
+    assert f"Trial {record['chosen']['trial']} was chosen: validation" in text
+    assert "Tested after the choice" in text
     lost = sum(t["rungs"][-1]["diverged"] for t in record["trials"])
     assert lost
-    assert f"{lost} diverged" in text
-    assert "40 at 1/9 of the epochs, then 14 at 1/3 of the epochs, then 5 in full; the best 3 repeated" in text
+    assert f"{lost} trials diverged" in text or (lost == 1 and "1 trial diverged" in text)
+    assert "40 at 1/9 of the epochs, then 14 at 1/3 of the epochs, then 5 in full;" in text
+    assert "The best 3 trained again" in text
     finalists = searches.finalists_table(read)
     assert list(finalists["finalist"])[1:] == others
     assert finalists["finalist"][0] == f"trial {record['chosen']['trial']}, chosen"
@@ -70,6 +71,7 @@ def test_the_setting_that_decides_is_found(planted):
     record, _ = planted(lambda spec: {128: 1.0, 256: 2.0, 512: 3.0}[spec.settings.batch_size], trials=60, rungs=1)
     shares = searches.influence(record)
     assert next(iter(shares)) == "batch_size"
+    assert "batch size 100 %" in searches.influence_told(record)
     assert shares["batch_size"] == pytest.approx(1.0)
     assert all(share < 0.3 for name, share in shares.items() if name != "batch_size")
 
@@ -77,7 +79,7 @@ def test_the_setting_that_decides_is_found(planted):
 def test_a_space_with_a_single_setting_is_shown(planted):
     record, _ = planted(lambda spec: abs(spec.settings.knots - 20.0), model="Spline", trials=64, repeats=0)
     assert [t.get_text() for t in searches.rungs_figure(record).axes[0].get_xticklabels()] == ["in full"]
-    assert "repeated" not in searches.summary(record)
+    assert "again" not in searches.summary(record)
     assert list(searches.space_table(record).columns)[:3] == ["setting", "space", "chosen"]
     assert "published" not in searches.space_table(record)
 
@@ -87,6 +89,11 @@ def test_committed_records_are_of_this_schema_and_their_choice_can_be_set():
         settings = make_settings(record["model"], record["chosen"]["settings"])
         assert isinstance(settings, NetworkSettings) or record["rungs"][0]["share"] == 1
         assert searches.summary(record)
+
+
+def test_every_search_has_a_heading_of_its_own():
+    anchors = [layout.anchor(searches.title(record)) for record in searches.records()]
+    assert len(set(anchors)) == len(anchors)
 
 
 def test_running_text_tells_the_choice_with_the_best_validation_score_and_its_test(planted, tmp_path):

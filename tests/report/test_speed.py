@@ -121,7 +121,7 @@ def test_a_step_says_where_fewer_rows_were_taken():
     assert other["rows"] == "512 (more do not fit)"
     assert other["a step"] == "6.00\u00a0s"
     assert other["times ours, a row"] == "48.0"
-    assert other["of the matrix rate"] == "66%"
+    assert other["of the matrix rate"] == "66 %"
     assert other["memory"] == "150\u00a0MB"
 
 
@@ -173,7 +173,7 @@ def test_commit_date_and_load_are_told():
     told = speed.measured(RECORD, ["steps", "cores"])
     assert "steps: Some CPU (2 cores), 2026-01-02, commit 012345678, torch 2.13.0" in told
     assert "commit 012345678+" in told  # with local changes
-    assert "earlier parts included, up to 0.2" in told
+    assert "load average at the start at most 0.2" in told
 
 
 def test_stacks_on_a_gpu_are_shown_where_they_were_measured():

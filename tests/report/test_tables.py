@@ -186,9 +186,9 @@ def test_the_scaling_table_says_how_far_off_each_cell_is(project):
     assert len(table) == 26
     row = table.loc[("MixNAM", 8, 4)]
     assert row[["paper", PAPER, QUICK]].tolist() == ["0.447 ± 0.004", "0.450 ± 0.014 (n = 2)", "not run"]
-    assert row[["off, paper's setting", "off, quick setting"]].tolist() == ["+0.003", "–"]
+    assert row[["difference, paper's setting", "difference, quick setting"]].tolist() == ["+0.003", "–"]
     elsewhere = tables.scaling_table(project.parameters("diabetes"))
-    assert not any(name.startswith("off") for name in elsewhere.columns)
+    assert not any(name.startswith("difference") for name in elsewhere.columns)
     assert (elsewhere["paper"] == "–").all()
 
 
@@ -202,6 +202,7 @@ def test_the_difference_table_holds_welchs_intervals_to_the_first_row(project):
     expected = stats.ttest_ind(other, base, equal_var=False).confidence_interval(0.95)
     row = table.iloc[0]
     assert row[["mean", "low", "high"]].tolist() == pytest.approx([other.mean() - base.mean(), *expected])
+    np.testing.assert_allclose(row["seeds"], other - base.mean())
 
 
 def test_complexity_is_printed_and_counted():
