@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from mixnam.report.layout import Element, titled
 
@@ -35,18 +37,76 @@ def picture(figure: Figure, title: str, words: str, note: str = "") -> Element:
     return Element(titled(title, tag, drawn(figure), note, "picture"), f"{title}: {words}")
 
 
+def told(figure: Figure) -> str:
+    """Return in words what a figure draws: where each panel's curves are lowest and highest, or a map's values.
+
+    Of more than four panels, the range of each alone. Dots of single rows are left out.
+    """
+    table = drawn(figure).reindex(columns=["panel", "series", "x", "y", "value"])
+    shown = {ax.get_title().replace("\n", " ") or _line(ax.get_xlabel()): ax for ax in figure.axes}
+    groups = table.groupby("panel", sort=False)
+    parts = []
+    for panel, own in groups:
+        ax = shown.get(str(panel))
+        along = "" if ax is None or _line(ax.get_xlabel()) in ("", panel) else f", over {_line(ax.get_xlabel())}"
+        if own["value"].notna().any():
+            ends = own.sort_values("value").iloc[[0, -1]].to_dict("records")
+            said = [" to ".join(f"{_short(e['value'])} at ({_short(e['x'])}, {_short(e['y'])})" for e in ends)]
+        else:
+            lines = own[~own["series"].str.contains("rows")]
+            numbers = pd.to_numeric((lines if len(lines) else own)["y"], errors="coerce").dropna()
+            said = [f"{_short(numbers.min())} to {_short(numbers.max())}"] if len(numbers) else []
+            if len(groups) <= 4:
+                said = [_extremes(str(name), line) for name, line in lines.groupby("series", sort=False)]
+        parts.append(f"{panel}{along}: {'; '.join(said)}." if said else f"{panel}.")
+    return " ".join(parts)
+
+
+def _extremes(name: str, line: pd.DataFrame) -> str:
+    """Return where a curve is lowest and highest; of one whose heights are names, its own name."""
+    points = [(y, x) for y, x in zip(line["y"], line["x"], strict=True) if not isinstance(y, str)]
+    if not points:
+        return name
+    ends = (pick(points, key=lambda point: point[0]) for pick in (min, max))
+    return f"{name} from " + " to ".join(f"{_short(y)} at {_short(x)}" for y, x in ends)
+
+
+def _line(label: str) -> str:
+    return label.replace("\n", " ")
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}".replace("-", "−")
+
+
 def drawn(figure: Figure) -> pd.DataFrame:
     """Return what a figure draws: panel, series, x, y and, of maps, value; a row a point.
 
-    Lines without a label are numbered; of maps the cells that are NaN are left out.
+    A panel without a title has its x label's name. Lines without a label are numbered; of maps the cells that are NaN
+    are left out. Where an axis names its places, as those of categories, the names stand for them.
     """
     rows: list[tuple[Any, ...]] = []
     for number, ax in enumerate(figure.axes):
         if ax.get_visible() and ax.get_label() != "<colorbar>":
-            panel = ax.get_title().replace("\n", " ") or f"panel {number + 1}"
-            rows += [(panel, *row) for row in _series(ax)]
+            panel = _line(ax.get_title() or ax.get_xlabel()) or f"panel {number + 1}"
+            own = pd.DataFrame(list(_series(ax)), columns=["series", "x", "y", "value"])
+            for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
+                own[name] = _named(axis, own[name])
+            rows += [(panel, *row) for row in own.itertuples(index=False)]
     table = pd.DataFrame(rows, columns=["panel", "series", "x", "y", "value"])
     return table.dropna(axis=1, how="all")
+
+
+def _named(axis: Axis, places: pd.Series) -> pd.Series:
+    """Return the names of the ticks nearest to places, where an axis has names; else the places."""
+    named = isinstance(axis.get_major_formatter(), FuncFormatter) and isinstance(axis.get_major_locator(), FixedLocator)
+    if not named or not len(places):
+        return places
+    at = [float(place) for place in axis.get_majorticklocs()]
+    names = [_line(name) for name in axis.get_major_formatter().format_ticks(at)]
+    ticks, points = (axis.get_transform().transform(np.asarray(v, float)) for v in (at, places))
+    nearest = np.abs(points[:, None] - ticks).argmin(axis=1)
+    return pd.Series([names[i] for i in nearest], places.index)
 
 
 def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
@@ -63,8 +123,10 @@ def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
             for x, y in np.asarray(drawing.get_offsets()):
                 yield label, x, y, np.nan
         elif isinstance(drawing, LineCollection):
-            for x, y in np.concatenate(drawing.get_segments() or [np.empty((0, 2))]):
-                yield label, x, y, np.nan
+            for segment in map(np.asarray, drawing.get_segments()):
+                flat = len(segment) == 2 and segment[0, 1] == segment[1, 1]  # the stroke of one value
+                for x, y in segment.mean(axis=0, keepdims=True) if flat else segment:
+                    yield label, x, y, np.nan
         elif isinstance(drawing, QuadMesh):
             corners = np.asarray(drawing.get_coordinates())
             middle = (corners[1:, 1:] + corners[:-1, :-1]) / 2
