@@ -197,14 +197,13 @@ def shape_plots(result: Result, features: Sequence[int], columns: int = 2, title
     rows = -(-len(features) // columns)
     lines = [features[i : i + columns] for i in range(0, len(features), columns)]
     named = [any(data is not None and feature in data.categories for feature in line) for line in lines]
-    size = (4.3 * columns, 3.1 * rows + 0.9 * sum(named))  # categories' names take room below
+    size = (8.8, 2.7 * rows + 0.9 * sum(named))  # categories' names take room below
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for ax, feature in zip(axes.flat, features, strict=False):
-        shape_plot(result, feature, ax, contribution_label(data))
+        shape_plot(result, feature, ax, "")
     for ax in list(axes.flat)[len(features) :]:
         ax.set_visible(False)
-    for ax in axes[:, 1:].flat:
-        ax.set_ylabel("")
+    figure.supylabel(contribution_label(data), fontsize=11)
     if title:
         figure.suptitle(title)
     return finished(figure)
@@ -220,6 +219,7 @@ def sweep_shapes(results: Mapping[float, Result], feature: int) -> Figure:
     for ax, (penalty, result) in zip(axes.flat, results.items(), strict=False):
         shape_plot(result, feature, ax, "")
         ax.set_title(f"λ = {penalty:g}")
+        ax.tick_params(labelsize=SMALL)
     outer_labels(axes, len(results))
     figure.supylabel(contribution_label(about(next(iter(results.values())))), fontsize=11)
     return finished(figure)

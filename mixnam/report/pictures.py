@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -17,7 +17,9 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from mixnam.data import catalogue
 from mixnam.report.layout import Element, titled
+from mixnam.report.parameters import Parameters
 
 SHARPER = 1.4  # dots a pixel, for screens of more than one
 
@@ -37,13 +39,25 @@ def picture(figure: Figure, title: str, words: str, note: str = "") -> Element:
     return Element(titled(title, tag, drawn(figure), note, "picture"), f"{title}: {words}")
 
 
+def heading(items: Mapping[str, str], otherwise: str, parameters: Parameters, source: str = "") -> str:
+    """Return a title: "Figure 3 (paper) · ours: paper's setting, first seed".
+
+    `items` are the paper's figures or tables by data set; on data that the paper does not show there it is `otherwise`.
+    `source` is the label of the column of which the first seed or fold is shown; by default all are: mean ± sd.
+    """
+    unit = "fold" if len(catalogue.entry(parameters.dataset).splits) > 1 else "seed"
+    item = items.get(parameters.dataset)
+    shown = f"{source.replace(', ', ': ', 1)}, first {unit}" if source else f"ours: mean ± sd over {unit}s"
+    return f"{f'{item} (paper)' if item else otherwise} · {shown}"
+
+
 def told(figure: Figure) -> str:
     """Return in words what a figure draws: where each panel's curves are lowest and highest, or a map's values.
 
-    Of more than four panels, the range of each alone. Dots of single rows are left out.
+    Of more than four panels, the range of each alone. Dots of single rows and runs are left out.
     """
     table = drawn(figure).reindex(columns=["panel", "series", "x", "y", "value"])
-    shown = {ax.get_title().replace("\n", " ") or _line(ax.get_xlabel()): ax for ax in figure.axes}
+    shown = {_panel(ax): ax for ax in figure.axes}
     groups = table.groupby("panel", sort=False)
     parts = []
     for panel, own in groups:
@@ -53,7 +67,7 @@ def told(figure: Figure) -> str:
             ends = own.sort_values("value").iloc[[0, -1]].to_dict("records")
             said = [" to ".join(f"{_short(e['value'])} at ({_short(e['x'])}, {_short(e['y'])})" for e in ends)]
         else:
-            lines = own[~own["series"].str.contains("rows")]
+            lines = own[~own["series"].str.contains("rows|each run")]
             numbers = pd.to_numeric((lines if len(lines) else own)["y"], errors="coerce").dropna()
             said = [f"{_short(numbers.min())} to {_short(numbers.max())}"] if len(numbers) else []
             if len(groups) <= 4:
@@ -71,6 +85,11 @@ def _extremes(name: str, line: pd.DataFrame) -> str:
     return f"{name} from " + " to ".join(f"{_short(y)} at {_short(x)}" for y, x in ends)
 
 
+def _panel(ax: Axes) -> str:
+    others = [other.get_xlabel() for other in ax.figure.axes if other.get_visible() and other is not ax]
+    return _line(ax.get_title() or (ax.get_ylabel() if ax.get_xlabel() in others else ax.get_xlabel()))
+
+
 def _line(label: str) -> str:
     return label.replace("\n", " ")
 
@@ -82,13 +101,14 @@ def _short(value: Any) -> str:
 def drawn(figure: Figure) -> pd.DataFrame:
     """Return what a figure draws: panel, series, x, y and, of maps, value; a row a point.
 
-    A panel without a title has its x label's name. Lines without a label are numbered; of maps the cells that are NaN
-    are left out. Where an axis names its places, as those of categories, the names stand for them.
+    A panel without a title has the name of its x, of panels over the same x that of its y. Lines without a label are
+    numbered; of maps the cells that are NaN are left out. Where an axis names its places, as those of categories, the
+    names stand for them.
     """
     rows: list[tuple[Any, ...]] = []
     for number, ax in enumerate(figure.axes):
         if ax.get_visible() and ax.get_label() != "<colorbar>":
-            panel = _line(ax.get_title() or ax.get_xlabel()) or f"panel {number + 1}"
+            panel = _panel(ax) or f"panel {number + 1}"
             own = pd.DataFrame(list(_series(ax)), columns=["series", "x", "y", "value"])
             for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
                 own[name] = _named(axis, own[name])
@@ -117,7 +137,7 @@ def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
         for x, y in zip(*map(np.asarray, line.get_data()), strict=True):
             yield (f"line {number + 1}" if label.startswith("_") else label), x, y, np.nan
     for number, drawing in enumerate(ax.collections):
-        label = str(drawing.get_label())
+        label = drawing.get_gid() or str(drawing.get_label())
         label = f"marks {number + 1}" if label.startswith("_") else label
         if isinstance(drawing, PathCollection):
             for x, y in np.asarray(drawing.get_offsets()):

@@ -133,7 +133,7 @@ def test_categories_are_named_strokes_the_most_frequent_first(categorical):
     again = {c.get_label(): c for c in shapes.shape_plots(categorical, [1, 0]).axes[0].collections}
     np.testing.assert_array_equal(rows, again["rows"].get_offsets())
     assert set(lines(numeric)) == {"upper bound", "lower bound", "mean"}
-    assert ax.get_ylabel() == "contribution to yes\n(log-odds)"
+    assert figure.get_supylabel() == "contribution to yes\n(log-odds)"
 
 
 def test_categories_of_an_additive_model_and_in_a_comparison(categorical):
@@ -147,8 +147,8 @@ def test_categories_of_an_additive_model_and_in_a_comparison(categorical):
 def test_without_its_data_a_shape_is_still_drawn():
     result = planted("sim_unimodal", WAVE + 1, WAVE - 1)
     result = dataclasses.replace(result, provenance={"data_sha256": "of data that nobody has"})
-    ax = shapes.shape_plots(result, [0, 1]).axes[0]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("feature 0", "contribution")
+    figure = shapes.shape_plots(result, [0, 1])
+    assert (figure.axes[0].get_xlabel(), figure.get_supylabel()) == ("feature 0", "contribution")
 
 
 def test_the_unit_of_contributions_is_the_targets_or_log_odds():

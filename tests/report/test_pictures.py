@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +14,7 @@ from curves import WAVE, planted
 
 from mixnam.plots import shapes
 from mixnam.report import pictures
+from mixnam.report.parameters import Parameters
 
 
 @pytest.fixture
@@ -63,6 +66,33 @@ def test_a_page_shows_title_anchor_words_note_and_data(figure):
     assert list(data) == ["panel", "series", "x", "y"]
     strokes = data[data["series"] == "upper bound"]
     assert strokes[["panel", "x", "y"]].to_numpy().tolist() == [["colour", "red", 4.0], ["colour", "<b>", 5.0]]
+
+
+def test_a_title_names_the_papers_figure_where_the_paper_has_one_and_what_is_shown():
+    def given(dataset):
+        return Parameters(dataset, "paper", "cpu", Path("results"), False, Path("results"))
+
+    items = {"housing": "Figure 9", "income": "Figure 11"}
+    title = pictures.heading(items, "All features", given("income"), "ours, paper's setting")
+    assert title == "Figure 11 (paper) · ours: paper's setting, first fold"
+    assert pictures.heading(items, "All", given("bike"), "this rerun, quick") == "All · this rerun: quick, first seed"
+    assert pictures.heading(items, "All", given("housing")) == "Figure 9 (paper) · ours: mean ± sd over seeds"
+
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+@pytest.mark.parametrize("name", ["explanations", "lambda_sweep", "mixnam_d", "mixnam_e"])
+def test_every_figure_of_a_notebook_has_a_title_and_words_and_every_table_a_title(name):
+    for cell in json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]:
+        code = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            assert not re.search("San Francisco|Los Angeles|Left", code)  # stands with its picture, on its page alone
+        elif "figure = " in code:
+            assert "display(figure" not in code
+            assert code.count("pictures.picture(figure, title,") == code.count("pictures.told(figure)") > 0
+        if "layout.show(tables." in code:
+            assert "title)" in code or "pictures.heading(" in code
 
 
 def test_a_fitted_shape_is_told_in_the_units_of_its_axes():
