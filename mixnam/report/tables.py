@@ -172,28 +172,64 @@ def _sweep_runs(parameters: Parameters) -> pd.DataFrame:
 
 
 def sweep_values(parameters: Parameters) -> pd.DataFrame:
-    """Return mean and sd of each measure over λ for the paper and each column, as `figures.sweep_plot` takes it."""
+    """Return mean, sd and single numbers of each measure over λ for the paper (none of these) and each column."""
     lines = []
     if parameters.dataset == "housing":
         table = published.table("table3_additivity_tightness_housing").query("model == 'MixNAM'")
         lines.append(
-            table.rename(columns={"quantity": "measure", "lambda": "penalty", "std": "sd"}).assign(source="paper")
+            table.rename(columns={"quantity": "measure", "lambda": "penalty", "std": "sd"}).assign(
+                source="paper", numbers=""
+            )
         )
     runs = _sweep_runs(parameters)
     for quantity, (path, _) in sweep_measures(parameters.dataset).items():
         found = runs[["source", "penalty"]].assign(number=numbers(runs, path)).dropna()
-        grouped = found.groupby(["source", "penalty"])["number"].agg(mean="mean", sd="std")
+        grouped = found.groupby(["source", "penalty"])["number"].agg(mean="mean", sd="std", numbers=tuple)
         lines.append(grouped.reset_index().assign(measure=quantity))
     order = ["paper", *(column.label for column in parameters.columns)]
     table = pd.concat([line for line in lines if len(line)] or lines[:1])
-    table = table[["source", "measure", "penalty", "mean", "sd"]]
+    table = table[["source", "measure", "penalty", "mean", "sd", "numbers"]]
     return table.sort_values(["source", "penalty"], key=lambda v: v.map(order.index) if v.name == "source" else v)
 
 
 def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
-    """Return the column with most λ at hand and its first result at each, for the pictures."""
-    label, runs = _fullest(parameters, _sweep_runs(parameters), ["penalty"])
+    """Return a column and its first result at each λ, for the pictures.
+
+    The column is the page's own where it has λ = 0.1, the paper's default, and others; else the one with most λ.
+    """
+    runs = _sweep_runs(parameters)
+    own = runs[runs["source"] == parameters.own_first[0].label]
+    full = 0.1 in own["penalty"].to_numpy() and len(set(own["penalty"])) > 1
+    label, runs = _fullest(parameters, own if full else runs, ["penalty"])
     return label, dict(zip(runs["penalty"], runs["result"], strict=True))
+
+
+def sweep_readings(parameters: Parameters) -> dict[float, str]:
+    """Return score, additivity and tightness at each λ in words, a line for the paper and for each column with runs."""
+    runs, found = _sweep_runs(parameters), dict[float, list[str]]()
+    measures = [sweep_measures(parameters.dataset)[name] for name in ("rmse", "additivity", "tightness")]
+    for penalty in sorted(set(runs["penalty"])):
+        case = Case("", "MixNAM", {"variation_penalty": penalty})
+        theirs = {label: printed_for(parameters.dataset)(case, path) for path, label in measures}
+        if any(theirs.values()):
+            numbers = [f"{label} {printed(value)}" for label, value in theirs.items()]
+            found[penalty] = [f"paper (n = {evidence.PRINTED_RUNS['holdout']}): {' · '.join(numbers)}"]
+        for column in parameters.columns:
+            own = runs[(runs["source"] == column.label) & (runs["penalty"] == penalty)]
+            if len(own):
+                numbers = [f"{label} {cell(own, path)}" for path, label in measures]
+                found.setdefault(penalty, []).append(f"{column.label} (n = {len(own)}): {' · '.join(numbers)}")
+    return {penalty: "\n".join(lines) for penalty, lines in found.items()}
+
+
+def equal_rows(parameters: Parameters) -> list[Case]:
+    """Return Table 7's rows by λ: MixNAM-E and MixNAM at the experiment's λ, and MixNAM at every other at hand."""
+    rows = experiments.cases("mixnam_e", "paper")
+    known = [case.overrides for case in rows]
+    swept = [case for case in experiments.cases("lambda_sweep", "paper") if case.overrides not in [{}, *known]]
+    swept = [Case(f"{case.model}, {case.label}", case.model, case.overrides) for case in swept]
+    more = [case for case in swept if len(parameters.runs([case]))]
+    return sorted([*rows, *more], key=lambda case: case.overrides["variation_penalty"])
 
 
 def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:

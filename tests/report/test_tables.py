@@ -158,13 +158,47 @@ def test_sweep_values_and_results_are_those_stored(project):
         fill(project.store, scores=score, seeds=2, variation_penalty=penalty)
     fill(project.store, scores=0.4, seeds=1, variation_penalty=1.0, preset="quick")
     values = tables.sweep_values(project.parameters()).set_index(["source", "measure", "penalty"])
-    assert values.loc[("paper", "rmse", 0.0)].tolist() == [0.451, 0.003]
-    assert values.loc[(PAPER, "rmse", 0.0)].tolist() == pytest.approx([0.455, 0.00707], abs=1e-5)
-    assert values.loc[(PAPER, "rmse", 10.0)].tolist() == [0.5, 0.0]
+    assert values.loc[("paper", "rmse", 0.0)].tolist() == [0.451, 0.003, ""]
+    assert values.loc[(PAPER, "rmse", 0.0), ["mean", "sd"]].tolist() == pytest.approx([0.455, 0.00707], abs=1e-5)
+    assert values.loc[(PAPER, "rmse", 10.0)].tolist() == [0.5, 0.0, (0.5, 0.5)]
     assert (PAPER, "tightness") not in values.index.droplevel("penalty")
     label, found = tables.sweep_results(project.parameters())
     assert label == PAPER
     assert [(p, r.spec.settings.variation_penalty, r.spec.seed) for p, r in found.items()] == [(0, 0, 0), (10, 10, 0)]
+
+
+def test_pictures_over_the_penalty_are_of_the_papers_setting_where_it_has_the_default_and_others(project):
+    for penalty in (0.0, 0.1, 1.0):
+        fill(project.store, scores=0.44, seeds=1, variation_penalty=penalty, preset="quick")
+    fill(project.store, scores=0.45, seeds=1, variation_penalty=0.1)
+    assert tables.sweep_results(project.parameters())[0] == QUICK  # one λ is no sweep
+    fill(project.store, scores=0.45, seeds=1, variation_penalty=100.0)
+    label, found = tables.sweep_results(project.parameters())
+    assert (label, list(found)) == (PAPER, [0.1, 100.0])  # though the other has more
+
+
+def test_readings_say_each_source_at_each_penalty(project):
+    measured = {"additivity.marginal": 0.4, "tightness.range": 0.9}
+    fill(project.store, scores=[0.45, 0.46], seeds=2, variation_penalty=0.1, measures=measured)
+    fill(project.store, scores=0.44, seeds=1, variation_penalty=0.01, preset="quick", measures=measured)
+    found = tables.sweep_readings(project.parameters())
+    assert list(found) == [0.01, 0.1]
+    assert found[0.01] == f"{QUICK} (n = 1): test RMSE 0.440 · additivity 0.400 · tightness 0.900"
+    assert found[0.1].splitlines() == [
+        "paper (n = 10): test RMSE 0.451 ± 0.003 · additivity 0.381 ± 0.013 · tightness 0.953 ± 0.011",
+        f"{PAPER} (n = 2): test RMSE 0.455 ± 0.007 · additivity 0.400 ± 0.000 · tightness 0.900 ± 0.000",
+    ]
+    assert tables.sweep_readings(project.parameters("diabetes")) == {}
+
+
+def test_table_7_sets_both_models_side_by_side_at_every_penalty_at_hand(project):
+    asked = ["MixNAM-E, λ = 0", "MixNAM, λ = 0", "MixNAM-E, λ = 0.1", "MixNAM, λ = 0.1"]
+    asked += ["MixNAM-E, λ = 1", "MixNAM, λ = 1", "MixNAM-E, λ = 10", "MixNAM, λ = 10"]
+    assert [case.label for case in tables.equal_rows(project.parameters())] == asked
+    fill(project.store, scores=0.5, seeds=1, variation_penalty=100.0, preset="quick")
+    rows = tables.equal_rows(project.parameters())
+    assert [case.label for case in rows] == [*asked, "MixNAM, λ = 100"]
+    assert rows[-1].overrides == {"variation_penalty": 100.0}
 
 
 @pytest.mark.parametrize("model", ["MixNAM", "MixNAM-E"])
