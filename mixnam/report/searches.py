@@ -52,19 +52,6 @@ def _score(record: Record, of: Record) -> str:
     return f"{record['metric'].upper()} {spread(of['mean'], deviation, digits, of['n'])}"
 
 
-def tested(dataset: str, model: str, folder: Path | None = None) -> str:
-    """Return the best tested choice of the searches of a model, for running text; "not searched" without one.
-
-    The best by its validation score, that is: tests compare nothing here.
-    """
-    found = [r for r in records(folder) if (r["dataset"], r["model"]) == (dataset, model) and r["test"]]
-    if not found:
-        return "not searched"
-    best = max(found, key=lambda record: better(record["metric"]) * record["chosen"]["mean"])
-    chosen = ", ".join(f"{name} {shown(value)}" for name, value in best["chosen"]["settings"].items())
-    return f"test {_score(best, best['test'])} ({chosen})"
-
-
 def summary(record: Record) -> str:
     """Say in Markdown how the search went, what chose, and what came of it."""
     plan, chosen, origin, finalists = (record[name] for name in ("plan", "chosen", "provenance", "finalists"))

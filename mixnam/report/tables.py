@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixnam.data import catalogue
-from mixnam.paper import checks, derived, evidence, experiments, published, verdicts
+from mixnam.paper import checks, derived, evidence, experiments, published
 from mixnam.paper.experiments import Case
 from mixnam.paper.intervals import Sample, difference
 from mixnam.report.figures import law_title
@@ -320,10 +320,14 @@ def tightness_note(parameters: Parameters) -> str:
     """Return what the λ page says of tightness at large λ, from the results at hand, as Markdown."""
     if parameters.dataset != "housing":
         return "The paper prints tightness for California Housing alone."
-    values = {p: cite(parameters, "measures.tightness.range", variation_penalty=p) for p in (0.1, 1.0, 10.0, 100.0)}
-    listed = "; ".join(f"λ = {p:g}: {text}" for p, text in values.items())
+    found = sweep_values(parameters).query("measure == 'tightness' and source != 'paper'")
+    counts = found["source"].value_counts()
+    source = next((column.label for column in parameters.own_first if counts.get(column.label, 0) == counts.max()), "")
+    shown = found[found["source"] == source]
+    told = [f"{spread(mean, sd)} at λ = {p:g}" for p, mean, sd in shown[["penalty", "mean", "sd"]].to_numpy()]
+    listed = f"({source}) it is {', '.join(told)}" if told else "it was not measured"
     return (
-        f"The paper's tightness rises with λ to 1.000. Here it is {listed}. Where experts are drawn together, the "
+        f"The paper's tightness rises with λ to 1.000. Here {listed}. Where experts are drawn together, the "
         "routed contributions of real rows cover less and less of the very narrow range between the bounds. "
         'Equation 12 leaves open how "given xᵢ" is taken; with exact values of xᵢ, as in the first table, no reading '
         "that was fixed beforehand comes near 1 at λ = 100."
@@ -357,56 +361,3 @@ def difference_table(parameters: Parameters, column: Column, experiment: str = "
             off = difference(own, base, parameters.dataset, path.rsplit(".", 1)[1])
             rows.append((label, off.mean, *off.interval, own.values - base.mean))
     return pd.DataFrame(rows, columns=["label", "mean", "low", "high", "seeds"])
-
-
-#: The landing page's rows: label, model, settings, path.
-HEADLINES: tuple[tuple[str, str, dict[str, float], str], ...] = (
-    ("Linear: test RMSE", "Linear", {}, "metrics.test.rmse"),
-    ("NAM: test RMSE", "NAM", {}, "metrics.test.rmse"),
-    ("MLP: test RMSE", "MLP", {}, "metrics.test.rmse"),
-    ("XGBoost: test RMSE", "XGBoost", {}, "metrics.test.rmse"),
-    ("MixNAM: test RMSE", "MixNAM", {}, "metrics.test.rmse"),
-    ("MixNAM: additivity", "MixNAM", {}, "measures.additivity.marginal"),
-    ("MixNAM: tightness of bounds", "MixNAM", {}, "measures.tightness.range"),
-    ("MixNAM, λ = 100: additivity", "MixNAM", {"variation_penalty": 100.0}, "measures.additivity.marginal"),
-    ("MixNAM-D: test RMSE", "MixNAM-D", {}, "metrics.test.rmse"),
-)
-
-
-def headline_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the landing page's table: a handful of Housing's numbers, paper | reference | this rerun."""
-    rows = []
-    for label, model, overrides, path in HEADLINES:
-        quantity = _QUANTITIES[path]
-        known = published.accuracy("housing", model) if quantity == "rmse" else None
-        known = known or published.sweep(quantity, overrides.get("variation_penalty", 0.1), model)
-        row = {"California Housing": label, "paper": printed(known)}
-        for column in parameters.columns:
-            runs = column.runs("housing", model, overrides)
-            found = sample(runs, path)
-            row[column.label] = spread(found.mean, found.sd, n=found.n) if found.n else _absent(runs, path)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def cite(
-    parameters: Parameters,
-    path: str,
-    model: str = "MixNAM",
-    dataset: str = "housing",
-    preset: str = "",
-    /,
-    **overrides: Any,
-) -> str:
-    """Return a stored number for running text, of the first column with five runs or most: "0.447 ± 0.007 (n = 10)".
-
-    `preset` keeps columns of one setting, so that numbers can be compared; "not run" where there is none.
-    """
-    chosen = [column for column in parameters.own_first if preset in ("", column.preset)]
-    runs = [column.runs(dataset, model, overrides) for column in chosen]
-    found = [(sample(own, path), column.preset) for own, column in zip(runs, chosen, strict=True)]
-    best, setting = max(found, key=lambda pair: min(pair[0].n, verdicts.LEAST_RUNS), default=(Sample.of([]), ""))
-    if not best.n:
-        return next((OLDER for own in runs if _absent(own, path) == OLDER), "not run")
-    where = "" if catalogue.entry(dataset).simulated else f", {setting}"
-    return spread(best.mean, best.sd, n=f"{best.n}{where}")
