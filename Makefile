@@ -15,9 +15,8 @@ SAY := --preset $(PRESET) --datasets $(DATASETS) --run $(RUN)
 .PHONY: report test test-all book reference bench lint environment
 
 report: $(READY)
-	@python -m mixnam.report.book estimate $(SAY) --jobs $(JOBS)
-	@snakemake --unlock --quiet all --config preset=$(PRESET) >/dev/null 2>&1 || true
-	@snakemake --forceall --rerun-incomplete --cores $(JOBS) --quiet all --config \
+	@OMP_NUM_THREADS=1 python -m mixnam.report.book train $(SAY) --device $(DEVICE) --jobs $(JOBS)
+	@snakemake --nolock --forceall --rerun-incomplete --cores $(JOBS) --quiet all --config \
 		preset=$(PRESET) datasets=$(DATASETS) device=$(DEVICE) run=$(RUN)
 	@python -m mixnam.report.book place $(SAY)
 

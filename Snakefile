@@ -1,15 +1,13 @@
-# Notebooks run in parallel, one thread each; `make report` calls this. On a cluster:
+# Notebooks run in parallel, one thread each, and train what is lacking; `make report` trains before. On a cluster:
 #   snakemake --executor slurm --jobs 20 --config preset=paper device=cuda
 from mixnam.report.book import BACK, FRONT, experiment_pages
-from mixnam.data.catalogue import REGISTRY
 
 PRESET = config.get("preset", "quick")
 DATASETS = config.get("datasets", "housing")
 DEVICE = config.get("device", "auto")
 RUN = config.get("run", f"runs/{PRESET}")
-EXPERIMENTS = list(experiment_pages(DATASETS.split(",")))
-BUNDLED = [name for name, entry in REGISTRY.items() if entry.bundled]
-SAY = f"--preset {PRESET} --datasets {DATASETS} --device {DEVICE} --run {RUN}"
+EXPERIMENTS = experiment_pages(DATASETS.split(","))
+EXECUTE = f"python -m mixnam.report.execute --preset {PRESET} --device {DEVICE} --results {RUN}/results"
 
 
 def finished(pages):
@@ -26,7 +24,7 @@ rule report:
     output:
         f"{RUN}/book/_build/html/index.html",
     shell:
-        f"python -m mixnam.report.book report {SAY}"
+        f"python -m mixnam.report.book report --preset {PRESET} --datasets {DATASETS} --run {RUN}"
 
 
 # the landing page, the scorecard and the status page show what the other pages found
@@ -38,13 +36,10 @@ rule summary:
     threads: 1
     retries: 1
     shell:
-        f"python -m mixnam.report.book page {{wildcards.page}} {SAY}"
+        f"{EXECUTE} {{wildcards.page}} {{output}} --dataset housing"
 
 
-# the pages with most to train start first, or one core trains alone at the end
-LONGEST = ("routing", "ablations", "mixnam_e", "mixnam_d", "expert_scaling", "accuracy", "lambda_sweep")
-
-for page, (notebook, dataset) in experiment_pages(DATASETS.split(",")).items():
+for page, (notebook, dataset) in EXPERIMENTS.items():
 
     rule:
         name:
@@ -52,11 +47,11 @@ for page, (notebook, dataset) in experiment_pages(DATASETS.split(",")).items():
         output:
             f"{RUN}/notebooks/{page}.ipynb",
         params:
-            page=page,
+            notebook=notebook,
+            dataset=dataset,
         threads: 1
         retries: 1
         resources:
             gpu=int(DEVICE == "cuda"),
-        priority: 1 + (LONGEST.index(notebook) + 1 if notebook in LONGEST and dataset not in BUNDLED else 0)
         shell:
-            f"python -m mixnam.report.book page {{params.page}} {SAY}"
+            f"{EXECUTE} {{params.notebook}} {{output}} --dataset={{params.dataset}}"

@@ -1,4 +1,4 @@
-"""One training step on one thread: ours beside its rivals, at the paper's shapes and settings."""
+"""One training step on one thread: ours beside its baselines, at the paper's shapes and settings."""
 
 from __future__ import annotations
 

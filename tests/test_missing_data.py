@@ -7,6 +7,7 @@ import pytest
 from every import every
 
 from mixnam.data import catalogue, publishers
+from mixnam.data.laws import SIMULATIONS
 from mixnam.paper import experiments
 from mixnam.paper.running import run
 from mixnam.report import book, status
@@ -46,9 +47,10 @@ def test_damaged_data_are_skipped_too_and_read_once(tmp_path, monkeypatch):
     assert len(reads) == 2, "once for all keys, once for the reason"
 
 
-def test_the_status_table_and_estimate_stand_without_the_data(nothing):
+def test_the_status_table_and_what_a_report_lacks_stand_without_the_data(nothing):
     parameters = Parameters("housing", "smoke", "cpu", nothing / "results", False)
     table = status.status_table(parameters)
     assert {"accuracy_credit", "accuracy_year", "accuracy_bike"} <= set(table["page"])
-    text = book.estimate(["credit"], "smoke", nothing / "results", 1)
-    assert "will be skipped: credit: " in text and "Kaggle" in text
+    lacking, (skipped,) = book.lacking(["credit"], "smoke", Store(nothing / "results"))
+    assert {spec.dataset for spec in lacking} <= set(SIMULATIONS)
+    assert skipped.startswith("will be skipped: credit: ") and "Kaggle" in skipped

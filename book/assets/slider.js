@@ -94,6 +94,7 @@
       const penalty = String(data.penalties[range.value]);
       const colors = dark() ? DARK : LIGHT;
       output.value = penalty;
+      part(".slider-readings").textContent = data.readings[range.value];
       range.setAttribute("aria-valuetext", `λ = ${penalty}`);
       const widest = at.upper ? Math.max(...at.upper.map((u, i) => u - at.lower[i])) : 0;
       const bounds = at.upper ? `; its bounds are ${widest.toPrecision(2)} apart at most` : "";

@@ -1,4 +1,5 @@
-// Makes every table.sortable sortable by its headers, and gives one with data-filter an input that filters its rows.
+// Makes every table.sortable sortable by its headers, and gives one with data-filter an input
+// and its chips (a div.chips whose data-for is the table's id) that filter its rows.
 (() => {
   "use strict";
   const SECONDS = { s: 1, min: 60, h: 3600 };
@@ -51,6 +52,7 @@
     });
   };
 
+  // What is typed is one phrase; of each column one chip may be pressed, whose verdict a row must have there.
   const makeFilter = (table) => {
     const rows = [...table.tBodies[0].rows];
     const label = document.createElement("label");
@@ -61,16 +63,34 @@
     const count = document.createElement("span");
     count.setAttribute("role", "status");
     label.append(`${table.dataset.filter || "Filter"} `, input, count);
-    input.addEventListener("input", () => {
-      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const chips = table.id ? [...document.querySelectorAll(`.chips[data-for="${CSS.escape(table.id)}"] button`)] : [];
+    const pressed = (chip) => chip.getAttribute("aria-pressed") === "true";
+    const plain = (text) => text.trim().replace(/\s+/g, " ").toLowerCase();
+    const verdict = (cell) => plain((cell?.querySelector(".badge") ?? cell)?.textContent ?? "");
+    const update = () => {
+      const phrase = plain(input.value);
+      const wanted = chips.filter(pressed).map(({ dataset }) => [Number(dataset.column), plain(dataset.filter)]);
       let shown = 0;
       for (const row of rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word));
+        const text = plain([...row.cells].map((cell) => cell.textContent).join(" "));
+        row.hidden = !text.includes(phrase) || wanted.some(([column, word]) => verdict(row.cells[column]) !== word);
         shown += !row.hidden;
       }
-      count.textContent = words.length ? ` ${shown} of ${rows.length}` : "";
-    });
+      count.textContent = phrase || wanted.length ? ` ${shown} of ${rows.length}` : "";
+    };
+    input.addEventListener("input", update);
+    for (const chip of chips) {
+      chip.type = "button";
+      chip.setAttribute("aria-pressed", "false");
+      chip.addEventListener("click", () => {
+        const now = !pressed(chip);
+        for (const other of chips) {
+          if (other.dataset.column === chip.dataset.column) other.setAttribute("aria-pressed", "false");
+        }
+        chip.setAttribute("aria-pressed", String(now));
+        update();
+      });
+    }
     (table.closest(".results-table") ?? table).before(label);
   };
 

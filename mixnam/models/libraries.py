@@ -1,4 +1,4 @@
-"""Rivals that other libraries fit, in the common form."""
+"""Baselines that other libraries fit, in the common form."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +34,8 @@ class Claim:
     pass a threshold; `leaders`, how many leading subjects of an order must each be better than each other one;
     `one_model`, whether the printed number stands on one model, so that its ± is none; `in_copy`, whether what the
     paper shows is in the text that we work from; `own`, whether the claim is ours and not the paper's;
-    `unavailable`, what keeps the claim from being tested whatever data are at hand.
+    `unavailable`, what keeps the claim from being tested whatever data are at hand; `short`, of the claims that a
+    summary names, what they are about in a few words.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Claim:
     own: bool = False
     note: str = ""
     unavailable: str = ""
+    short: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -82,6 +85,24 @@ class Claim:
         if self.one_setting:
             return ARITHMETIC if self.kind == "static" else SIMULATIONS
         return REAL
+
+    @property
+    def item(self) -> str:
+        """The table or figure of the paper that it is about, such as "Table 3"; "Text" where it is about none."""
+        place = re.search(r"(Table|Figure) \d+", self.place)
+        named = re.match(r"([TF])(\d+)-", self.id)
+        if place or not named:
+            return place[0] if place else "Text"
+        return f"{'Table' if named[1] == 'T' else 'Figure'} {named[2]}"
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is a score that Table 1 prints of another model."""
+        return self.scores(self.dataset) and self.item == "Table 1" and self.subjects[0]["model"] != "MixNAM"
+
+    def scores(self, dataset: str) -> bool:
+        """Return whether it is a score that Table 1 or 6 prints on a data set."""
+        return self.kind == "value" and self.table == "table1" and self.dataset == dataset
 
     @property
     def one_setting(self) -> bool:
@@ -126,6 +147,6 @@ def _baselines() -> Iterator[Claim]:
             subjects=({"model": model, **cases[model].overrides},),
             margin=ranks.MARGINS[dataset],
             better=better(metric),
-            note="The paper prints no setting of this model; the page on the rivals says what ours is."
+            note="The paper prints no setting of this model; the page on baselines says what ours is."
             + (f" Release {release} of the library, of 2021." if release else ""),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from mixnam.data import catalogue
 from mixnam.models import NetworkSettings, TreeSettings, make_network
 from mixnam.runs.files import root
+from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -30,22 +33,37 @@ def alike(spec: RunSpec) -> tuple[Any, ...]:
     return spec.dataset, spec.model, *spec.settings.shared().items()
 
 
-def usual_seconds(store: Store) -> dict[tuple[Any, ...], float]:
-    """Return how long the stored runs took, training and measures, by what `alike` runs have in common."""
-    found: dict[tuple[Any, ...], list[float]] = {}
+def usual_seconds(store: Store, processor: bool = False) -> dict[tuple[Any, ...], float]:
+    """Return how long the stored runs took, training and measures, by what `alike` runs have in common.
+
+    It is the median of those that the newest version trained. With `processor` it is the processor's time where that
+    is known, which other work on the machine does not lengthen.
+    """
+    found: dict[tuple[Any, ...], list[Result]] = {}
     for result in store:
-        seconds = result.cost["fit_seconds"] + result.cost["explain_seconds"]
-        found.setdefault(alike(result.spec), []).append(seconds)
-    return {shape: float(np.median(seconds)) for shape, seconds in found.items()}
+        found.setdefault(alike(result.spec), []).append(result)
+    usual = {}
+    for shape, results in found.items():
+        versions = [[*map(int, re.findall(r"\d+", r.provenance["versions"].get("mixnam", "")))] for r in results]
+        newest = [r.cost for r, version in zip(results, versions, strict=True) if version == max(versions)]
+        walls = [cost["fit_seconds"] + cost["explain_seconds"] for cost in newest]
+        used = [cost["processor_seconds"] for cost in newest if processor and "processor_seconds" in cost]
+        usual[shape] = float(np.median(used or walls))
+    return usual
+
+
+def seconds_of(specs: Sequence[RunSpec]) -> list[float]:
+    """Return the processor's time that each spec takes, by the reference's results of the same shape; NaN if none."""
+    known = usual_seconds(Store(root() / "book" / "results"), processor=True) if specs else {}
+    return [known.get(alike(spec), math.nan) for spec in specs]
 
 
 def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
-    """Return how long specs may take, going by stored results of the same shape in the reference."""
-    known = usual_seconds(Store(root() / "book" / "results")) if specs else {}
-    times = [known[alike(s)] for s in specs if alike(s) in known]
-    unknown = len(specs) - len(times)
-    text = f"{len(specs)} to train, about {duration(sum(times) / jobs)} with {jobs} job{'s' if jobs > 1 else ''}"
-    return text + (f", and {unknown} of unknown length" if unknown else "")
+    """Return how long specs may take on idle cores, going by stored results of the same shape in the reference."""
+    times = seconds_of(specs)
+    known = [seconds for seconds in times if math.isfinite(seconds)]
+    text = f"{len(specs)} to train, about {duration(sum(known) / jobs)} with {jobs} job{'s' if jobs > 1 else ''}"
+    return text + (f", and {len(times) - len(known)} of unknown length" if len(known) < len(times) else "")
 
 
 def training_work(spec: RunSpec) -> float:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import multiprocessing
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +19,7 @@ from filelock import Timeout
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
+from mixnam.paper.costs import duration, seconds_of
 from mixnam.paper.experiments import specs_for
 from mixnam.runs.fitting import fit
 from mixnam.runs.machine import pick_device
@@ -126,6 +132,57 @@ def train_missing(
         for spec in job.busy.copy():
             found |= job.train([spec], patience, together=False)
     return {spec: found[spec] for spec in specs if spec in found}
+
+
+def train_side_by_side(
+    specs: Sequence[RunSpec],
+    store: Store,
+    device: str = "auto",
+    preset: str = "",
+    jobs: int = 1,
+    progress: Progress = say,
+) -> None:
+    """Train specs in so many processes, longest first, and tell after each how many are done and the time left.
+
+    On a GPU one process trains all: side by side, as many as fit. A spec of unknown length counts as a usual one.
+    """
+    together = pick_device(device).type != "cpu"
+    groups = stacks(specs, side_by_side=together)
+    times = [math.fsum(seconds_of(group)) for group in groups]
+    known = [seconds for seconds in times if math.isfinite(seconds)]
+    usual = math.fsum(known) / len(known) if known else 1.0
+    order = sorted((-(t if math.isfinite(t) else usual), i) for i, t in enumerate(times))
+    started, trained, whole = time.monotonic(), 0, -math.fsum(t for t, _ in order)
+    spawn, processes = multiprocessing.get_context("spawn"), 1 if together else jobs  # CUDA cannot be forked
+    with ProcessPoolExecutor(processes, spawn, _end_with_parent) as pool:
+        waiting = {pool.submit(train_missing, groups[i], store, device, preset, None): (-t, i) for t, i in order}
+        try:
+            for done in as_completed(waiting):
+                done.result()
+                group = groups[waiting[done][1]]
+                trained += len(group)
+                ahead = [seconds for future, (seconds, _) in waiting.items() if not future.done()]
+                ahead[: processes - 1] = [seconds / 2 for seconds in ahead[: processes - 1]]  # in training
+                rest = math.fsum(ahead) / whole
+                left = duration((time.monotonic() - started) * rest / (1 - rest))
+                told = f"{group[0].dataset} {group[0].model}, {group[0].repetition}"
+                progress(f"[{trained} of {len(specs)} models, about {left} left] {told}")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    """Have this process end at once when it is interrupted, or when the one that started it has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _silent(line: str) -> None:

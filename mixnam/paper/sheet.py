@@ -29,7 +29,7 @@ def write(path: Path, store: Store) -> None:
 
     Columns: claim, group, place, statement, the three verdicts; `text`, what these rest on, a line each; `keys`, the
     first digits of the results behind them, `runs`, the least number of a model's runs, and `comparisons`, how many
-    intervals could have decided, a line each for the two on results.
+    intervals could have decided, a line each for the two on results; `numbers`, the one number of each verdict.
     """
     rows = []
     for claim in claims():
@@ -40,6 +40,7 @@ def write(path: Path, store: Store) -> None:
         row["keys"] = "\n".join(" ".join(key[:_DIGITS] for key in verdict.keys) for verdict in found[1:])
         row["runs"] = "\n".join(str(verdict.n) for verdict in found[1:])
         row["comparisons"] = "\n".join(str(verdict.comparisons) for verdict in found[1:])
+        row["numbers"] = "\n".join(verdict.number for verdict in found)
         rows.append(row)
     pd.DataFrame(rows).to_csv(path, index=False)
 
@@ -50,9 +51,12 @@ def read(path: Path) -> dict[str, dict[str, Verdict]]:
         return {}
     found = {}
     for row in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
-        texts, keys, runs, comparisons = (row[name].split("\n") for name in ("text", "keys", "runs", "comparisons"))
-        found[row["claim"]] = {PRINTED: Verdict(row[PRINTED], texts[0])} | {
-            name: Verdict(row[name], texts[1 + k], int(runs[k]), tuple(keys[k].split()), int(comparisons[k]))
+        names = ("text", "keys", "runs", "comparisons", "numbers")
+        texts, keys, runs, comparisons, numbers = (row[name].split("\n") for name in names)
+        found[row["claim"]] = {PRINTED: Verdict(row[PRINTED], texts[0], number=numbers[0])} | {
+            name: Verdict(
+                row[name], texts[1 + k], int(runs[k]), tuple(keys[k].split()), int(comparisons[k]), numbers[1 + k]
+            )
             for k, name in enumerate((PAPER, OURS))
         }
     return found

@@ -48,7 +48,8 @@ LEAST_RUNS = 5  # seeds or folds that a verdict needs
 class Verdict:
     """An answer: one of `words.VERDICTS`, the difference or value it rests on, and what it was read off.
 
-    `comparisons` counts the intervals that could have decided it.
+    `comparisons` counts the intervals that could have decided it; `number` is its one number in words: ours, the
+    narrowest of several advantages, or how many runs passed.
     """
 
     verdict: str
@@ -56,6 +57,7 @@ class Verdict:
     n: int = 0
     keys: tuple[str, ...] = ()
     comparisons: int = 0
+    number: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,21 @@ def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: RowVariance | Non
     if verdict == UNDECIDED:
         limit = {"mean": claim.limit, "trend": 0.0}.get(claim.kind, claim.margin)
         text += _open([one for one in found if not one.won], limit, claim.margin, len(found))
-    return Verdict(verdict, text if found else "", comparisons=len(found))
+    return Verdict(verdict, text if found else "", comparisons=len(found), number=_number(claim, found))
+
+
+def _number(claim: Claim, found: Sequence[Comparison]) -> str:
+    """Return the estimate that is nearest to losing a claim, in words."""
+    means = [one.estimate.scale.back(one.estimate.mean) for one in found if math.isfinite(one.estimate.mean)]
+    if not means:
+        return ""
+    digits = 4 if claim.measure.endswith(".auc") else 3
+    if claim.kind == "mean":
+        return f"{(min if claim.better > 0 else max)(means):.{digits}f}"
+    if claim.kind == "trend":
+        return f"least step {min(means):+.{digits}f}"
+    ahead = -max(means, key=abs if not claim.better else float) if claim.kind == "tie" else min(means)
+    return f"{'ahead' if ahead > 0 else 'behind'} by {abs(ahead):.{digits}f}"
 
 
 def _open(found: Sequence[Comparison], limit: float, margin: float, of: int) -> str:
@@ -225,9 +241,9 @@ def _value(claim: Claim, sample: Sample, printed: Sample) -> tuple[str, str]:
     return UNDECIDED, text + _open([Comparison("", found, False, 1.0)], claim.margin, claim.margin, 1)
 
 
-def _threshold(claim: Claim, pairs: Pairs, missing: bool) -> tuple[str, str]:
+def _threshold(claim: Claim, pairs: Pairs, missing: bool) -> Verdict:
     """Count every subject's runs at or above the limit, or at or below it where lower is better."""
-    held, lines = True, []
+    held, lines, counts = True, [], []
     for subject, sample in pairs:
         values = np.array([sample.mean]) if sample.values is None else sample.values
         below, above = values <= claim.limit + _ROUNDING, values >= claim.limit - _ROUNDING
@@ -236,12 +252,15 @@ def _threshold(claim: Claim, pairs: Pairs, missing: bool) -> tuple[str, str]:
         worst = (
             f"most {seen.max(initial=-math.inf):.5g}" if claim.better < 0 else f"least {seen.min(initial=math.inf):.5g}"
         )
+        counts.append((passed / len(values), f"{passed} of {len(values)} runs"))
         name = _heading(subject, pairs)
         lines.append(f"{name}{passed} of {len(values)}, {worst if len(seen) else 'no number'}")
         held &= passed >= claim.share * len(values)
     side = "at or below" if claim.better < 0 else "at or above"
     verdict = NOT_REPRODUCED if not held else TOO_FEW if missing else REPRODUCED
-    return verdict, f"{side} {claim.limit:g}: {'; '.join(lines)}" if lines else ""
+    if not lines:
+        return Verdict(verdict)
+    return Verdict(verdict, f"{side} {claim.limit:g}: {'; '.join(lines)}", number=min(counts)[1])
 
 
 def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowVariance | None = None) -> Verdict:
@@ -282,9 +301,12 @@ def _judged(
     if claim.kind == "value":
         if math.isnan(printed[0].mean):
             return Verdict(NOT_PRINTED)
-        return Verdict(TOO_FEW) if missing else Verdict(*_value(claim, samples[0], printed[0]), comparisons=1)
+        number = f"{samples[0].mean:.3f}" if samples[0].n else ""
+        if missing:
+            return Verdict(TOO_FEW, number=number)
+        return Verdict(*_value(claim, samples[0], printed[0]), comparisons=1, number=number)
     if claim.kind == "threshold":
-        return Verdict(*_threshold(claim, pairs, missing))
+        return _threshold(claim, pairs, missing)
     if claim.kind in ("order", "tie") and not any(enough[: claim.leaders]):  # what is said of it needs the first model
         return Verdict(TOO_FEW)
     return _compared(claim, pairs, missing, rows)

@@ -15,14 +15,55 @@ from mixnam.data.table import About, DataError
 from mixnam.runs.results import Result
 
 UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
-COLORS = ("#222222", "#b8551f", "#2a6f97", "#5f8a3b")
+#: What raises a prediction is blue, what lowers it red, in maps as in bounds.
+MAP = "RdBu"
+COLORS = ("#222222", "#b8551f", "#2a6f97", "#b57fc4")
 GREY = "#777777"
 #: One colour a source of numbers in all pictures; they can be told apart by the colour-blind, and none is a verdict's.
 PAPER_COLOR = "#c15b00"
 SOURCE_COLORS = {"paper": "#00568f", "quick": "#4ba3d8", "rerun": "#9a5ea8"}
+#: One colour a model, likewise; others are grey.
+MODEL_COLORS = {
+    "MixNAM": "#00568f", "MixNAM-D": "#4ba3d8", "MixNAM-E": "#009e73", "NAM": "#c15b00", "EBM": "#9a5ea8",
+    "NA2M": "#e8b27a", "EB2M": "#cfa8dc", "MLP": "#222222",
+}  # fmt: skip
 SMALL = 9  # points
-#: What Housing's columns are measured in; the data set itself has bare names.
-UNITS = {"Longitude": "degrees", "Latitude": "degrees", "HouseAge": "years", "MedInc": "10,000 dollars"}
+#: What columns are called on pages, with their units, by data set, from StatLib, UCI (2, 275, 880) and hbiostat.org.
+NAMES: dict[str, dict[str, str]] = {
+    "housing": {
+        "MedInc": "median income (10,000 dollars)", "HouseAge": "median house age (years)",
+        "AveRooms": "rooms a household", "AveBedrms": "bedrooms a household", "Population": "people in the block group",
+        "AveOccup": "people a household", "Latitude": "latitude (degrees)", "Longitude": "longitude (degrees)",
+    },
+    "income": {
+        "age": "age (years)", "workclass": "employer", "fnlwgt": "sampling weight (people)",
+        "education-num": "education (level 1 to 16)", "marital-status": "marital status",
+        "relationship": "place in the family", "capital-gain": "capital gain (dollars)",
+        "capital-loss": "capital loss (dollars)", "hours-per-week": "work (hours a week)",
+        "native-country": "native country",
+    },
+    "bike": {
+        "season": "season (1: winter to 4: autumn)", "yr": "year (0: 2011, 1: 2012)", "mnth": "month",
+        "hr": "hour of the day", "holiday": "holiday (0: no, 1: yes)", "weekday": "day of the week (0: Sunday)",
+        "workingday": "working day (0: no, 1: yes)", "weathersit": "weather (1: clear to 4: heavy rain)",
+        "temp": "temperature (0: −8 °C, 1: 39 °C)", "atemp": "felt temperature (0: −16 °C, 1: 50 °C)",
+        "hum": "relative humidity (1: 100 %)", "windspeed": "wind speed (share of the largest)",
+    },
+    "support2": {
+        "age": "age (years)", "dzclass": "class of disease", "num.co": "other diseases (number)",
+        "edu": "education (years)", "income": "income (dollars a year)", "scoma": "coma score (0 to 100)",
+        "hday": "day in hospital at entry", "diabetes": "diabetes (0: no, 1: yes)",
+        "dementia": "dementia (0: no, 1: yes)", "ca": "cancer",
+        "meanbp": "mean arterial blood pressure (mmHg)", "wblc": "white blood cells (1,000 a mm³)",
+        "hrt": "heart rate (a minute)", "resp": "breaths (a minute)", "temp": "temperature (°C)",
+        "pafi": "PaO2 / FiO2 (mmHg)", "alb": "serum albumin (g/dL)", "bili": "bilirubin (mg/dL)",
+        "crea": "serum creatinine (mg/dL)", "sod": "serum sodium (mmol/L)", "ph": "arterial pH",
+        "glucose": "glucose (mg/dL)", "bun": "blood urea nitrogen (mg/dL)", "urine": "urine (mL a day)",
+        "adlp": "dependence, told by the patient (0 to 7)",
+        "adls": "dependence, told by a surrogate (0 to 7)",
+        "adlsc": "dependence, calibrated (0 to 7)",
+    },
+}  # fmt: skip
 
 
 def style() -> None:
@@ -52,9 +93,16 @@ def contribution_label(data: About | None) -> str:
     return textwrap.fill(label, 36 if len(label) <= 36 else 28) + (f"\n({unit(data)})" if unit(data) else "")
 
 
-def with_unit(feature: str) -> str:
-    """Return a feature's name with its unit, where one is known."""
-    return f"{feature} ({UNITS[feature]})" if feature in UNITS else feature
+def name(data: About | None, feature: int) -> str:
+    """Return what a feature is called on pages, with its unit where one is known."""
+    own = f"feature {feature}" if data is None else data.features[feature]
+    return NAMES.get("" if data is None else data.name, {}).get(own, own)
+
+
+def in_lines(text: str, width: int = 30) -> str:
+    """Return an axis label in lines of `width`, broken before its unit where that is enough."""
+    parts = [text] if len(text) <= width else text.replace(" (", "\n(", 1).split("\n")
+    return "\n".join(textwrap.fill(part, width) for part in parts)
 
 
 def say(ax: Axes, text: str) -> None:

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mixnam.plots.look import LOWER, SMALL, about, finished, say
+from mixnam.plots.look import LOWER, SMALL, about, finished, name, say
 from mixnam.runs.results import Result
 
 
@@ -37,7 +37,7 @@ def usage(result: Result) -> Figure:
         y, x = np.nonzero(idle)
         ax.scatter(x, y, marker="x", s=22, color=LOWER, linewidth=1.2, label="active in no row")
     data = about(result)
-    names = [f"feature {i}" for i in range(features)] if data is None else data.features
+    names = [name(data, i) for i in range(features)]
     ax.set_yticks(range(features), names, fontsize=SMALL if features > 10 else 10)
     step = -(-experts // 16)
     ax.set_xticks(range(0, experts, step), [f"{k + 1}" for k in range(0, experts, step)], fontsize=10)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mixnam.plots.look import SMALL, about, contribution_label, finished, with_unit
+from mixnam.plots.look import MAP, SMALL, about, contribution_label, finished, name
 from mixnam.runs.results import Result
 
 
@@ -16,7 +16,8 @@ def pair_surfaces(result: Result, pair: tuple[int, int] | None = None) -> Figure
     """Draw what a pairwise model says of two features at once, beside their interaction alone (Figure 3).
 
     `pair` are their numbers, the first along x; by default, and where the result has no surface of them, the pair
-    that interacts most. Colours are in the target's units (log-odds for classes), white is where no rows lie.
+    that interacts most. Colours are in the target's units (log-odds for classes): blue raises, red lowers; the grey of
+    the ground is where no rows lie.
     """
     arrays, data = result.arrays, about(result)
     stored = [tuple(sorted(p)) for p in arrays["pairs"].tolist()]
@@ -29,17 +30,17 @@ def pair_surfaces(result: Result, pair: tuple[int, int] | None = None) -> Figure
         i, j, x, y = j, i, y, x
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 4.0), sharex=True, sharey=True, layout="constrained")
     titles = {"pair_effect": "both features", "pair_interaction": "their interaction alone"}
-    names = None if data is None else data.features
-    for ax, (name, title) in zip(axes, titles.items(), strict=True):
-        surface = np.where(arrays["pair_rows"][k] > 0, arrays[name][k], np.nan)
+    for ax, (kind, title) in zip(axes, titles.items(), strict=True):
+        surface = np.where(arrays["pair_rows"][k] > 0, arrays[kind][k], np.nan)
         shown = (surface.T if turned else surface)[: len(x), : len(y)].T
         limit = float(np.nanquantile(np.abs(shown), 0.99)) or 1.0
-        drawn = ax.pcolormesh(x, y, shown, cmap="RdBu_r", vmin=-limit, vmax=limit, shading="nearest", rasterized=True)
+        drawn = ax.pcolormesh(x, y, shown, cmap=MAP, vmin=-limit, vmax=limit, shading="nearest", rasterized=True)
         figure.colorbar(drawn, ax=ax, label=contribution_label(data) if ax is axes[-1] else "")
         ax.set_title(title)
-        ax.set_xlabel(with_unit(names[i]) if names else f"feature {i}")
+        ax.set_facecolor("#dddddd")  # white is a contribution of 0
+        ax.set_xlabel(name(data, i))
         ax.grid(False)
-    axes[0].set_ylabel(with_unit(names[j]) if names else f"feature {j}")
+    axes[0].set_ylabel(name(data, j))
     categories = {} if data is None else data.categories
     for feature, codes, axis in [(i, x, ax.xaxis) for ax in axes] + [(j, y, axes[0].yaxis)]:
         if feature in categories:

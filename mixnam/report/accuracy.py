@@ -1,4 +1,4 @@
-"""Tables 1 and 6 beside the paper: shared ranks, differences to MixNAM, and what lies far off."""
+"""Tables 1 and 6 beside the paper: shared ranks, differences to MixNAM, and large differences from the paper."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from mixnam.data import catalogue
+from mixnam.data.splits import HOLDOUT
 from mixnam.data.table import better
 from mixnam.models import MODELS
 from mixnam.paper import experiments, published
@@ -21,18 +22,19 @@ from mixnam.paper.ranks import ERROR_SHARE, MARGINS, margin, ranks
 from mixnam.paper.reasons import reason
 from mixnam.paper.running import Outcome
 from mixnam.plots.forests import PAPER, forest_plot
-from mixnam.plots.look import COLORS, LOWER
-from mixnam.report import layout
-from mixnam.report.layout import percent, spread
+from mixnam.plots.look import LOWER
+from mixnam.report import layout, timing
+from mixnam.report.layout import Element, Printed, literal, percent, spread
 from mixnam.report.parameters import Column, Parameters
+from mixnam.report.pictures import picture
 from mixnam.report.tables import by, sample, samples, score
 
 #: Farther from the paper than this asks for a reason: share of the printed error, or difference in AUC.
 FAR_SHARE, FAR_AUC = 0.05, 0.010
 RANKS_NOTE = (
-    "A model's rank is one more than the number of models that are better by more than {margin}; so near, ranks are "
-    "shared.{paper} Counted are the {count} rows that Tables 1 and 6 print; in parentheses the rank that another row "
-    "would take in place of its model's own."
+    "A model's rank is one more than the number of models that are better by more than {margin}: models so near share "
+    "a rank.{paper} The {count} rows of Tables 1 and 6 are ranked; a rank in parentheses is what another row would "
+    "have in place of its model's own."
 )
 _ROUNDING = 1e-9
 _BEHIND = "MixNAM is behind"
@@ -51,7 +53,7 @@ class Standing:
     """Tables 1 and 6 on one data set: every model's stored scores beside the paper's.
 
     Attributes: `cases`, the rows; `columns`, the sources of results; `better`, 1 where higher is better, else -1;
-    `printed`, the paper's mean and standard deviation by the row's label.
+    `printed`, the paper's mean and standard deviation by the row's label; `over`, what runs differ in: seeds or folds.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -59,6 +61,7 @@ class Standing:
         self.metric = catalogue.entry(self.dataset).metric
         self.better = better(self.metric)
         self.path, self.label = score(self.dataset)
+        self.over = "seeds" if catalogue.entry(self.dataset).splits == HOLDOUT else "folds"
         self.cases = experiments.cases("accuracy", "paper")
         known = {case.label: published.accuracy(self.dataset, case.model) for case in self.cases}
         self.printed = {label: Sample(*pair, 0) for label, pair in known.items() if pair is not None}
@@ -90,27 +93,34 @@ class Standing:
                 found[name] = f"({ranks(others | {name: means[name]}, self.better, near)[name]})"
         return found, len(counted)
 
+    @property
+    def title(self) -> str:
+        """The title of the table of scores."""
+        table = "Table 1 (paper)" if self.printed else "Accuracy"
+        return f"{table} · ours: mean ± sd (n {self.over})"
+
     def accuracy_table(self) -> pd.DataFrame:
         """Return each model's paper value and each column's mean ± sd (n), with ranks."""
         labels = [case.label for case in self.cases]
         paper = {c.label: self.printed[c.label] for c in self.cases if c.published and c.label in self.printed}
         table = pd.DataFrame({f"{self.label} of": labels})
         table["FA"] = ["✓" if MODELS[case.model].attributes else "✗" for case in self.cases]
-        table["paper"] = [_told(paper[label], self.metric) if label in paper else "–" for label in labels]
         if paper:
+            told = [Printed(_told(paper[label], self.metric)) if label in paper else "–" for label in labels]
+            table[PAPER] = pd.Series(told, dtype=object)
             places, of = self._ranked({label: sample.mean for label, sample in paper.items()})
             table[f"rank of {of}"] = [places.get(label, "–") for label in labels]
         for column in self.columns:
             ours = self.of(column)
             places, of = self._ranked({label: sample.mean for label, sample in ours.items()})
-            told = {label: _told(sample, self.metric, sample.n) for label, sample in ours.items()}
-            table[column.label] = [told.get(label, "not run") for label in labels]
+            scores = {label: _told(sample, self.metric, sample.n) for label, sample in ours.items()}
+            table[column.label] = [scores.get(label, "not run") for label in labels]
             if of:
                 table[f"rank of {of}, {column.setting}"] = [places.get(label, "–") for label in labels]
         return table
 
     def ranks_note(self) -> str:
-        """Return how ranks are shared, as Markdown."""
+        """Return how ranks are shared."""
         unit = self.label.removeprefix("test ")
         near = margin(self.dataset, [sample.mean for sample in self.samples.values()])
         told = f"{near:.{3 if near < 0.1 else 2}f} in {unit}"
@@ -122,9 +132,9 @@ class Standing:
     def cost_table(self) -> pd.DataFrame:
         """Return what was trained: each model's parameters and seconds a run, for each column that has them.
 
-        Seconds name the kind of device where it was not a CPU.
+        Means over the runs of the newest version; seconds name the kind of device where it was not a CPU.
         """
-        groups = {key: runs for key, runs in by(self.runs, "source", "row").items() if key in self.samples}
+        groups = by(timing.newest(self.runs), "source", "row")
         filled = [column for column in self.columns if any(source == column.label for source, _ in groups)]
         rows = []
         for case in self.cases:
@@ -163,24 +173,46 @@ class Standing:
         """Return `differences` for reading: a row for each model, each column's interval beside the paper's."""
         found = self.differences
         told = {(row["label"], row["source"]): _signed(row, self.metric) for row in found.to_dict("records")}
+        told |= {key: Printed(text) for key, text in told.items() if key[1] == PAPER}
         sources = [s for s in (PAPER, *(c.label for c in self.columns)) if s in set(found["source"])]
         lacking = {source: "–" if source == PAPER else "not run" for source in sources}
-        return pd.DataFrame(
+        rows = [
             {"MixNAM ahead of": label} | {s: told.get((label, s), lacking[s]) for s in sources}
             for label in dict.fromkeys(found["label"])
+        ]
+        return pd.DataFrame(rows, dtype=object)
+
+    def difference_note(self) -> str:
+        """Return how differences are taken on these data, as Markdown."""
+        taken = "over seeds and test rows together"
+        if self.over == "folds":
+            taken = "of paired differences over folds, by the corrected resampled t of Nadeau and Bengio"
+        paper = " The paper prints no paired differences: its column is the difference of two printed means."
+        return (
+            f"A positive number says that MixNAM is better, whatever the metric. Intervals are of 95 %, {taken} "
+            "([how a verdict is made](rules.html)). An interval that holds 0 does not tell the two models apart."
+            + (paper if self.printed else "")
         )
 
-    def picture(self) -> Figure | Markdown:
-        """Return `differences` as a forest plot, or a line that says why there is none."""
+    def forest(self) -> Figure:
+        """Return `differences` as a forest plot, what MixNAM is behind of in a colour of its own."""
         found = self.differences
-        if (found["source"] == PAPER).all():
-            return Markdown("No model of ours stands beside MixNAM on these data yet.")
         sources = [column.label for column in self.columns if column.label in set(found["source"])]
         places = dict(zip(sources, (-1, 1), strict=True)) if len(sources) > 1 else {}
         kind = found["source"].mask(found["high"] < 0, _BEHIND)
-        colors = dict(zip(sources, COLORS[2:], strict=False)) | {_BEHIND: LOWER}
+        colors = {source: self.parameters.colors[source] for source in sources} | {_BEHIND: LOWER}
         drawn = found.assign(kind=kind, place=found["source"].map(places).fillna(0))
         return forest_plot(drawn, f"MixNAM's advantage in {self.label}", colors)
+
+    def picture(self) -> Element | Markdown:
+        """Return the forest plot as the page shows it, or a line that says why there is none."""
+        ours = self.differences[self.differences["source"] != PAPER]
+        if ours.empty:
+            return Markdown("No model was trained beside MixNAM on these data yet.")
+        behind = ", ".join(dict.fromkeys(ours.loc[ours["high"] < 0, "label"])) or "no model"
+        words = f"MixNAM's advantage in {self.label} over each model, around 0; beyond chance it is behind {behind}."
+        sources = " and ".join(dict.fromkeys(ours["source"]))
+        return picture(self.forest(), f"MixNAM's advantage · {sources}", words)
 
     def gaps(self) -> list[str]:
         """Return a line of Markdown for each row that lies far from the paper, with the reason where one is known."""
@@ -203,16 +235,16 @@ class Standing:
         return [f"- **{row}**: {'; '.join(lines)}. *{why}*" for (row, why), lines in found.items()]
 
     def gaps_note(self) -> str:
-        """Return what lies far from the paper, as Markdown."""
+        """Return the large differences from the paper, as Markdown."""
         limit = f"{FAR_AUC:.3f}" if self.metric == "auc" else percent(FAR_SHARE)
         if not self.printed:
             return "The paper prints nothing for these data."
         if not self.samples:
-            return "Nothing was run on these data here yet, so nothing stands beside the paper's numbers."
+            return "No model was run on these data yet, so nothing stands beside the paper's numbers."
         lines = self.gaps()
         if not lines:
-            return f"No model that was run lies more than {limit} from the paper."
-        return "\n".join([f"More than {limit} from the paper:\n", *lines])
+            return f"No model that was run differs by more than {limit} from the paper."
+        return "\n".join([f"These differ by more than {limit} from the paper:\n", *lines])
 
 
 def _signed(row: Mapping[Hashable, Any], metric: str) -> str:
@@ -225,12 +257,16 @@ def _signed(row: Mapping[Hashable, Any], metric: str) -> str:
 def opening(outcome: Outcome, parameters: Parameters) -> str:
     """Return what a page on one data set starts with, as Markdown: its title, its runs, and how to get missing data."""
     known = catalogue.entry(parameters.dataset)
+    splits = f"{len(known.splits)} folds"
+    if known.splits == HOLDOUT:
+        splits = "one fixed split, with another seed for each run"
+    title = f"Data set: **{literal(known.title)}**, {splits}."
     if outcome.skipped or catalogue.at_hand(parameters.dataset):
-        return f"Data set: **{known.title}**. {layout.notice(outcome, parameters)}"
+        return f"{title} {layout.notice(outcome, parameters)}"
+    stored = f"{len(outcome.results)} of {len(outcome.specs)} runs at the {outcome.preset} preset"
     return (
-        f"Data set: **{known.title}**. **Its data are not at hand**, so nothing can be trained: shown is what the "
-        f"paper prints, and what is stored ({len(outcome.results)} of {len(outcome.specs)} runs at the "
-        f"{outcome.preset} preset). To get them: {known.remedy} (`MIXNAM_DATA`, else `data/`)."
+        f"{title} **Its data are not at hand**, so nothing can be trained. This page shows what the paper prints, and "
+        f"what is stored ({stored}). To get the data: {literal(known.remedy)} (`MIXNAM_DATA`, else `data/`)."
     )
 
 
@@ -246,14 +282,15 @@ def overview_table(parameters: Parameters, names: Sequence[str]) -> pd.DataFrame
     lines = []
     for case in experiments.cases("accuracy", "paper"):
         known = {name: published.accuracy(name, case.model) for name in names} if case.published else {}
-        cells = {PAPER: {name: _told(Sample(*pair, 0), metrics[name]) for name, pair in known.items() if pair}}
+        cells: dict[str, dict[str, str]] = {}
+        cells[PAPER] = {n: Printed(_told(Sample(*pair, 0), metrics[n])) for n, pair in known.items() if pair}
         for source, columns in ({"ours": parameters.columns} if parameters.is_reference else sources).items():
             cells[source] = {name: _ours(columns, case, name) for name in names}
         for source, by_name in cells.items():
             if by_name:
                 row = {"model": _short(case), "source": source}
                 lines.append(row | {heading(name): by_name.get(name, "–") for name in names})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, dtype=object)
 
 
 def heading(dataset: str) -> str:
@@ -265,7 +302,7 @@ def heading(dataset: str) -> str:
 
 def _short(case: Case) -> str:
     """Return a row's label for a wide table, with a mark for models that attribute to single features."""
-    name = case.label.replace(" of 2021", "").replace(" by us", "").replace("its ", "")
+    name = case.label.replace("interpret ", "").replace("its ", "")
     mark = "\N{NO-BREAK SPACE}✓" if MODELS[case.model].attributes else ""
     return name.replace("NODE-", "NODE\N{NON-BREAKING HYPHEN}") + mark
 

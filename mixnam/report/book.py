@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -16,24 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.paper import costs, experiments, published, sheet
+from mixnam.paper import costs, experiments, running, sheet
 from mixnam.paper.presets import PRESETS
 from mixnam.plots import look, shapes
-from mixnam.report import accuracy, scorecard, tables
-from mixnam.report.parameters import Parameters, told
+from mixnam.report import layout, rerun, story
+from mixnam.report.execute import execute
+from mixnam.report.parameters import Parameters
+from mixnam.report.scorecard import Scorecard
 from mixnam.runs.files import root, write_file
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
 #: Pages before and after the experiments' own, all of them notebooks.
-FRONT, BACK = ("index", "scorecard", "tables", "findings"), ("speed", "searches", "evidence", "contents", "status")
-#: Data sets of the reference, those with results in `book/results`: each has an accuracy and an explanations page.
-REFERENCE = ("housing", "income", "support2", "bike")
-HAND_WRITTEN = ("rules", "method", "rivals", "rerun", "data")
+FRONT = ("index", "contents", "scorecard", "findings", "tables", "use")
+BACK = ("speed", "searches", "evidence", "status")
+#: Data sets of the reference, those with results in `book/results`: each has an accuracy page.
+REFERENCE = ("housing", "income", "support2", "bike", "diabetes", "breast_cancer")
+HAND_WRITTEN = ("rules", "method", "baselines", "rerun", "data", "glossary")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
@@ -42,12 +42,12 @@ FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "co
 def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return the pages of experiments as {page: (notebook, data set)}.
 
-    Accuracy runs on every chosen data set and on scikit-learn's bundled ones, which need no network;
-    explanations on every chosen one; the rest on the first, or on simulated data (no data set).
+    Accuracy runs on every chosen data set; explanations on those that are not bundled with scikit-learn; the rest on
+    the first of these, or on simulated data (no data set).
     """
-    bundled = [name for name, entry in catalogue.REGISTRY.items() if entry.bundled]
-    chosen = [name for name in dict.fromkeys(names) if name not in bundled]
-    tables = {f"accuracy_{d}": ("accuracy", d) for d in [*chosen, *bundled]}
+    names = list(dict.fromkeys(names))
+    chosen = [name for name in names if not catalogue.entry(name).bundled]
+    tables = {f"accuracy_{d}": ("accuracy", d) for d in names}
     tables |= {f"explanations_{d}": ("explanations", d) for d in chosen}
     tables |= {f"lambda_sweep_{d}": ("lambda_sweep", d) for d in chosen[:1]}
     tables |= {notebook: (notebook, d) for d in chosen[:1] for notebook in FOCUSED}
@@ -67,42 +67,11 @@ def pages_at_hand(parameters: Parameters) -> list[str]:
     return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
 
 
-class _Lines(logging.Handler):
-    """Prints what a notebook says of its training, with the page's name."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.page = page
-
-    def emit(self, record: logging.LogRecord) -> None:
-        for line in record.getMessage().splitlines():
-            if any(word in line for word in ("epoch", "after", "skipped", "failed")):
-                print(f"[{self.page}] {line}", flush=True)
-
-
-def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, device: str, train: bool) -> None:
-    """Execute a notebook through papermill with the given parameters; `out` appears only when it is done."""
-    import papermill
-
-    logger = logging.getLogger("papermill")
-    logger.handlers, logger.propagate = [_Lines(out.stem)], False
-    logger.setLevel(logging.INFO)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    given: dict[str, Any] = {"dataset": dataset} if dataset else {}
-    given |= {"preset": preset, "device": device, "results": told(results.absolute()), "train": train}
-    temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")
-    papermill.execute_notebook(
-        str(root() / "notebooks" / f"{notebook}.ipynb"), str(temporary), given, kernel_name="python3",
-        cwd=str(root()), progress_bar=False, log_output=True, extra_arguments=["--log-level=50"],
-    )  # fmt: skip
-    os.replace(temporary, out)
-
-
 def clean(path: Path, title: str = "") -> bytes:
     """Return an executed notebook as a page: bytes that depend on its content alone.
 
-    Left out are run times, timestamps, host-specific metadata and progress lines; ids are fixed, code is
-    not shown, `title` is added to the heading. Run times are shown from the results instead.
+    Left out are run times, timestamps, host-specific metadata and progress lines; ids are fixed, code is shown in
+    cells tagged `keep-input` alone, `title` is added to the heading. Run times are shown from the results instead.
     """
     notebook: Any = nbformat.read(path, as_version=4)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
@@ -110,9 +79,11 @@ def clean(path: Path, title: str = "") -> bytes:
         cell["id"] = f"cell-{number:02d}"
         cell.metadata = {"tags": sorted(cell.metadata.get("tags", []))}
         if number == 0 and title:
-            cell.source = re.sub(r"^(# .*)", rf"\1: {title}", cell.source, count=1)
+            heading, *text = cell.source.split("\n", 1)
+            cell.source = "\n".join([f"{heading}: {layout.literal(title)}", *text])
         if cell.cell_type == "code":
-            cell.metadata["tags"].append("remove-input")
+            if "keep-input" not in cell.metadata["tags"]:
+                cell.metadata["tags"].append("remove-input")
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             for output in cell.outputs:
                 output.pop("metadata", None)
@@ -177,45 +148,34 @@ def preflight(specs: Sequence[RunSpec], jobs: int) -> str:
     return costs.estimate(specs, jobs)
 
 
-def estimate(names: Sequence[str], preset: str, results: Path, jobs: int) -> str:
-    """Return what a report has to train and how long that may take, and say what will be skipped."""
-    store, skipped = Store(results), {}
+def lacking(names: Sequence[str], preset: str, store: Store) -> tuple[list[RunSpec], list[str]]:
+    """Return what a report has to train, and which of the data sets are not at hand, a line each with the remedy."""
+    skipped = {}
     for name in names:
         try:
             catalogue.load(name)
         except DataError as error:
             skipped[name] = f"will be skipped: {name}: {error}"
-    kept = [name for name in names if name not in skipped]
     wanted: dict[RunSpec, None] = {}
-    for notebook, dataset in experiment_pages(kept).values():
+    for notebook, dataset in experiment_pages([name for name in names if name not in skipped]).values():
         wanted |= dict.fromkeys(experiments.specs_for(notebook, dataset, preset))
-    lacking = [spec for spec in wanted if store.current(spec) is None]
-    line = f"report at the {preset} preset on {', '.join(kept) or 'bundled and simulated data'}: "
-    return "\n".join([line + f"{preflight(lacking, jobs)}, then about 3 min for pages", *skipped.values()])
+    return [spec for spec in wanted if store.current(spec) is None], list(skipped.values())
 
 
-def results_markdown(parameters: Parameters) -> str:
-    """Return RESULTS.md: the reference's tables and verdicts, for reading without installing anything."""
+def train(names: Sequence[str], preset: str, results: Path, device: str, jobs: int) -> None:
+    """Print how long a report may take and what it skips, then train what it lacks."""
+    specs, skipped = lacking(names, preset, Store(results))
+    about = f"report at the {preset} preset on {', '.join(names)} and simulated data"
+    print("\n".join([f"{about}: {preflight(specs, jobs)}, then about 2 min for pages", *skipped]), flush=True)
+    running.train_side_by_side(specs, Store(results), device, preset, jobs)
 
-    def section(title: str, table: pd.DataFrame) -> str:
-        rows = [[*table.columns], ["---"] * len(table.columns), *table.to_numpy().tolist()]
-        lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-        return f"## {title}\n\n" + "\n".join(lines) + "\n"
 
-    card = scorecard.Scorecard(parameters)
-    parts = [
-        "# Results\n\nWritten by `make reference` from `book/results/`; do not edit. `n` counts seeds or folds; the\n"
-        "paper's ± stands on ten seeds (Housing).\n",
-        section("In short", tables.headline_table(parameters)),
-        card.count() + "\n",
-        "`book/verdicts.csv` says what each verdict rests on, `book/rules.md` how it is made.\n",
-        section("Claims", card.words()),
-        section("Accuracy (Tables 1 and 6)", accuracy.overview_table(parameters, list(published.DATASETS))),
-        section("Accuracy on other data", accuracy.overview_table(parameters, accuracy.other_names())),
-        section("Accuracy on California Housing (Table 1)", accuracy.Standing(parameters).accuracy_table()),
-        section("The variation penalty λ (Table 3)", tables.sweep_table(parameters)),
-    ]
-    return "\n".join(parts)
+def closing(run: Path, preset: str) -> str:
+    """Return what a report ends with: whether the rerun confirms the reference, what differs, and where the book is."""
+    parameters = Parameters("housing", preset, "cpu", run / "results", False)
+    differing = (f"  different: {', '.join(row)}" for row in rerun.table(parameters).to_numpy())
+    place = f"report: {run / 'book' / '_build' / 'html' / 'index.html'}"
+    return "\n".join([rerun.summary(parameters), *differing, place])
 
 
 def make_reference(names: Sequence[str] = REFERENCE) -> None:
@@ -228,7 +188,9 @@ def make_reference(names: Sequence[str] = REFERENCE) -> None:
         execute(notebook, work / f"{page}.ipynb", dataset, "paper", project / "book" / "results", "cpu", False)
     assemble(work, project / "book", names)
     parameters = Parameters("housing", "paper", "cpu", project / "book" / "results", False)
-    write_file(project / "RESULTS.md", results_markdown(parameters).encode())
+    write_file(project / "RESULTS.md", story.results_markdown(parameters).encode())
+    opening = story.readme((project / "README.md").read_text(encoding="utf-8"), Scorecard(parameters))
+    write_file(project / "README.md", opening.encode())
     picture(parameters, project / "docs" / "shape_plot.png")
 
 
@@ -243,13 +205,12 @@ def picture(parameters: Parameters, path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of `make report` and `make reference`; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam.report.book", description=__doc__)
-    parser.add_argument("command", choices=("estimate", "page", "report", "place", "reference"))
-    parser.add_argument("page", nargs="?", help="the page to execute")
+    parser.add_argument("command", choices=("train", "report", "place", "reference"))
     parser.add_argument("--preset", default="quick", choices=PRESETS)
     parser.add_argument("--datasets", default="housing", help="separated by commas")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--run", type=Path, help="directory of this rerun (default: runs/PRESET)")
-    parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time, for the estimate")
+    parser.add_argument("--jobs", type=int, default=2, help="how many models train at a time")
     arguments = parser.parse_args(argv)
     names = [name.strip() for name in arguments.datasets.split(",")]
     for name in names:
@@ -259,15 +220,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ValueError, DataError) as error:
             parser.error(f"--datasets: {error}")
     run = (arguments.run or root() / "runs" / arguments.preset).absolute()
-    pages = all_pages(names)
-    if arguments.command == "estimate":
-        print(estimate(names, arguments.preset, run / "results", arguments.jobs), flush=True)
-    elif arguments.command == "page":
-        if arguments.page not in pages:
-            parser.error(f"page must be one of {', '.join(pages)}, got {arguments.page!r}")
-        notebook, dataset = pages[arguments.page]
-        out = run / "notebooks" / f"{arguments.page}.ipynb"
-        execute(notebook, out, dataset, arguments.preset, run / "results", arguments.device, True)
+    if arguments.command == "train":
+        train(names, arguments.preset, run / "results", arguments.device, arguments.jobs)
     elif arguments.command == "report":
         assemble(run / "notebooks", run / "book", names)
         for store in (root() / "book" / "results", run / "results"):  # a rerun's own result wins
@@ -275,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 write_file(run / "book" / "results" / path.relative_to(store), path.read_bytes())
         build(run / "book")
     elif arguments.command == "place":
-        print(f"report: {run / 'book' / '_build' / 'html' / 'index.html'}", flush=True)
+        print(closing(run, arguments.preset), flush=True)
     else:
         make_reference()
     return 0

@@ -179,23 +179,30 @@ def variability_grid(results: ByLaw) -> Figure:
     return _law_figure(modified, draw, laws_across=True)
 
 
-def sweep_plot(lines: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
-    """Draw measures over λ, one panel a measure and one line a source (paper, reference, rerun).
+def sweep_plot(lines: pd.DataFrame, panels: Mapping[str, str], colors: Mapping[str, str]) -> Figure:
+    """Draw measures over λ, one panel a measure and one line a source in its colour; a pale dot is a seed or fold.
 
-    `lines` has the columns source, measure, penalty, mean and sd; `panels` gives each measure's label. λ = 0 is drawn
-    at the left end of a logarithmic axis.
+    `lines` has the columns source, measure, penalty, mean, sd and numbers; `panels` gives each measure's label. λ = 0
+    is drawn at the left end of a logarithmic axis.
     """
     rows = -(-len(panels) // 2)
     figure, axes = plt.subplots(rows, 2, figsize=(8.6, 3.0 * rows), squeeze=False, layout="constrained")
+    sources = list(dict.fromkeys(lines["source"]))
     for ax, (measure, label) in zip(axes.flat, panels.items(), strict=False):
-        for color, source in zip(COLORS, dict.fromkeys(lines["source"]), strict=False):
+        for k, source in enumerate(sources):
             points = lines[(lines["source"] == source) & (lines["measure"] == measure)]
             if len(points):
-                x, error = points["penalty"].replace(0, _ZERO), points["sd"].fillna(0)
-                look: dict[str, Any] = {"marker": "o", "markersize": 5, "capsize": 3}
-                ax.errorbar(x, points["mean"], error, color=color, label=source, **look)
+                x, error = points["penalty"].replace(0, _ZERO) * 1.25 ** (k - (len(sources) - 1) / 2), points["sd"]
+                look: dict[str, Any] = {"marker": "o", "markersize": 5, "capsize": 3, "linewidth": 1.4, "zorder": 3}
+                ax.errorbar(x, points["mean"], error.fillna(0), color=colors[source], label=source, **look)
+                each = [(at, number) for at, numbers in zip(x, points["numbers"], strict=True) for number in numbers]
+                if each:
+                    marks = {"s": 12, "color": colors[source], "alpha": 0.35, "linewidth": 0, "zorder": 2}
+                    ax.scatter(*np.transpose(each), gid=f"{source}, each run", **marks)
         ax.set_xscale("log")
-        ax.set_xticks([_ZERO, 0.001, 0.01, 0.1, 1, 10, 100], ["0", ".001", ".01", "0.1", "1", "10", "100"])
+        ax.set_xticks(
+            [_ZERO, 0.001, 0.01, 0.1, 1, 10, 100], ["0", "0.001", "0.01", "0.1", "1", "10", "100"], fontsize=9
+        )
         ax.minorticks_off()
         ax.set_xlabel("variation penalty λ")
         ax.set_ylabel(label)

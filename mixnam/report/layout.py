@@ -1,11 +1,11 @@
-"""What pages share: how a number, a table and the lines around it are written."""
+"""What pages share: how a number, a table, foreign text and the lines around them are written."""
 
 from __future__ import annotations
 
 import base64
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -19,12 +19,20 @@ from mixnam.paper import experiments
 from mixnam.paper.costs import duration
 from mixnam.paper.running import Outcome
 from mixnam.plots import look
-from mixnam.report.parameters import Parameters, told
+from mixnam.report.parameters import Parameters
+from mixnam.runs.files import told
 from mixnam.runs.results import Result
 
-#: Keys that a provenance line spells out.
-_KEYS = 24
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
+
+
+def literal(text: object) -> str:
+    r"""Return a text that others wrote (a title, a device, a reason) as Markdown that shows it as it is, on one line.
+
+    >>> print(literal("<b> costs $5_"))
+    \<b\> costs \$5\_
+    """
+    return re.sub(r"([\\`*_{}\[\]<>$#|~&!])", r"\\\1", " ".join(str(text).split()))
 
 
 class Element:
@@ -79,6 +87,22 @@ class Judged:
         return f"{self.verdict}: {self.reasons}" if self.reasons else self.verdict
 
 
+class Printed(str):
+    """A table's cell that the paper prints; in a data frame its column must be of objects, or it is plain text."""
+
+
+def kind(verdict: str) -> str:
+    """Return the CSS classes of a verdict: "badge not-reproduced"."""
+    return f"badge {verdict.replace(' ', '-')}"
+
+
+def badge(verdict: str, text: str = "", link: str = "") -> str:
+    """Return a verdict as HTML in its colour: its word, or `text` such as "12", with a link where one is given."""
+    tag = "a" if link else "span"
+    target = f" href='{escape(link)}' title='{escape(verdict)}'" if link else ""
+    return f"<{tag} class='{escape(kind(verdict))}'{target}>{escape(text or verdict)}</{tag}>"
+
+
 def style() -> None:
     """Set the look of a page's figures, and have them shown as PNG whatever backend is set."""
     shell = get_ipython()
@@ -97,9 +121,9 @@ def spread(mean: float, sd: float = math.nan, digits: int = 3, n: int | str = ""
     return f"{mean:.{digits}f}{deviation}" + (f" (n = {n})" if n else "")
 
 
-def printed(value: tuple[float, float] | None) -> str:
+def printed(value: tuple[float, float] | None, digits: int = 3) -> str:
     """Return a printed mean ± standard deviation, or a dash."""
-    return spread(*value) if value else "–"
+    return Printed(spread(*value, digits)) if value else "–"
 
 
 def plural(count: int, what: str, ending: str = "s") -> str:
@@ -112,34 +136,33 @@ def percent(share: float, digits: int = 0, sign: str = "") -> str:
     return f"{share:{sign}.{digits}%}".replace("%", " %")
 
 
-def show(table: pd.DataFrame, title: str = "", note: str = "") -> HTML:
-    """Return a table as the book shows it: the paper's own set off, rows grouped by their first cell.
+def show(table: pd.DataFrame, title: str = "", note: str = "", empty: str = "") -> HTML:
+    """Return a table as the book shows it; where it has no row, the sentence `empty`.
 
-    The paper's are the column `paper` and rows whose `source` is `paper`. With `title`, such as "Table 3 (paper) ·
-    ours: mean ± sd over seeds", it has an anchor and its content as CSV, and `note` below.
+    The type of a cell says what it is: `Printed` is set off, `Judged` is a verdict with its reasons; all else is text.
+    Neighbouring rows that share their first cell are a group, which shows it once. With `title`, such as "Table 3
+    (paper) · ours: mean ± sd over seeds", the table has an anchor and its content as CSV, and `note` below.
     """
     if table.empty:
-        return HTML("<p>Nothing yet.</p>")
-    dense = (" dense" if table.shape[1] > 5 else "") + (" wide" if table.shape[1] > 7 else "")
+        return HTML(f"<p>{escape(empty)}</p>" if empty else "")
     heads = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
-    lines = [f"<div class='results-table{dense}'><table><thead><tr>{heads}</tr></thead><tbody>"]
-    firsts = table.iloc[:, 0].tolist()
-    for row, first, before in zip(table.to_dict("records"), firsts, [None, *firsts], strict=False):
-        grouped = first == before
-        cells = ["<td></td>" if grouped else f"<td>{_cell(first)}</td>"]
-        for name, value in list(row.items())[1:]:
-            kind = " class='paper'" if "paper" in (name, row.get("source")) else ""
-            cells.append(f"<td{kind}>{_cell(value)}</td>")
-        lines.append(f"<tr{'' if grouped else ' class=first'}>{''.join(cells)}</tr>")
+    lines = [f"<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
+    before: object = None
+    for first, *others in table.astype(object).itertuples(index=False, name=None):
+        cells = [_cell("" if first == before else first, table.columns[0])]
+        cells += [_cell(*pair) for pair in zip(others, table.columns[1:], strict=True)]
+        lines.append(f"<tr{'' if first == before else ' class=first'}>{''.join(cells)}</tr>")
+        before = first
     content = "".join([*lines, "</tbody></table></div>"])
     return HTML(titled(title, content, table.map(str), note, "table") if title else content)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, column: object) -> str:
+    """Return a cell; tables with verdicts are cards on a phone, in which each cell tells its column."""
     if isinstance(value, Judged):
         reasons = f"<div class='reasons'>{_unbroken(value.reasons)}</div>" if value.reasons else ""
-        return f"<b>{escape(value.verdict)}</b>{reasons}" if value.reasons else escape(value.verdict)
-    return _unbroken(str(value))
+        return f"<td class='verdict' data-label='{escape(str(column))}'>{badge(value.verdict)}{reasons}</td>"
+    return f"<td{' class=paper' if isinstance(value, Printed) else ''}>{_unbroken(str(value))}</td>"
 
 
 def _unbroken(text: str) -> str:
@@ -155,27 +178,35 @@ def page_results(experiment: str, parameters: Parameters) -> list[Result]:
 
 
 def notice(outcome: Outcome, parameters: Parameters) -> str:
-    """Return what a page says of its runs: how many there are, or why some are missing and the remedy."""
+    """Return what a reader must know of a page's runs, as Markdown: data are missing, or measures are old; or nothing.
+
+    How many runs there are is the footer's to say.
+    """
     if outcome.skipped:
-        return f"**Not run here.** {outcome.skipped}"
+        return f"**Not run here.** {literal(outcome.skipped)}"
     shown = {r.key: r for r in [*outcome.results, *page_results(outcome.experiment, parameters)]}.values()
     old = sum(result.outdated for result in shown)
-    missing, runs = len(outcome.missing), f"{len(outcome.specs)} runs"
-    lacking = missing or any(result.outdated for result in outcome.results)
-    said = [] if lacking else [f"All {runs} of this page at the {outcome.preset} preset are at hand."]
-    if missing:
-        at = f"at the {outcome.preset} preset"
-        said.append(f"**{missing} of {runs} {at} are not there yet**; tables show those that are.")
-    if old:
-        said.append(
-            f"**{old} of the {len(shown)} results behind this page hold measures of an older revision**: tables show "
-            "their scores, not their measures."
-        )
-    if lacking:
-        dataset = f" --dataset {outcome.dataset}" if outcome.dataset else ""
-        command = f"python -m mixnam run {outcome.experiment}{dataset} --preset {outcome.preset}"
-        said.append(f"`{command} --results {told(parameters.results)}` trains what is lacking.")
-    return " ".join(said)
+    if not old:
+        return ""
+    return (
+        f"**{old} of the {len(shown)} results behind this page hold measures of an older revision**: tables show "
+        f"their scores, not their measures. {_remedy(outcome.experiment, parameters)} computes them again."
+    )
+
+
+def _remedy(experiment: str, parameters: Parameters) -> str:
+    dataset = f" --dataset {parameters.dataset}" if parameters.dataset else ""
+    command = f"python -m mixnam run {experiment}{dataset} --preset {parameters.own_first[0].preset}"
+    return f"`{command} --results {told(parameters.results)}`"
+
+
+def progress(experiment: str, parameters: Parameters) -> str:
+    """Return how many of a page's runs are at hand, and the command that trains the others, as Markdown."""
+    column = parameters.own_first[0]
+    specs = experiments.specs_for(experiment, parameters.dataset, column.preset)
+    done = sum(column.store.current(spec) is not None for spec in specs)
+    said = f"{done} of {len(specs)} runs of this page at the {column.preset} preset are at hand"
+    return f"{said}." if done == len(specs) else f"{said}; {_remedy(experiment, parameters)} trains the others."
 
 
 def rerun_command(notebook: str, parameters: Parameters) -> str:
@@ -189,8 +220,9 @@ def rerun_command(notebook: str, parameters: Parameters) -> str:
 
 
 def footer(experiment: str, parameters: Parameters) -> str:
-    """Return what every page ends with, as Markdown: the rerun command and the provenance line."""
-    return rerun_command(experiment, parameters) + "\n\n" + provenance_line(page_results(experiment, parameters))
+    """Return what every page ends with, as Markdown: the rerun command, how many runs there are, and their origin."""
+    lines = [rerun_command(experiment, parameters), progress(experiment, parameters)]
+    return "\n\n".join([*lines, provenance_line(page_results(experiment, parameters))])
 
 
 def commit(provenance: Mapping[str, Any]) -> str:
@@ -198,25 +230,31 @@ def commit(provenance: Mapping[str, Any]) -> str:
     return str(provenance["git_commit"] or "unknown")[:10] + ("+" if provenance["dirty"] else "")
 
 
+def result_link(result: Result) -> str:
+    """Return a link to a result's file in the book: its seed or fold, and the first eight digits of its key."""
+    spec = result.spec
+    path = f"results/{spec.dataset}/{spec.model}/{result.key}.json"
+    return f"<a href='{escape(path)}'>{escape(spec.repetition)}&nbsp;{escape(result.key[:8])}</a>"
+
+
 def provenance_line(results: Sequence[Result]) -> str:
-    """Return one line saying where a page's results come from: number, keys, device, versions, commit."""
+    """Return where a page's results come from, as HTML that unfolds: versions, commits, data, and every result."""
     if not results:
         return "No stored result stands behind this page yet."
 
-    def listed(found: list[str]) -> str:
-        return ", ".join(sorted(set(found)))
+    def listed(found: Iterable[object]) -> str:
+        return " ".join(escape(", ".join(sorted({str(one) for one in found}))).split())  # a blank line ends HTML
 
     origin = [r.provenance for r in results]
-    keys = " ".join(f"`{r.key[:8]}`" for r in results[:_KEYS])
-    if len(results) > _KEYS:
-        keys += (
-            f" and {len(results) - _KEYS} more (`python -m mixnam status` counts them; "
-            "[evidence](evidence.html) lists them)"
-        )
+    by_row: dict[str, list[str]] = {}
+    for result in results:
+        by_row.setdefault(f"{result.spec.dataset}, {result.spec.model}", []).append(result_link(result))
+    keys = "".join(f"<dt>{escape(row)}</dt><dd>{' '.join(links)}</dd>" for row, links in by_row.items())
     seconds = sum(r.cost["fit_seconds"] for r in results)
     return (
-        f"{plural(len(results), 'result')}, preset {listed([p['preset'] for p in origin])}, "
-        f"{duration(seconds)} of training on {listed([p['device'] for p in origin])}; "
-        f"torch {listed([p['versions']['torch'] for p in origin])}, commit {listed([commit(p) for p in origin])}, "
-        f"data SHA-256 {listed([p['data_sha256'][:12] for p in origin])}. Keys: {keys}"
+        f"<details class='provenance'><summary>{plural(len(results), 'result')} · {duration(seconds)} of training · "
+        f"{listed(p['device'] for p in origin)} · <span>details</span></summary><p>"
+        f"Presets: {listed(p['preset'] for p in origin)}; torch {listed(p['versions']['torch'] for p in origin)}; "
+        f"commits {listed(map(commit, origin))}; data SHA-256 {listed(p['data_sha256'][:12] for p in origin)}."
+        f"</p><dl>{keys}</dl></details>"
     )

@@ -145,8 +145,3 @@ def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Para
     where = Path(given["results"] or default)
     given["results"] = where if where.is_absolute() else root() / where
     return Parameters(**given)
-
-
-def told(path: Path) -> str:
-    """Return a path as a reader may type it in the project's directory."""
-    return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()

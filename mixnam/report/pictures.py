@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from mixnam.data import catalogue
 from mixnam.report.layout import Element, titled
+from mixnam.report.parameters import Parameters
 
 SHARPER = 1.4  # dots a pixel, for screens of more than one
 
@@ -35,18 +39,94 @@ def picture(figure: Figure, title: str, words: str, note: str = "") -> Element:
     return Element(titled(title, tag, drawn(figure), note, "picture"), f"{title}: {words}")
 
 
+def heading(items: Mapping[str, str], otherwise: str, parameters: Parameters, source: str = "") -> str:
+    """Return a title: "Figure 3 (paper) · ours: paper's setting, first seed".
+
+    `items` are the paper's figures or tables by data set; on data that the paper does not show there it is `otherwise`.
+    `source` is the label of the column of which the first seed or fold is shown; by default all are: mean ± sd.
+    """
+    unit = "fold" if len(catalogue.entry(parameters.dataset).splits) > 1 else "seed"
+    item = items.get(parameters.dataset)
+    shown = f"{source.replace(', ', ': ', 1)}, first {unit}" if source else f"ours: mean ± sd over {unit}s"
+    return f"{f'{item} (paper)' if item else otherwise} · {shown}"
+
+
+def told(figure: Figure) -> str:
+    """Return in words what a figure draws: where each panel's curves are lowest and highest, or a map's values.
+
+    Of more than four panels, the range of each alone. Dots of single rows and runs are left out.
+    """
+    table = drawn(figure).reindex(columns=["panel", "series", "x", "y", "value"])
+    shown = {_panel(ax): ax for ax in figure.axes}
+    groups = table.groupby("panel", sort=False)
+    parts = []
+    for panel, own in groups:
+        ax = shown.get(str(panel))
+        along = "" if ax is None or _line(ax.get_xlabel()) in ("", panel) else f", over {_line(ax.get_xlabel())}"
+        if own["value"].notna().any():
+            ends = own.sort_values("value").iloc[[0, -1]].to_dict("records")
+            said = [" to ".join(f"{_short(e['value'])} at ({_short(e['x'])}, {_short(e['y'])})" for e in ends)]
+        else:
+            lines = own[~own["series"].str.contains("rows|each run")]
+            numbers = pd.to_numeric((lines if len(lines) else own)["y"], errors="coerce").dropna()
+            said = [f"{_short(numbers.min())} to {_short(numbers.max())}"] if len(numbers) else []
+            if len(groups) <= 4:
+                said = [_extremes(str(name), line) for name, line in lines.groupby("series", sort=False)]
+        parts.append(f"{panel}{along}: {'; '.join(said)}." if said else f"{panel}.")
+    return " ".join(parts)
+
+
+def _extremes(name: str, line: pd.DataFrame) -> str:
+    """Return where a curve is lowest and highest; of one whose heights are names, its own name."""
+    points = [(y, x) for y, x in zip(line["y"], line["x"], strict=True) if not isinstance(y, str)]
+    if not points:
+        return name
+    ends = (pick(points, key=lambda point: point[0]) for pick in (min, max))
+    return f"{name} from " + " to ".join(f"{_short(y)} at {_short(x)}" for y, x in ends)
+
+
+def _panel(ax: Axes) -> str:
+    others = [other.get_xlabel() for other in ax.figure.axes if other.get_visible() and other is not ax]
+    return _line(ax.get_title() or (ax.get_ylabel() if ax.get_xlabel() in others else ax.get_xlabel()))
+
+
+def _line(label: str) -> str:
+    return label.replace("\n", " ")
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}".replace("-", "−")
+
+
 def drawn(figure: Figure) -> pd.DataFrame:
     """Return what a figure draws: panel, series, x, y and, of maps, value; a row a point.
 
-    Lines without a label are numbered; of maps the cells that are NaN are left out.
+    A panel without a title has the name of its x, of panels over the same x that of its y. Lines without a label are
+    numbered; of maps the cells that are NaN are left out. Where an axis names its places, as those of categories, the
+    names stand for them.
     """
     rows: list[tuple[Any, ...]] = []
     for number, ax in enumerate(figure.axes):
         if ax.get_visible() and ax.get_label() != "<colorbar>":
-            panel = ax.get_title().replace("\n", " ") or f"panel {number + 1}"
-            rows += [(panel, *row) for row in _series(ax)]
+            panel = _panel(ax) or f"panel {number + 1}"
+            own = pd.DataFrame(list(_series(ax)), columns=["series", "x", "y", "value"])
+            for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
+                own[name] = _named(axis, own[name])
+            rows += [(panel, *row) for row in own.itertuples(index=False)]
     table = pd.DataFrame(rows, columns=["panel", "series", "x", "y", "value"])
     return table.dropna(axis=1, how="all")
+
+
+def _named(axis: Axis, places: pd.Series) -> pd.Series:
+    """Return the names of the ticks nearest to places, where an axis has names; else the places."""
+    named = isinstance(axis.get_major_formatter(), FuncFormatter) and isinstance(axis.get_major_locator(), FixedLocator)
+    if not named or not len(places):
+        return places
+    at = [float(place) for place in axis.get_majorticklocs()]
+    names = [_line(name) for name in axis.get_major_formatter().format_ticks(at)]
+    ticks, points = (axis.get_transform().transform(np.asarray(v, float)) for v in (at, places))
+    nearest = np.abs(points[:, None] - ticks).argmin(axis=1)
+    return pd.Series([names[i] for i in nearest], places.index)
 
 
 def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
@@ -57,14 +137,16 @@ def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
         for x, y in zip(*map(np.asarray, line.get_data()), strict=True):
             yield (f"line {number + 1}" if label.startswith("_") else label), x, y, np.nan
     for number, drawing in enumerate(ax.collections):
-        label = str(drawing.get_label())
+        label = drawing.get_gid() or str(drawing.get_label())
         label = f"marks {number + 1}" if label.startswith("_") else label
         if isinstance(drawing, PathCollection):
             for x, y in np.asarray(drawing.get_offsets()):
                 yield label, x, y, np.nan
         elif isinstance(drawing, LineCollection):
-            for x, y in np.concatenate(drawing.get_segments() or [np.empty((0, 2))]):
-                yield label, x, y, np.nan
+            for segment in map(np.asarray, drawing.get_segments()):
+                flat = len(segment) == 2 and segment[0, 1] == segment[1, 1]  # the stroke of one value
+                for x, y in segment.mean(axis=0, keepdims=True) if flat else segment:
+                    yield label, x, y, np.nan
         elif isinstance(drawing, QuadMesh):
             corners = np.asarray(drawing.get_coordinates())
             middle = (corners[1:, 1:] + corners[:-1, :-1]) / 2

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 
 import pandas as pd
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 
 from mixnam.data import catalogue
-from mixnam.paper import evidence, experiments, published, sheet, verdicts, words
+from mixnam.paper import evidence, experiments, sheet, verdicts
 from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
-from mixnam.paper.words import NOT_APPLICABLE
-from mixnam.report.layout import Judged
+from mixnam.paper.words import COUNTED, DECIDED, NO_DATA, NOT_APPLICABLE, SEVERITY, TOO_FEW, UNDECIDED
+from mixnam.report.layout import Judged, badge, kind, show
 from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
 
 #: Notebooks that make one page for each data set; the others make one page.
 PER_DATASET = ("accuracy", "explanations", "lambda_sweep")
+GROUP_COLUMN = 1  # of the scorecard's table; its verdicts follow
 
 
 def page_name(notebook: str, dataset: str = "housing") -> str:
@@ -46,8 +50,38 @@ def settled_on(claim: Claim, page: str, dataset: str) -> bool:
 _ONE_SETTING = {
     SIMULATIONS: "simulations (one setting, ours)",
     ARITHMETIC: "arithmetic, by our code",
-    OWN: "our own, on simulations",
+    OWN: (ON_SIMULATIONS := "our own, on simulations"),
 }
+
+
+def group_name(group: str, one_setting: bool) -> str:
+    """Return what a claim's group is called beside its verdicts; our own claims on simulations stand apart."""
+    return ON_SIMULATIONS if group == OWN and one_setting else group
+
+
+@dataclass(frozen=True)
+class Count:
+    """How often each verdict was given to a group of claims: `heading`, `group`, `column` and the verdicts by claim."""
+
+    heading: str
+    group: str
+    column: int
+    verdicts: Mapping[str, Verdict]
+
+    @property
+    def words(self) -> dict[str, int]:
+        """How many verdicts there are of each word, those first that a reader who looks for trouble wants to see."""
+        said = Counter(verdict.verdict for verdict in self.verdicts.values())
+        return {word: said[word] for word in SEVERITY if said[word]}
+
+    @property
+    def chance(self) -> str:
+        """How many may be wrong by chance, in words; empty where no interval decides."""
+        wrong = verdicts.expected_false(self.verdicts.values())
+        rest = sum(verdict.comparisons for verdict in self.verdicts.values())
+        if not wrong or self.column == 0:
+            return ""
+        return f"At 95 % confidence, expect at most {wrong:.1f} of these to be wrong by chance ({rest} intervals)."
 
 
 class Scorecard:
@@ -87,68 +121,117 @@ class Scorecard:
         """Return a claim's verdicts under their headings."""
         return list(zip(self.labels, self.verdicts[claim.id], strict=True))
 
-    def table(self) -> pd.DataFrame:
-        """Return claim, statement and verdicts, those on results with what they rest on."""
+    def settled(self, claim: Claim) -> tuple[int, Verdict]:
+        """Return the verdict that stands for a claim and its column: the first of ours that decides.
+
+        Where none does it is the first undecided one, else what keeps it from being judged; the verdict on print
+        stands where nothing of ours can be judged.
+        """
+        ours = list(enumerate(self.verdicts[claim.id]))[1:]
+        for kept in (DECIDED, (UNDECIDED,), (TOO_FEW, NO_DATA)):
+            for number, verdict in ours:
+                if verdict.verdict in kept:
+                    return number, verdict
+        return 0, self.verdicts[claim.id][0]
+
+    def by_severity(self) -> list[Claim]:
+        """Return the claims, those first that a reader who looks for trouble wants to see."""
+        return sorted(self.claims, key=lambda claim: SEVERITY.index(self.settled(claim)[1].verdict))
+
+    def section(self) -> list[HTML | Markdown]:
+        """Return what a page says of the claims that it settles, nothing where it settles none."""
+        if not self.claims:
+            return []
         rows = []
-        for claim in self.claims:
+        for claim in self.by_severity():
             row: dict[str, str | Judged] = {"claim": claim.id, "statement": claim.statement}
             for label, verdict in self._judged(claim):
                 shown = label != self.labels[0] or claim.kind == "static"
                 row[label] = Judged(verdict.verdict, verdict.text if shown else "")
             rows.append(row)
-        return pd.DataFrame(rows, columns=["claim", "statement", *self.labels])
+        return [Markdown("## Claims that this page settles"), show(pd.DataFrame(rows))]
 
-    def words(self) -> pd.DataFrame:
-        """Return claim, group, statement and the word of each verdict."""
-        rows = [[c.id, c.group, c.statement, *(v.verdict for v in self.verdicts[c.id])] for c in self.claims]
-        return pd.DataFrame(rows, columns=["claim", "group", "statement", *self.labels])
+    def badges(self) -> HTML:
+        """Return the page's claims in short, to stand at its top: their verdicts, each with the claims that have it."""
+        found: dict[str, list[str]] = {}
+        for claim in self.by_severity():
+            link = f"<a href='evidence.html#{claim.id}' title='{escape(claim.statement)}'>{escape(claim.id)}</a>"
+            found.setdefault(self.settled(claim)[1].verdict, []).append(link)
+        lines = [f"<p>{badge(word)} {', '.join(links)}</p>" for word, links in found.items()]
+        return HTML(f"<div class='verdicts'>{''.join(lines)}</div>" if lines else "")
+
+    def counts(self) -> list[Count]:
+        """Return how many verdicts of each kind each group of claims has, by setting."""
+        found = {}  # by heading: what our code counts is the same in a rerun
+        for group, number, once in itertools.product(GROUPS, range(len(self.labels)), (False, True)):
+            judged = {
+                claim.id: self.verdicts[claim.id][number]
+                for claim in self.claims
+                if claim.group == group and claim.one_setting == once
+            }
+            kept = {name: verdict for name, verdict in judged.items() if verdict.verdict != NOT_APPLICABLE}
+            if kept:
+                heading = self._heading(group, number, once)
+                found[heading] = Count(heading, group_name(group, once), number, kept)
+        return list(found.values())
 
     def count(self) -> str:
-        """Return how many verdicts each group of claims has, and how many may be false, as Markdown."""
-        counted: dict[str, dict[str, Verdict]] = {}
-        for group, number, once in itertools.product(GROUPS, range(len(self.labels)), (False, True)):
-            chosen = {
-                c.id: self.verdicts[c.id][number] for c in self.claims if (c.group, c.one_setting) == (group, once)
-            }
-            kept = {name: verdict for name, verdict in chosen.items() if verdict.verdict != NOT_APPLICABLE}
-            if kept:
-                counted.setdefault(self._heading(group, number, once), {}).update(kept)
+        """Return `counts` as Markdown."""
         lines = []
-        for heading, judged in counted.items():
-            said = [verdict.verdict for verdict in judged.values()]
-            text = ", ".join(f"{said.count(word)} {word}" for word in words.VERDICTS if word in said)
-            wrong, rest = verdicts.expected_false(judged.values()), sum(v.comparisons for v in judged.values())
-            if wrong and not heading.endswith(self.labels[0]):
-                text += f". By chance at most {wrong:.1f} of these are wrong ({rest} intervals)"
-            lines.append(f"- **{heading[0].upper()}{heading[1:]}**: {text}.")
+        for count in self.counts():
+            text = ", ".join(f"{number} {COUNTED.get(word, word)}" for word, number in count.words.items())
+            lines.append(f"- **{count.heading}**: {text}. {count.chance}".rstrip())
         return "\n".join(lines)
+
+    def chips(self) -> HTML:
+        """Return `counts` as buttons that filter the scorecard's table."""
+        lines = []
+        for count in self.counts():
+            filters = [
+                (
+                    word,
+                    number,
+                    escape(json.dumps({GROUP_COLUMN: count.group, GROUP_COLUMN + 1 + count.column: word}), quote=True),
+                )
+                for word, number in count.words.items()
+            ]
+            buttons = [
+                f"<button type='button' class='{kind(word)}' data-where='{where}'>{word} {number}</button>"
+                for word, number, where in filters
+            ]
+            lines.append(f"<p title='{escape(count.chance)}'><b>{escape(count.heading)}</b> {' '.join(buttons)}</p>")
+        return HTML(f"<div class='chips' data-for='scorecard'>{''.join(lines)}</div>")
 
     def _heading(self, group: str, number: int, once: bool) -> str:
         """Return what a group's verdicts of a column are counted under; what has one setting is named so."""
         if number == 0 or not once:
-            return f"{group}, {self.labels[number]}"
-        reference = self.parameters.is_reference or group == ARITHMETIC
-        return _ONE_SETTING[group] + ("" if reference else f", {self.columns[number - 1].source}")
+            heading = f"{group_name(group, once)}, {self.labels[number]}"
+        else:
+            reference = self.parameters.is_reference or group == ARITHMETIC
+            heading = _ONE_SETTING[group] + ("" if reference else f", {self.columns[number - 1].source}")
+        return heading[0].upper() + heading[1:]
 
     def show(self) -> HTML:
-        """Return the whole scorecard as a sortable table: each row leads to its page and its evidence."""
-        heads = "".join(f"<th>{escape(name)}</th>" for name in ("claim", "statement", "where", "group", *self.labels))
+        """Return the whole scorecard as a table that can be sorted and filtered, the failures first.
+
+        Each row leads to the page that settles the claim and to its evidence.
+        """
+        names = ("statement", "group", *self.labels, "where", "evidence")
+        heads = "".join(f"<th>{escape(name)}</th>" for name in names)
         lines = [
-            "<div class='results-table scorecard'>",
-            "<table class='sortable' data-filter='filter claims, such as T3 or undecided'>",
-            f"<thead><tr>{heads}</tr></thead><tbody>",
+            "<div class='results-table'><table id='scorecard' class='sortable scorecard' "
+            f"data-filter='Find a phrase'><thead><tr>{heads}</tr></thead><tbody>"
         ]
-        for claim in self.claims:
-            cells = [
-                f"<td><a href='evidence.html#{claim.id}'>{escape(claim.id)}</a></td>",
-                f"<td>{escape(claim.statement)}</td>",
-                f"<td>{self._to_page(claim)}</td>",
-                f"<td>{claim.group}</td>",
+        for claim in self.by_severity():
+            cells = [escape(claim.statement), escape(group_name(claim.group, claim.one_setting))]
+            cells += [f"{badge(v.verdict)} <small>{escape(v.number)}</small>" for v in self.verdicts[claim.id]]
+            cells += [self._to_page(claim), f"<a href='evidence.html#{claim.id}'>{escape(claim.id)}</a>"]
+            kinds = ["", "", *["verdict"] * len(self.labels), "", ""]
+            tagged = [
+                f"<td class='{what}' data-label='{escape(name, quote=True)}'>{cell}</td>"
+                for what, name, cell in zip(kinds, names, cells, strict=True)
             ]
-            for verdict in self.verdicts[claim.id]:
-                kind = verdict.verdict.replace(" ", "-")
-                cells.append(f"<td class='verdict {kind}'><b>{verdict.verdict}</b></td>")
-            lines.append(f"<tr>{''.join(cells)}</tr>")
+            lines.append(f"<tr>{''.join(tagged)}</tr>")
         return HTML("\n".join([*lines, "</tbody></table></div>", self._download()]))
 
     def _to_page(self, claim: Claim) -> str:
@@ -191,14 +274,15 @@ class Scorecard:
         """Return for each claim its rule, verdicts, the stored results behind them, and the command that reruns it."""
         parts = []
         for claim in self.claims:
-            lines = [f"<section class='evidence' id='{claim.id}'><h3>{claim.id}</h3>"]
+            mark = badge(self.settled(claim)[1].verdict)
+            lines = [f"<section class='evidence' id='{claim.id}'><h3>{claim.id} {mark}</h3>"]
             lines.append(f"<p>{escape(claim.statement)} ({self._to_page(claim)}).</p>")
             if claim.note:
                 lines.append(f"<p class='reasons'>{escape(claim.note)}</p>")
             lines.append(f"<p class='reasons'>Rule: {escape(rule(claim))}</p><ul>")
             for label, verdict in self._judged(claim):
-                text = f": {escape(verdict.text)}" if verdict.text else ""
-                lines.append(f"<li>{escape(label)}: <b>{verdict.verdict}</b>{text}</li>")
+                text = f" {escape(verdict.text)}" if verdict.text else ""
+                lines.append(f"<li>{escape(label)}: {badge(verdict.verdict)}{text}</li>")
             lines.append("</ul>")
             files = [self._files(claim, column) for column in self.columns]
             if any(files):
@@ -251,18 +335,3 @@ def rule(claim: Claim) -> str:
         "static": "a count or an identity, checked without training",
     }
     return f"{claim.kind}: {told[claim.kind]}; measure {claim.measure}"
-
-
-def figures_table(pages: Sequence[str]) -> HTML:
-    """Return every table and figure of the paper with the page that shows it, and what is lacking.
-
-    `pages` are the pages of this book; a page that it does not have is named without a link.
-    """
-    heads = "".join(f"<th>{name}</th>" for name in ("paper", "what it shows", "page", "lacking"))
-    lines = [f"<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
-    for row in published.table("figures").fillna("").to_dict("records"):
-        page, text = page_name(row["page"]), {name: escape(value) for name, value in row.items()}
-        link = f"<a href='{page}.html'>{text['title']}</a>" if page in pages else text["title"]
-        cells = "</td><td>".join((text["item"], text["what"], link, text["lacking"]))
-        lines.append(f"<tr class='first'><td>{cells}</td></tr>")
-    return HTML("".join([*lines, "</tbody></table></div>"]))

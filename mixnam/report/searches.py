@@ -21,7 +21,7 @@ from mixnam.paper import published, search
 from mixnam.paper.costs import duration
 from mixnam.paper.spaces import shown
 from mixnam.plots.look import COLORS, GREY
-from mixnam.report.layout import commit, percent, plural, spread
+from mixnam.report.layout import commit, literal, percent, plural, spread
 
 Record = Mapping[str, Any]
 _PALE = "#b5b5b5"
@@ -41,7 +41,7 @@ def records(folder: Path | None = None) -> list[Record]:
 
 
 def title(record: Record) -> str:
-    """Return a record's heading."""
+    """Return a record's heading, as Markdown."""
     return f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}"
 
 
@@ -52,36 +52,23 @@ def _score(record: Record, of: Record) -> str:
     return f"{record['metric'].upper()} {spread(of['mean'], deviation, digits, of['n'])}"
 
 
-def tested(dataset: str, model: str, folder: Path | None = None) -> str:
-    """Return the best tested choice of the searches of a model, for running text; "not searched" without one.
-
-    The best by its validation score, that is: tests compare nothing here.
-    """
-    found = [r for r in records(folder) if (r["dataset"], r["model"]) == (dataset, model) and r["test"]]
-    if not found:
-        return "not searched"
-    best = max(found, key=lambda record: better(record["metric"]) * record["chosen"]["mean"])
-    chosen = ", ".join(f"{name} {shown(value)}" for name, value in best["chosen"]["settings"].items())
-    return f"test {_score(best, best['test'])} ({chosen})"
-
-
 def summary(record: Record) -> str:
     """Say in Markdown how the search went, what chose, and what came of it."""
     plan, chosen, origin, finalists = (record[name] for name in ("plan", "chosen", "provenance", "finalists"))
     lost = sum(t["rungs"][-1]["score"] is None for t in record["trials"])
     steps = [f"{len(r['trials'])} {_share(r['share'])}" for r in record["rungs"]]
     repeats = finalists[0]["runs"]
-    last = ""
+    last, command = "", " ".join(record["command"].replace("`", " ").split())
     if repeats:
         unit = "seed" if repeats[0]["split"] == "holdout" else "fold"
         last = f" The best {len(finalists)} trained again with {plural(len(repeats), f'further {unit}')}."
     after = f" Tested after the choice: test {_score(record, record['test'])}." if record["test"] else ""
     return (
-        f"{plan['trials']} settings come from the space *{record['space']['name']}* ({record['space']['source']}): "
-        f"{', then '.join(steps)}; {plural(lost, 'trial')} diverged.{last} Training took "
-        f"{duration(record['seconds'])} on {origin['device']}. Trial {chosen['trial']} was chosen: validation "
-        f"{_score(record, chosen)}.{after}\n\n`{record['command']}` repeats it "
-        f"(commit {commit(origin | {'dirty': False})}, torch {origin['versions']['torch']})."
+        f"{plan['trials']} settings come from the space *{literal(record['space']['name'])}* "
+        f"({literal(record['space']['source'])}): {', then '.join(steps)}; {plural(lost, 'trial')} diverged.{last} "
+        f"Training took {duration(record['seconds'])} on {literal(origin['device'])}. Trial {chosen['trial']} was "
+        f"chosen: validation {_score(record, chosen)}.{after}\n\n`{command}` repeats it "
+        f"(commit {literal(commit(origin | {'dirty': False}))}, torch {literal(origin['versions']['torch'])})."
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixnam.explain.curves import centred, centred_rows
-from mixnam.plots import look
+from mixnam.plots import look, shapes
 from mixnam.report.layout import Element
 from mixnam.runs.results import Result
 
@@ -66,9 +66,13 @@ def _feature(results: Sequence[Result], feature: int, name: str) -> dict[str, An
 
 
 def payload(
-    results: Mapping[float, Result], names: Sequence[str], unit: str, features: Sequence[int] | None = None
+    results: Mapping[float, Result],
+    names: Sequence[str],
+    unit: str,
+    features: Sequence[int] | None = None,
+    readings: Mapping[float, str] | None = None,
 ) -> dict[str, Any]:
-    """Return what the slider draws, λ ascending and features in the order given.
+    """Return what the slider draws, λ ascending and features in the order given, with what is read at each λ.
 
     Each of `features` has `x` and, in `at`, for each λ its curves there; `rows` are thinned to 150. All
     contributions are less the feature's mean contribution, in `unit`. Raises ValueError where there is
@@ -88,26 +92,41 @@ def payload(
                 raise ValueError(f"results must share one split: {k} at λ = {penalty:g} differs from {penalties[0]:g}")
     chosen = range(len(names)) if features is None else features
     shown = [_feature(ordered, i, names[i]) for i in chosen]
-    return {"unit": unit, "penalties": [float(p) for p in penalties], "features": shown}
+    said = [(readings or {}).get(p, "") for p in penalties]
+    return {"unit": unit, "penalties": [float(p) for p in penalties], "readings": said, "features": shown}
 
 
-def penalty_slider(results: Mapping[float, Result], features: Sequence[int] | None = None) -> Element:
-    """Return `slider` of results {λ: result}, with the names and the unit of their data where they are known."""
-    data = next((look.about(result) for result in results.values()), None)
-    return slider(results, () if data is None else data.features, look.unit(data), features)
+def penalty_slider(
+    results: Mapping[float, Result], readings: Mapping[float, str] | None = None, features: Sequence[int] | None = None
+) -> Element:
+    """Return `slider` of results {λ: result}, with the names and the unit of their data where they are known.
+
+    By default the feature that pages show first comes first, then the others in their order.
+    """
+    first = next(iter(results.values()))
+    data = look.about(first)
+    count = len(first.arrays["grid"])
+    if features is None:
+        features = sorted(range(count), key=lambda i: i != shapes.featured(first))
+    return slider(results, [look.name(data, i) for i in range(count)], look.unit(data), features, readings)
 
 
 def slider(
-    results: Mapping[float, Result], names: Sequence[str], unit: str, features: Sequence[int] | None = None
+    results: Mapping[float, Result],
+    names: Sequence[str],
+    unit: str,
+    features: Sequence[int] | None = None,
+    readings: Mapping[float, str] | None = None,
 ) -> Element:
     """Return a shape plot with a menu of features and a slider over λ, for display in a notebook of the book.
 
     `results` is {λ: result}, `names` all features' names, `unit` the contributions' ("log-odds" of a classifier).
-    `features` picks and orders the menu's entries, the first being shown at the start; by default all. Drawn are the
-    bounds, the mean contribution and rows, centred by the feature's mean contribution, on one scale for all λ, before
-    the density of the data.
+    `features` picks and orders the menu's entries, the first being shown at the start; by default all. λ starts next to
+    0.1, the paper's default; `readings` is the text to show at each. Drawn are the bounds, the mean contribution
+    and rows, centred by the feature's mean contribution, on one scale for all λ, before the density of the data.
     """
-    content = payload(results, names, unit, features)
+    content = payload(results, names, unit, features, readings)
+    start = min(range(len(results)), key=lambda k: abs(content["penalties"][k] - 0.1))
     count = f"{len(content['features'])} features, {len(content['penalties'])} values of λ"
     dots = "Dots are rows, the" if any(feature["rows"] for feature in content["features"]) else "The"
     data = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -122,8 +141,9 @@ def slider(
         f'<div class="slider-controls" hidden>\n'
         f'<label>Feature <select class="slider-feature" autocomplete="off">{options}</select></label>\n'
         f'<label class="slider-penalty">Variation penalty <span>λ = <output></output></span>'
-        f'<input type="range" autocomplete="off" min="0" max="{len(content["penalties"]) - 1}" step="1" value="0">'
+        f'<input type="range" autocomplete="off" min="0" max="{len(results) - 1}" step="1" value="{start}">'
         f'<span class="slider-ticks" aria-hidden="true">{ticks}</span></label>\n</div>\n'
+        f'<p class="slider-readings" style="white-space: pre-line" aria-live="polite" hidden></p>\n'
         f'<div class="slider-plot" role="img" hidden></div>\n'
         f'<p class="slider-legend" hidden>{dots} shading is the density of the data; '
         f"contributions are less their mean.</p>\n"

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from mixnam.paper.costs import duration
 from mixnam.plots.look import finished
-from mixnam.report.layout import percent, plural
+from mixnam.report.layout import literal, percent, plural
 from mixnam.runs.files import root
 from mixnam.runs.results import Result
 
@@ -33,7 +33,7 @@ def records(folder: Path | None = None) -> list[Record]:
 
 
 def measured(record: Record, names: Sequence[str]) -> str:
-    """Say with what and when these parts were measured, and what else the machine did."""
+    """Say in plain text with what and when these parts were measured, and what else the machine did."""
     parts, where = record["parts"], record["processor"]
     said = [f"{name}: not measured yet on {where}." for name in names if name not in parts]
     # the contestants of `quality` are measured one by one
@@ -194,5 +194,5 @@ def device_text(results: Iterable[Result]) -> str:
             "budget, checkpoints); its speed is **not measured yet**: no result of the reference came from a GPU."
         )
     seconds = sum(r.cost["fit_seconds"] for r in found)
-    devices = ", ".join(sorted({r.provenance["device"] for r in found}))
+    devices = literal(", ".join(sorted({r.provenance["device"] for r in found})))
     return f"{len(found)} results of the reference were trained on {devices}, in {duration(seconds)} of training."

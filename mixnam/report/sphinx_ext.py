@@ -1,4 +1,4 @@
-"""Sphinx extension of the book: plotly's script, result files and downloads go into the built pages.
+"""Sphinx extension of the book: plotly's script, result files, downloads and the foot go into the built pages.
 
 Nothing is fetched: the script comes from the installed plotly package, so no copy of it lies in the project.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import filecmp
 import importlib.util
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from sphinx.config import Config
 from sphinx.errors import ExtensionError
 
 from mixnam import __version__
+from mixnam.runs.files import root
 
 #: Folders of the book's source that hold files to copy, not pages.
 FOLDERS = ("results", "downloads")
+_CITATION = "citation.txt"
 
 
 def plotly_script() -> Path:
@@ -54,6 +57,18 @@ def _exclude(app: Sphinx, config: Config) -> None:
     config.exclude_patterns = [*config.exclude_patterns, *(f"{folder}/**" for folder in FOLDERS)]
 
 
+def foot(source: Path) -> str:
+    """Return what stands at the foot of every page: version, date of the book's newest result, licence, citation."""
+    found = (re.search(r'"created": "(\d{4}-\d\d-\d\d)', path.read_text()) for path in source.glob("results/**/*.json"))
+    newest = max((date[1] for date in found if date), default="none yet")
+    licence = re.findall(r"^license: (.+)$", (root() / "CITATION.cff").read_text(), re.MULTILINE)[0]
+    return f"mixnam {__version__} · newest result: {newest} · {licence} licence · <a href='{_CITATION}'>How to cite</a>"
+
+
+def _set_foot(app: Sphinx, config: Config) -> None:
+    config.html_theme_options = {**config.html_theme_options, "extra_footer": foot(Path(app.srcdir))}
+
+
 def _publish(app: Sphinx, exception: Exception | None) -> None:
     """Copy what pages load and link to, and remove what an earlier build copied and is gone since."""
     if exception is not None or app.builder.format != "html":
@@ -65,11 +80,13 @@ def _publish(app: Sphinx, exception: Exception | None) -> None:
             (html / old).unlink()
     for path in files:
         _copy(source / path, html / path)
+    _copy(root() / "CITATION.cff", html / _CITATION)
     _copy(plotly_script(), html / "_static" / "plotly.min.js")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.connect("config-inited", _exclude)
+    app.connect("config-inited", _set_foot)
     app.connect("build-finished", _publish)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixnam.data import catalogue
-from mixnam.paper import checks, derived, evidence, experiments, published, verdicts
+from mixnam.paper import checks, derived, evidence, experiments, published
 from mixnam.paper.experiments import Case
 from mixnam.paper.intervals import Sample, difference
 from mixnam.report.figures import law_title
@@ -96,7 +96,7 @@ def case_table(
             ours = groups.get((case.dataset or parameters.dataset, case.label, column.label), runs[:0])
             cells = {label: cell(ours, path, (digits or {}).get(path, 3)) for path, label in measures.items()}
             lines.append({heading: case.label, "source": column.setting, "n": len(ours)} | cells)
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, dtype=object)
 
 
 SWEEP_MEASURES = {
@@ -172,28 +172,64 @@ def _sweep_runs(parameters: Parameters) -> pd.DataFrame:
 
 
 def sweep_values(parameters: Parameters) -> pd.DataFrame:
-    """Return mean and sd of each measure over λ for the paper and each column, as `figures.sweep_plot` takes it."""
+    """Return mean, sd and single numbers of each measure over λ for the paper (none of these) and each column."""
     lines = []
     if parameters.dataset == "housing":
         table = published.table("table3_additivity_tightness_housing").query("model == 'MixNAM'")
         lines.append(
-            table.rename(columns={"quantity": "measure", "lambda": "penalty", "std": "sd"}).assign(source="paper")
+            table.rename(columns={"quantity": "measure", "lambda": "penalty", "std": "sd"}).assign(
+                source="paper", numbers=""
+            )
         )
     runs = _sweep_runs(parameters)
     for quantity, (path, _) in sweep_measures(parameters.dataset).items():
         found = runs[["source", "penalty"]].assign(number=numbers(runs, path)).dropna()
-        grouped = found.groupby(["source", "penalty"])["number"].agg(mean="mean", sd="std")
+        grouped = found.groupby(["source", "penalty"])["number"].agg(mean="mean", sd="std", numbers=tuple)
         lines.append(grouped.reset_index().assign(measure=quantity))
     order = ["paper", *(column.label for column in parameters.columns)]
     table = pd.concat([line for line in lines if len(line)] or lines[:1])
-    table = table[["source", "measure", "penalty", "mean", "sd"]]
+    table = table[["source", "measure", "penalty", "mean", "sd", "numbers"]]
     return table.sort_values(["source", "penalty"], key=lambda v: v.map(order.index) if v.name == "source" else v)
 
 
 def sweep_results(parameters: Parameters) -> tuple[str, dict[float, Result]]:
-    """Return the column with most λ at hand and its first result at each, for the pictures."""
-    label, runs = _fullest(parameters, _sweep_runs(parameters), ["penalty"])
+    """Return a column and its first result at each λ, for the pictures.
+
+    The column is the page's own where it has λ = 0.1, the paper's default, and others; else the one with most λ.
+    """
+    runs = _sweep_runs(parameters)
+    own = runs[runs["source"] == parameters.own_first[0].label]
+    full = 0.1 in own["penalty"].to_numpy() and len(set(own["penalty"])) > 1
+    label, runs = _fullest(parameters, own if full else runs, ["penalty"])
     return label, dict(zip(runs["penalty"], runs["result"], strict=True))
+
+
+def sweep_readings(parameters: Parameters) -> dict[float, str]:
+    """Return score, additivity and tightness at each λ in words, a line for the paper and for each column with runs."""
+    runs, found = _sweep_runs(parameters), dict[float, list[str]]()
+    measures = [sweep_measures(parameters.dataset)[name] for name in ("rmse", "additivity", "tightness")]
+    for penalty in sorted(set(runs["penalty"])):
+        case = Case("", "MixNAM", {"variation_penalty": penalty})
+        theirs = {label: printed_for(parameters.dataset)(case, path) for path, label in measures}
+        if any(theirs.values()):
+            numbers = [f"{label} {printed(value)}" for label, value in theirs.items()]
+            found[penalty] = [f"paper (n = {evidence.PRINTED_RUNS['holdout']}): {' · '.join(numbers)}"]
+        for column in parameters.columns:
+            own = runs[(runs["source"] == column.label) & (runs["penalty"] == penalty)]
+            if len(own):
+                numbers = [f"{label} {cell(own, path)}" for path, label in measures]
+                found.setdefault(penalty, []).append(f"{column.label} (n = {len(own)}): {' · '.join(numbers)}")
+    return {penalty: "\n".join(lines) for penalty, lines in found.items()}
+
+
+def equal_rows(parameters: Parameters) -> list[Case]:
+    """Return Table 7's rows by λ: MixNAM-E and MixNAM at the experiment's λ, and MixNAM at every other at hand."""
+    rows = experiments.cases("mixnam_e", "paper")
+    known = [case.overrides for case in rows]
+    swept = [case for case in experiments.cases("lambda_sweep", "paper") if case.overrides not in [{}, *known]]
+    swept = [Case(f"{case.model}, {case.label}", case.model, case.overrides) for case in swept]
+    more = [case for case in swept if len(parameters.runs([case]))]
+    return sorted([*rows, *more], key=lambda case: case.overrides["variation_penalty"])
 
 
 def first_result(parameters: Parameters, model: str = "MixNAM") -> tuple[str, Result] | None:
@@ -284,10 +320,14 @@ def tightness_note(parameters: Parameters) -> str:
     """Return what the λ page says of tightness at large λ, from the results at hand, as Markdown."""
     if parameters.dataset != "housing":
         return "The paper prints tightness for California Housing alone."
-    values = {p: cite(parameters, "measures.tightness.range", variation_penalty=p) for p in (0.1, 1.0, 10.0, 100.0)}
-    listed = "; ".join(f"λ = {p:g}: {text}" for p, text in values.items())
+    found = sweep_values(parameters).query("measure == 'tightness' and source != 'paper'")
+    counts = found["source"].value_counts()
+    source = next((column.label for column in parameters.own_first if counts.get(column.label, 0) == counts.max()), "")
+    shown = found[found["source"] == source]
+    told = [f"{spread(mean, sd)} at λ = {p:g}" for p, mean, sd in shown[["penalty", "mean", "sd"]].to_numpy()]
+    listed = f"({source}) it is {', '.join(told)}" if told else "it was not measured"
     return (
-        f"The paper's tightness rises with λ to 1.000. Here it is {listed}. Where experts are drawn together, the "
+        f"The paper's tightness rises with λ to 1.000. Here {listed}. Where experts are drawn together, the "
         "routed contributions of real rows cover less and less of the very narrow range between the bounds. "
         'Equation 12 leaves open how "given xᵢ" is taken; with exact values of xᵢ, as in the first table, no reading '
         "that was fixed beforehand comes near 1 at λ = 100."
@@ -327,56 +367,3 @@ def difference_table(parameters: Parameters, column: Column, experiment: str = "
             off = difference(own, base, parameters.dataset, path.rsplit(".", 1)[1])
             rows.append((label, off.mean, *off.interval, own.values - base.mean))
     return pd.DataFrame(rows, columns=["label", "mean", "low", "high", "seeds"])
-
-
-#: The landing page's rows: label, model, settings, path.
-HEADLINES: tuple[tuple[str, str, dict[str, float], str], ...] = (
-    ("Linear: test RMSE", "Linear", {}, "metrics.test.rmse"),
-    ("NAM: test RMSE", "NAM", {}, "metrics.test.rmse"),
-    ("MLP: test RMSE", "MLP", {}, "metrics.test.rmse"),
-    ("XGBoost: test RMSE", "XGBoost", {}, "metrics.test.rmse"),
-    ("MixNAM: test RMSE", "MixNAM", {}, "metrics.test.rmse"),
-    ("MixNAM: additivity", "MixNAM", {}, "measures.additivity.marginal"),
-    ("MixNAM: tightness of bounds", "MixNAM", {}, "measures.tightness.range"),
-    ("MixNAM, λ = 100: additivity", "MixNAM", {"variation_penalty": 100.0}, "measures.additivity.marginal"),
-    ("MixNAM-D: test RMSE", "MixNAM-D", {}, "metrics.test.rmse"),
-)
-
-
-def headline_table(parameters: Parameters) -> pd.DataFrame:
-    """Return the landing page's table: a handful of Housing's numbers, paper | reference | this rerun."""
-    rows = []
-    for label, model, overrides, path in HEADLINES:
-        quantity = _QUANTITIES[path]
-        known = published.accuracy("housing", model) if quantity == "rmse" else None
-        known = known or published.sweep(quantity, overrides.get("variation_penalty", 0.1), model)
-        row = {"California Housing": label, "paper": printed(known)}
-        for column in parameters.columns:
-            runs = column.runs("housing", model, overrides)
-            found = sample(runs, path)
-            row[column.label] = spread(found.mean, found.sd, n=found.n) if found.n else _absent(runs, path)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def cite(
-    parameters: Parameters,
-    path: str,
-    model: str = "MixNAM",
-    dataset: str = "housing",
-    preset: str = "",
-    /,
-    **overrides: Any,
-) -> str:
-    """Return a stored number for running text, of the first column with five runs or most: "0.447 ± 0.007 (n = 10)".
-
-    `preset` keeps columns of one setting, so that numbers can be compared; "not run" where there is none.
-    """
-    chosen = [column for column in parameters.own_first if preset in ("", column.preset)]
-    runs = [column.runs(dataset, model, overrides) for column in chosen]
-    found = [(sample(own, path), column.preset) for own, column in zip(runs, chosen, strict=True)]
-    best, setting = max(found, key=lambda pair: min(pair[0].n, verdicts.LEAST_RUNS), default=(Sample.of([]), ""))
-    if not best.n:
-        return next((OLDER for own in runs if _absent(own, path) == OLDER), "not run")
-    where = "" if catalogue.entry(dataset).simulated else f", {setting}"
-    return spread(best.mean, best.sd, n=f"{best.n}{where}")

@@ -41,3 +41,8 @@ def root() -> Path:
         if (folder / "book" / "_config.yml").exists():
             return folder
     return Path.cwd()
+
+
+def told(path: Path) -> str:
+    """Return a path as a reader may type it in the project's directory."""
+    return (path.relative_to(root()) if path.is_relative_to(root()) else path).as_posix()

@@ -69,7 +69,7 @@ def fit(
             reset_peak(where)
             by_name = {spec.key: spec for spec in group}
             path = None if checkpoint is None else checkpoint(group[0], stacked)
-            diverged = []
+            diverged, used = [], time.process_time()
             job = Job(where, progress, path, stack, deadline)
             for member, model, outcome, together in train_members([_member(s, table) for s in group], job):
                 spec = by_name[member.name]
@@ -79,6 +79,8 @@ def fit(
                     if math.isinf(outcome.best_score):
                         raise FloatingPointError
                     result = _result(spec, member, model, outcome, where, preset, together)
+                    if together == 1:
+                        result.cost["processor_seconds"] = time.process_time() - used
                 except FloatingPointError:  # the others of its stack are well
                     diverged.append(spec)
                 else:

@@ -4,9 +4,11 @@ import contextlib
 import json
 import multiprocessing
 import shutil
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,8 @@ from mixnam import __main__ as command_line
 from mixnam.data import catalogue
 from mixnam.data.table import DataMissing
 from mixnam.paper import experiments, running
+from mixnam.paper.costs import seconds_of
+from mixnam.report import book
 from mixnam.runs import fitting
 from mixnam.runs.spec import stacks
 from mixnam.runs.store import Store
@@ -213,6 +217,45 @@ def test_two_processes_share_the_work_and_train_nothing_twice(reference, tmp_pat
     assert sorted(trained) == sorted(f"{spec}: training" for spec in SPECS)
     assert 0 < sum(line in lines for line in trained) < len(SPECS)
     assert outcomes(folder) == outcomes(reference)
+
+
+def test_several_processes_train_a_list_and_tell_the_time_left(reference, tmp_path):
+    lines = []
+    running.train_side_by_side(SPECS, Store(tmp_path), "cpu", "smoke", jobs=2, progress=lines.append)
+    assert outcomes(tmp_path) == outcomes(reference)
+    assert [line.split(", ")[0] for line in lines] == [
+        f"[{done} of {len(SPECS)} models" for done in range(1, len(SPECS) + 1)
+    ]
+    assert lines[-1].split("] ")[0].endswith(", about 0 s left")
+    running.train_side_by_side([], Store(tmp_path), "cpu", "smoke")
+
+
+def test_what_takes_longest_trains_first(tmp_path):
+    specs = [
+        s for model in ("Linear", "NAM", "MixNAM") for s in experiments.specs_of("diabetes", model, "quick", seeds=1)
+    ]
+    times, lines = seconds_of(specs), []
+    assert len(set(times)) == 3
+    running.train_side_by_side(specs, Store(tmp_path), "cpu", "quick", progress=lines.append)
+    longest = [spec.model for _, spec in sorted(zip(times, specs, strict=True), key=lambda pair: -pair[0])]
+    assert [line.split("diabetes ")[1] for line in lines] == [f"{model}, seed 0" for model in longest]
+
+
+def test_when_the_report_is_killed_nothing_trains_on_and_it_goes_on_later(tmp_path):
+    command = [sys.executable, "-m", "mixnam.report.book", "train", "--preset", "smoke", "--datasets", "diabetes"]
+    command += ["--run", str(tmp_path), "--device", "cpu"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("report at the smoke preset on diabetes and simulated data: 56 to")
+        assert process.stderr.readline().startswith("[1 of 56 models, about ")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) >= 2
+        process.kill()
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "a training goes on without the report"
+        time.sleep(0.05)
+    lacking, _ = book.lacking(["diabetes"], "smoke", Store(tmp_path / "results"))
+    assert 0 < len(lacking) < 56
 
 
 @pytest.fixture

@@ -3,7 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from curves import legend
+from matplotlib.colors import to_rgb
 
+from mixnam.data import catalogue
 from mixnam.data.table import About
 from mixnam.plots import look
 
@@ -21,7 +23,32 @@ def test_an_axis_says_what_is_contributed_to_in_which_unit():
         max(map(len, look.contribution_label(described("regression", "a very long name of a target")).split("\n")))
         <= 28
     )
-    assert (look.with_unit("HouseAge"), look.with_unit("AveRooms")) == ("HouseAge (years)", "AveRooms")
+
+
+def test_names_are_of_columns_that_there_are_and_others_keep_their_own():
+    for dataset, names in look.NAMES.items():
+        data = catalogue.load(dataset).about
+        assert set(names) <= set(data.features), dataset
+        shown = [look.name(data, i) for i in range(len(data.features))]
+        assert len(set(shown)) == len(shown), dataset
+    housing, income = catalogue.load("housing").about, catalogue.load("income").about
+    assert look.name(housing, 0) == "median income (10,000 dollars)"
+    assert look.name(income, 9) == "sex"  # it says what it is
+    assert (look.name(described("regression"), 0), look.name(None, 3)) == ("a", "feature 3")
+
+
+def test_no_two_colours_of_a_picture_differ_in_red_and_green_alone():
+    for colors in (look.MODEL_COLORS.values(), [look.PAPER_COLOR, *look.SOURCE_COLORS.values()], look.COLORS):
+        colors = [np.array(to_rgb(c)) ** 2.2 for c in colors]
+        for i, one in enumerate(colors):
+            for other in colors[:i]:  # seen without red or green receptors: one number for both, and blue
+                warm, blue = np.dot(one - other, [0.3, 0.7, 0.0]), (one - other)[2]
+                assert max(abs(warm), abs(blue)) > 0.04
+
+
+def test_a_long_name_breaks_before_its_unit():
+    assert look.in_lines("mean arterial blood pressure (mmHg)") == "mean arterial blood pressure\n(mmHg)"
+    assert look.in_lines("age (years)") == "age (years)"
 
 
 def test_a_finished_figure_has_one_entry_a_label_and_is_closed():

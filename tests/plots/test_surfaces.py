@@ -3,10 +3,12 @@
 import dataclasses
 
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from mixnam.data import catalogue
 from mixnam.data.table import Table
 from mixnam.models import make_settings
+from mixnam.plots import look
 from mixnam.plots.surfaces import pair_surfaces
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
@@ -51,6 +53,17 @@ def test_a_surface_turns_to_the_pair_that_was_asked_for():
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == (names[2], names[1])
     figure = pair_surfaces(result, (4, 5))  # none of these: the pair that interacts most
     assert figure.axes[0].get_xlabel() == names[0]
+
+
+def test_a_map_has_the_colours_of_bounds_blue_raises_and_red_lowers():
+    figure = pair_surfaces(surfaced("diabetes", [1.0, 2.0, 3.0], [5.0, 6.0]))
+    (mesh,) = figure.axes[0].collections
+    low, high = mesh.get_clim()
+    assert low == -high
+    for value, side in ((high, look.UPPER), (low, look.LOWER)):
+        red, _, blue, _ = mesh.cmap(mesh.norm(value / 2))
+        wanted_red, _, wanted_blue = to_rgb(side)
+        assert (blue > red) == (wanted_blue > wanted_red)
 
 
 def test_a_surface_names_categories():

@@ -12,12 +12,15 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import yaml
 
+import mixnam
 from mixnam.data import catalogue
 from mixnam.paper import costs, experiments, published
 from mixnam.paper.claim import claims
-from mixnam.report import book
+from mixnam.report import book, story
 from mixnam.report.parameters import Parameters, check_parameters
+from mixnam.report.scorecard import Scorecard
 from mixnam.runs.files import root
 from mixnam.runs.store import Store
 
@@ -78,6 +81,7 @@ def test_every_page_has_its_notebook_and_every_notebook_its_page():
 
 def test_a_book_of_two_data_sets_has_pages_for_both():
     pages = book.all_pages(["housing", "income"])
+    assert "accuracy_diabetes" not in pages
     assert pages["accuracy_income"] == ("accuracy", "income")
     assert pages["routing"] == ("routing", "housing")
     toc = book.table_of_contents(["housing", "income"])
@@ -132,7 +136,19 @@ def test_results_markdown_says_what_the_reference_says():
     parameters = Parameters("housing", "paper", "cpu", ROOT / "book" / "results", False)
     if not catalogue.at_hand("housing"):
         pytest.skip("the verdicts need Housing's test rows; set MIXNAM_DATA")
-    assert (ROOT / "RESULTS.md").read_text() == book.results_markdown(parameters)
+    results = (ROOT / "RESULTS.md").read_text()
+    assert results == story.results_markdown(parameters)
+    assert results.count("\n") < 300 and len(results.encode()) < 60_000
+    opening = (ROOT / "README.md").read_text()
+    assert opening == story.readme(opening, Scorecard(parameters)) and "1. **Reproduced**" in opening
+
+
+def test_the_citation_names_the_papers_authors_and_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (paper,) = cited["references"]
+    assert cited["version"] == mixnam.__version__
+    assert [a["family-names"] for a in paper["authors"]] == ["Xiong", "Sinha", "Zhang"]
+    assert paper["title"].startswith("Neural Additive Experts") and "2602.10585" in paper["url"]
 
 
 def test_pages_render_in_a_browser(html, opened):
@@ -148,6 +164,26 @@ def test_readmes_python_runs(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MIXNAM_DATA": str(Path(data).absolute())}
     for block in blocks:
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, env=environment, capture_output=True)
+
+
+def test_the_documented_batch_over_data_sets_and_presets_runs(tmp_path):
+    (block,) = re.findall(
+        r"```bash\n([^`]*?for dataset in .*?)```", (ROOT / "book" / "rerun.md").read_text(), re.DOTALL
+    )
+    short, count = re.subn(r"for (dataset|preset) in [^;]+", lambda m: f"for {m[1]} in {SHORT[m[1]]}", block)
+    assert count == 2
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "MIXNAM_RESULTS": str(tmp_path / "results")}
+    subprocess.run(["bash", "-ec", short], check=True, cwd=tmp_path, env=environment, capture_output=True)
+    (page,) = tmp_path.glob("runs/*/*.ipynb")
+    notebook = nbformat.read(page, as_version=4)
+    assert {"dataset": "diabetes", "preset": "smoke"}.items() <= notebook.metadata.papermill.parameters.items()
+    assert len(list(Store(tmp_path / "results"))) == len(experiments.specs_for("accuracy", "diabetes", "smoke"))
+
+
+#: What the documented batch runs over in its test: bundled data, in seconds.
+SHORT = {"dataset": "diabetes", "preset": "smoke"}
 
 
 def test_readme_and_book_name_only_commands_that_exist():
@@ -198,10 +234,8 @@ def test_preflight_names_what_is_short(monkeypatch):
 
 def test_what_a_book_cannot_have_is_refused(capsys):
     for arguments, message in (
-        (["estimate", "--datasets", "hosing"], "--datasets: dataset must be one of housing, .*got 'hosing'"),
-        (["estimate", "--datasets", "housing,sim_unimodal"], "sim_unimodal is simulated: its pages are always made"),
-        (["page", "accuracy_income"], "page must be one of index, .*got 'accuracy_income'"),
-        (["page", "accuracy"], "page must be one of index, .*got 'accuracy'"),
+        (["train", "--datasets", "hosing"], "--datasets: dataset must be one of housing, .*got 'hosing'"),
+        (["train", "--datasets", "housing,sim_unimodal"], "sim_unimodal is simulated: its pages are always made"),
     ):
         with pytest.raises(SystemExit):
             book.main(arguments)

@@ -13,7 +13,7 @@ from scipy import stats
 from mixnam.data import laws
 from mixnam.paper.experiments import specs_of
 from mixnam.plots import look, routing, shapes
-from mixnam.report import figures
+from mixnam.report import figures, pictures
 from mixnam.runs.files import root
 from mixnam.runs.fitting import fit
 
@@ -166,7 +166,7 @@ def test_figures_draw_what_a_fit_gives():
         return next(fit(specs_of(dataset, model, "smoke", seeds=1)[:1], "cpu"))
 
     models = {m: trained("diabetes", m) for m in ("Linear", "NAM", "MixNAM", "MLP")}
-    assert len(shapes.compare_shapes(models, 2).axes) == 6
+    assert len(shapes.compare_shapes(models, 2).axes) == 4
     for result in models.values():
         routing.usage(result)
     mixture = trained("sim_multimodal", "MixNAM")
@@ -184,16 +184,27 @@ def test_nothing_run_is_said_in_every_panel():
         assert not figure.legends
 
 
-def test_measures_are_drawn_over_the_penalty_0_at_the_left_end():
-    rows = [("paper", "rmse", 0.0, 0.45, 0.01), ("paper", "rmse", 10.0, 0.5, np.nan), ("ours", "width", 1.0, 3.0, 0.1)]
-    table = pd.DataFrame(rows, columns=["source", "measure", "penalty", "mean", "sd"])
-    figure = figures.sweep_plot(table, {"rmse": "test RMSE", "width": "width of bounds"})
+def test_measures_are_drawn_over_the_penalty_0_at_the_left_end_each_run_a_dot():
+    rows = [("paper", "rmse", 0.0, 0.45, 0.01, ""), ("paper", "rmse", 10.0, 0.5, np.nan, "")]
+    rows.append(("ours", "width", 1.0, 3.0, 0.1, (2.9, 3.1)))
+    table = pd.DataFrame(rows, columns=["source", "measure", "penalty", "mean", "sd", "numbers"])
+    colors = {"paper": "#c15b00", "ours": "#00568f"}
+    figure = figures.sweep_plot(table, {"rmse": "test RMSE", "width": "width of bounds"}, colors)
     first, second = figure.axes
-    np.testing.assert_allclose(first.lines[0].get_xydata(), [[1e-4, 0.45], [10, 0.5]])
-    np.testing.assert_allclose(second.lines[0].get_xydata(), [[1, 3]])
+    np.testing.assert_allclose(first.lines[0].get_xydata()[:, 0], [1e-4, 10], rtol=0.2)
+    np.testing.assert_allclose(first.lines[0].get_xydata()[:, 1], [0.45, 0.5])
+    np.testing.assert_allclose(second.lines[0].get_xydata()[:, 0], [1], rtol=0.2)
     assert (first.get_ylabel(), second.get_xlabel()) == ("test RMSE", "variation penalty λ")
     assert legend(figure) == ["paper", "ours"]
-    assert first.lines[0].get_color() != second.lines[0].get_color()
+    assert [ax.lines[0].get_color() for ax in figure.axes] == list(colors.values())
+    (dots,) = [c for c in second.collections if c.get_gid()]
+    np.testing.assert_allclose(dots.get_offsets()[:, 1], [2.9, 3.1])
+    assert dots.get_zorder() < second.lines[0].get_zorder()  # the line stands over them
+    data = pictures.drawn(figure)
+    assert data[data["series"] == "ours, each run"][["panel", "x", "y"]].to_numpy().tolist() == [
+        ["width of bounds", "1", 2.9], ["width of bounds", "1", 3.1]
+    ]  # fmt: skip
+    assert pictures.told(figure).startswith("test RMSE, over variation penalty λ: paper from 0.45 at 0 to 0.5 at 10.")
 
 
 def test_differences_are_told_apart_by_their_intervals_whichever_way_is_better():

@@ -1,8 +1,13 @@
 """How numbers, tables and the lines around them are written."""
 
+import dataclasses
 import math
+from html import unescape
 
 import pandas as pd
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.myst_role import myst_role_plugin
 
 import mixnam.__main__ as command_line
 from mixnam.data import catalogue
@@ -27,40 +32,53 @@ def test_tables_escape_what_they_show_and_a_cell_says_what_it_is():
     cells = {"claim": "<b>", "ours": Judged("undecided", "so & so"), "text": "undecided: so", "bare": Judged("better")}
     html = layout.show(pd.DataFrame([cells])).data
     assert "&lt;b&gt;" in html
-    assert "<td><b>undecided</b><div class='reasons'>so &amp; so</div></td>" in html
-    assert "<td>undecided: so</td><td>better</td>" in html
+    undecided = "<span class='badge undecided'>undecided</span><div class='reasons'>so &amp; so</div>"
+    assert f"<td class='verdict' data-label='ours'>{undecided}</td><td>undecided: so</td>" in html
+    assert "<td class='verdict' data-label='bare'><span class='badge better'>better</span></td>" in html
     assert str(cells["ours"]) == "undecided: so & so" and str(cells["bare"]) == "better"
 
 
 def test_rows_are_grouped_and_the_papers_own_set_off():
-    table = pd.DataFrame([("a", "paper", "1 ± 2"), ("a", "ours", "MixNAM-D"), ("b", "ours", "")])
-    html = layout.show(table.set_axis(["", "source", "score"], axis=1)).data
+    rows = [("a", "paper", layout.printed((1, 2), 0)), ("a", "ours", "MixNAM-D"), ("b", "paper", layout.printed(None))]
+    html = layout.show(pd.DataFrame(rows, columns=["", "source", "paper"], dtype=object)).data
     assert html.count("class=first") == 2 and html.count("<td>a</td>") == 1
-    assert html.count("class='paper'") == 2
+    assert html.count("class=paper") == 1  # its type says so, no heading and no word
     assert "1\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}2" in html and "MixNAM\N{NON-BREAKING HYPHEN}D" in html
+
+
+def test_foreign_text_is_shown_as_it_is():
+    hostile = "<img src=x onerror=alert(1)> $x$ *a* _b_ `c` [d](e) \\1 {f}`g` a|b &lt; ~h~ # i\n\n<b>"
+    shown = MarkdownIt("gfm-like").use(dollarmath_plugin).use(myst_role_plugin).render(f"{layout.literal(hostile)}")
+    assert unescape(shown) == f"<p>{' '.join(hostile.split())}</p>\n" and shown.count("<") == 2
 
 
 def test_the_provenance_line_names_results_machine_and_data(run):
     results = list(run.columns[1].runs("diabetes", "MixNAM")["result"])
-    line = layout.provenance_line(results)
-    for part in (
-        results[0].key[:8],
-        "preset smoke",
-        results[0].provenance["device"],
-        catalogue.load("diabetes").checksum[:12],
-    ):
+    line, (first, *_) = layout.provenance_line(results), results
+    told = (first.provenance["device"], "Presets: smoke", catalogue.load("diabetes").checksum[:12])
+    for part in (*told, f"href='results/diabetes/MixNAM/{first.key}.json'"):
         assert part in line
+    assert "\n" not in line and line.startswith("<details")
     assert "No stored result" in layout.provenance_line([])
 
 
-def test_missing_runs_and_missing_data_are_said(tmp_path, monkeypatch):
+def test_a_foreign_device_is_no_markup_in_the_provenance_line(run):
+    (first, *_) = run.columns[1].runs("diabetes", "MixNAM")["result"]
+    device = "<script>alert(1)</script>\n\n<b>*a*"
+    line = layout.provenance_line([dataclasses.replace(first, provenance=first.provenance | {"device": device})])
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &lt;b&gt;*a*" in line and "\n" not in line
+
+
+def test_missing_data_are_said_and_missing_runs_are_counted_below(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "none"))
     monkeypatch.setattr("mixnam.data.publishers._HOUSING_URL", "http://127.0.0.1:9/none")
     outcome = running.run("accuracy", "housing", "smoke", tmp_path / "results", "cpu", progress=None)
     assert "Not run here" in layout.notice(outcome, check_parameters(GOOD))
-    assert "cal_housing.data" in layout.notice(outcome, check_parameters(GOOD))
+    assert "cal\\_housing.data" in layout.notice(outcome, check_parameters(GOOD))
     outcome = running.run("accuracy", "diabetes", "smoke", tmp_path / "results", "cpu", train=False)
-    assert f"{len(outcome.specs)} of {len(outcome.specs)} runs" in layout.notice(outcome, check_parameters(GOOD))
+    parameters = Parameters("diabetes", "smoke", "cpu", tmp_path / "results", False)
+    assert layout.notice(outcome, parameters) == ""
+    assert f"0 of {len(outcome.specs)} runs" in layout.footer("accuracy", parameters)
     assert len(outcome.specs) == 2 * len(experiments.cases("accuracy", "smoke"))
 
 
@@ -74,14 +92,13 @@ def test_the_command_for_what_is_missing_is_understood(tmp_path, monkeypatch):
 
     monkeypatch.setattr(command_line, "run", caught)
     for experiment, dataset in (("accuracy", "diabetes"), ("simulation", ""), ("routing", "housing")):
-        outcome = running.run(experiment, dataset, "smoke", tmp_path, "cpu", train=False)
-        said = layout.notice(outcome, Parameters(dataset, "smoke", "cpu", tmp_path, False))
+        said = layout.progress(experiment, Parameters(dataset, "smoke", "cpu", tmp_path, False))
         command = said.split("`")[1]
         assert command_line.main(command.split()[3:]) == 0
         given = called.pop()
         assert (given.experiment, given.preset, given.results) == (experiment, "smoke", tmp_path)
         specs = experiments.specs_for(given.experiment, given.dataset, given.preset, given.seeds)
-        assert specs == outcome.missing
+        assert specs == running.run(experiment, dataset, "smoke", tmp_path, "cpu", train=False).missing
 
 
 def test_the_results_behind_a_page_are_those_of_its_rows(run):
@@ -90,4 +107,6 @@ def test_the_results_behind_a_page_are_those_of_its_rows(run):
     assert own <= keys <= own | reference  # some models are the same at every preset
     assert len(own) == len(experiments.cases("accuracy", "smoke"))
     assert {r.spec.model for r in layout.page_results("lambda_sweep", run)} == {"MLP", "NA2M", "NAM", "MixNAM"}
-    assert layout.footer("accuracy", run).count("`") > 2 * len(keys)
+    said = layout.footer("accuracy", run)
+    assert all(f"{key}.json" in said for key in keys)
+    assert f"{len(own)} of {2 * len(own)} runs of this page at the smoke preset" in said

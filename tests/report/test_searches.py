@@ -94,17 +94,3 @@ def test_committed_records_are_of_this_schema_and_their_choice_can_be_set():
 def test_every_search_has_a_heading_of_its_own():
     anchors = [layout.anchor(searches.title(record)) for record in searches.records()]
     assert len(set(anchors)) == len(anchors)
-
-
-def test_running_text_tells_the_choice_with_the_best_validation_score_and_its_test(planted, tmp_path):
-    assert searches.tested("diabetes", "MixNAM", tmp_path) == "not searched"
-    record, _ = planted(by_rate, trials=3, rungs=1, finalists=1, repeats=1, test_runs=2)
-    dataset, model = record["dataset"], record["model"]
-    better = record | {"chosen": record["chosen"] | {"mean": record["chosen"]["mean"] / 2}}
-    better["test"] = record["test"] | {"mean": 99.0}  # worse, but tests compare nothing
-    for name, content in (("a", record), ("b", better), ("c", record | {"test": None})):
-        search.write(content, tmp_path / f"{name}.json")
-    text = searches.tested(dataset, model, tmp_path)
-    assert text.startswith(f"test {record['metric'].upper()} 99.00") and "(n = 2)" in text
-    assert "learning_rate" in text
-    assert searches.tested(dataset, "NAM", tmp_path) == "not searched"

@@ -55,7 +55,7 @@ RESULTS = {p: planted(p) for p in (10, 0, 0.1)}
 
 @pytest.fixture(scope="module")
 def slider():
-    return make_slider(RESULTS, NAMES, "dollars")
+    return make_slider(RESULTS, NAMES, "dollars", readings={0.1: "test RMSE <1>\nn = 2", 10: "n = 3"})
 
 
 def decoded(html):
@@ -101,8 +101,8 @@ def test_features_are_shown_in_the_order_asked_for():
 
 
 def test_the_same_results_give_the_same_bytes_and_others_another_id(slider):
-    again = make_slider({p: planted(p) for p in (0, 0.1, 10)}, NAMES, "dollars")
-    assert again.html == slider.html
+    first, again = (make_slider({p: planted(p) for p in (0, 0.1, 10)}, NAMES, "dollars") for _ in range(2))
+    assert again.html == first.html
     other = make_slider({p: RESULTS[p] for p in (0, 10)}, NAMES, "dollars")
     ids = [re.search(r'id="(penalty-slider-[0-9a-f]{8})"', s.html)[1] for s in (slider, other)]
     assert ids[0] != ids[1]
@@ -136,14 +136,27 @@ def test_names_cannot_end_the_elements_that_hold_them(slider):
 def test_names_and_unit_are_those_of_the_data():
     origin = {"data_sha256": catalogue.checksum("diabetes")}
     results = {p: dataclasses.replace(r, provenance=origin) for p, r in {0: planted(0, features=10)}.items()}
-    data = decoded(penalty_slider(results, [2, 0]).html)
+    data = decoded(penalty_slider(results, features=[2, 0]).html)
     features = catalogue.load("diabetes").features
     assert [f["name"] for f in data["features"]] == [features[2], features[0]] and data["unit"] == "points"
     unknown = {
         p: dataclasses.replace(r, provenance={"data_sha256": "of data that nobody has"}) for p, r in results.items()
     }
-    data = decoded(penalty_slider(unknown, [2]).html)
+    data = decoded(penalty_slider(unknown, features=[2]).html)
     assert [f["name"] for f in data["features"]] == ["feature 2"] and data["unit"] == ""
+
+
+def test_housing_opens_on_longitude_at_the_papers_default():
+    origin = {"data_sha256": catalogue.checksum("housing")}
+    spec = RunSpec("housing", MixNAMSettings(), "holdout", 0)
+    results = {p: dataclasses.replace(planted(p, features=8), provenance=origin, spec=spec) for p in (0, 0.1, 1, 100)}
+    html = penalty_slider(results, {0.1: "test RMSE 0.45"}).html
+    data = decoded(html)
+    assert data["features"][0]["name"] == "longitude (degrees)"
+    assert len(data["features"]) == 8 and data["features"][1]["name"] == "median income (10,000 dollars)"
+    (start,) = re.findall(r'<input type="range"[^>]* value="(\d)"', html)
+    assert data["penalties"][int(start)] == 0.1
+    assert data["readings"] == ["", "test RMSE 0.45", "", ""]
 
 
 def test_curves_without_bounds_and_a_flat_feature_can_be_drawn():
@@ -193,6 +206,7 @@ window.addEventListener("load", () => {
     names: plot.data.map((t) => t.name), x: plot.data[0].x.length, upper: plot.data[1].y,
     range: plot.layout.yaxis.range,
     title: [plot.layout.xaxis.title.text, plot.layout.yaxis.title.text], output: document.querySelector("output").value,
+    reading: document.querySelector(".slider-readings").textContent,
   });
   const wait = setInterval(() => {
     if (!plot.data) return;
@@ -279,7 +293,7 @@ def test_a_browser_draws_the_slider_and_sorts_the_table(site, slider, opened):
     assert 'class="main-svg"' in dom
     assert '<p class="slider-note" hidden' in dom
     data = decoded(slider.html)
-    for state, feature, step in (("first", 0, 0), ("moved", 1, 2)):
+    for state, feature, step, reading in (("first", 0, 1, "test RMSE <1>\nn = 2"), ("moved", 1, 2, "n = 3")):
         expected, drawn = data["features"][feature], told(dom, state)
         assert drawn["names"] == ["rows", "upper bound", "mean", "lower bound"]
         assert drawn["x"] == len(expected["rows"])
@@ -287,6 +301,7 @@ def test_a_browser_draws_the_slider_and_sorts_the_table(site, slider, opened):
         assert drawn["range"] == expected["y"]
         assert drawn["title"][1] == "contribution (dollars)"
         assert drawn["output"] == ("0", "0.1", "10")[step]
+        assert drawn["reading"] == reading
     assert told(dom, "moved")["title"][0] == "depth"
     assert 'aria-label="Contribution of depth at λ = 10; its bounds are 0.55 apart at most"' in dom
     order = ["−3", "2e-3", "0.44 ± 0.01", "12 s", "3 min", "1,024"]

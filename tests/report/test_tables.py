@@ -108,7 +108,7 @@ def test_cells_near_the_printed_ones_are_counted(project):
 def test_the_note_on_tightness_cites_what_is_stored(project):
     fill(project.store, seeds=2, scores=0.5, variation_penalty=10.0, measures={"tightness.range": [0.8, 0.9]})
     text = tables.tightness_note(project.parameters())
-    assert "λ = 0.1: not run; λ = 1: not run; λ = 10: 0.850 ± 0.071 (n = 2, paper); λ = 100: not run" in text
+    assert "Here (ours, paper's setting) it is 0.850 ± 0.071 at λ = 10." in text  # one setting a sentence
     elsewhere = tables.tightness_note(project.parameters("diabetes"))
     assert elsewhere == "The paper prints tightness for California Housing alone."
 
@@ -122,8 +122,6 @@ def test_a_table_tells_older_measures_from_none(project):
     table = tables.sweep_table(project.parameters())
     nam = table[(table[""] == "NAM") & (table["source"] == "paper's setting")].iloc[0]
     assert nam[["test RMSE", "additivity", "tightness"]].tolist() == ["0.450 ± 0.000", tables.OLDER, "–"]
-    assert tables.cite(project.parameters(), "measures.additivity.marginal", "NAM") == tables.OLDER
-    assert tables.cite(project.parameters(), "measures.additivity.marginal", "MLP") == "not run"
 
 
 def test_the_sweep_table_stands_beside_table_3(project):
@@ -158,13 +156,47 @@ def test_sweep_values_and_results_are_those_stored(project):
         fill(project.store, scores=score, seeds=2, variation_penalty=penalty)
     fill(project.store, scores=0.4, seeds=1, variation_penalty=1.0, preset="quick")
     values = tables.sweep_values(project.parameters()).set_index(["source", "measure", "penalty"])
-    assert values.loc[("paper", "rmse", 0.0)].tolist() == [0.451, 0.003]
-    assert values.loc[(PAPER, "rmse", 0.0)].tolist() == pytest.approx([0.455, 0.00707], abs=1e-5)
-    assert values.loc[(PAPER, "rmse", 10.0)].tolist() == [0.5, 0.0]
+    assert values.loc[("paper", "rmse", 0.0)].tolist() == [0.451, 0.003, ""]
+    assert values.loc[(PAPER, "rmse", 0.0), ["mean", "sd"]].tolist() == pytest.approx([0.455, 0.00707], abs=1e-5)
+    assert values.loc[(PAPER, "rmse", 10.0)].tolist() == [0.5, 0.0, (0.5, 0.5)]
     assert (PAPER, "tightness") not in values.index.droplevel("penalty")
     label, found = tables.sweep_results(project.parameters())
     assert label == PAPER
     assert [(p, r.spec.settings.variation_penalty, r.spec.seed) for p, r in found.items()] == [(0, 0, 0), (10, 10, 0)]
+
+
+def test_pictures_over_the_penalty_are_of_the_papers_setting_where_it_has_the_default_and_others(project):
+    for penalty in (0.0, 0.1, 1.0):
+        fill(project.store, scores=0.44, seeds=1, variation_penalty=penalty, preset="quick")
+    fill(project.store, scores=0.45, seeds=1, variation_penalty=0.1)
+    assert tables.sweep_results(project.parameters())[0] == QUICK  # one λ is no sweep
+    fill(project.store, scores=0.45, seeds=1, variation_penalty=100.0)
+    label, found = tables.sweep_results(project.parameters())
+    assert (label, list(found)) == (PAPER, [0.1, 100.0])  # though the other has more
+
+
+def test_readings_say_each_source_at_each_penalty(project):
+    measured = {"additivity.marginal": 0.4, "tightness.range": 0.9}
+    fill(project.store, scores=[0.45, 0.46], seeds=2, variation_penalty=0.1, measures=measured)
+    fill(project.store, scores=0.44, seeds=1, variation_penalty=0.01, preset="quick", measures=measured)
+    found = tables.sweep_readings(project.parameters())
+    assert list(found) == [0.01, 0.1]
+    assert found[0.01] == f"{QUICK} (n = 1): test RMSE 0.440 · additivity 0.400 · tightness 0.900"
+    assert found[0.1].splitlines() == [
+        "paper (n = 10): test RMSE 0.451 ± 0.003 · additivity 0.381 ± 0.013 · tightness 0.953 ± 0.011",
+        f"{PAPER} (n = 2): test RMSE 0.455 ± 0.007 · additivity 0.400 ± 0.000 · tightness 0.900 ± 0.000",
+    ]
+    assert tables.sweep_readings(project.parameters("diabetes")) == {}
+
+
+def test_table_7_sets_both_models_side_by_side_at_every_penalty_at_hand(project):
+    asked = ["MixNAM-E, λ = 0", "MixNAM, λ = 0", "MixNAM-E, λ = 0.1", "MixNAM, λ = 0.1"]
+    asked += ["MixNAM-E, λ = 1", "MixNAM, λ = 1", "MixNAM-E, λ = 10", "MixNAM, λ = 10"]
+    assert [case.label for case in tables.equal_rows(project.parameters())] == asked
+    fill(project.store, scores=0.5, seeds=1, variation_penalty=100.0, preset="quick")
+    rows = tables.equal_rows(project.parameters())
+    assert [case.label for case in rows] == [*asked, "MixNAM, λ = 100"]
+    assert rows[-1].overrides == {"variation_penalty": 100.0}
 
 
 @pytest.mark.parametrize("model", ["MixNAM", "MixNAM-E"])
@@ -214,24 +246,6 @@ def test_complexity_is_printed_and_counted():
     assert year["counted, in k of 1,024 bytes"] == f"{4 * 90 * 4 * (91 * 128 + 2) / 1024:,.0f}k"
 
 
-def test_a_number_is_cited_with_its_count_and_setting(project):
-    assert tables.cite(project.parameters(), RMSE) == "not run"
-    fill(project.store, seeds=2, scores=[0.45, 0.46])
-    assert tables.cite(project.parameters(), RMSE) == "0.455 ± 0.007 (n = 2, paper)"
-    fill(project.store, seeds=5, scores=0.44, preset="quick")
-    assert tables.cite(project.parameters(), RMSE) == "0.440 ± 0.000 (n = 5, quick)"
-    fill(project.store, seeds=5, scores=0.46)
-    assert tables.cite(project.parameters(), RMSE) == "0.460 ± 0.000 (n = 5, paper)"  # as many: the page's own setting
-    fill(project.store, seeds=9, scores=0.44, preset="quick")
-    assert tables.cite(project.parameters(), RMSE) == "0.460 ± 0.000 (n = 5, paper)"  # five are enough
-    assert tables.cite(project.parameters(), RMSE, "NAM") == "not run"
-    fill(project.store, seeds=1, scores=0.5, experts=1, active_experts=1, expert_dropout=0.0)
-    alone = {"experts": 1, "active_experts": 1, "expert_dropout": 0.0}
-    assert tables.cite(project.parameters(), RMSE, **alone) == "0.500 (n = 1, paper)"
-    fill(project.store, dataset="sim_unimodal", seeds=2, scores=[0.1, 0.2])
-    assert tables.cite(project.parameters(), RMSE, "MixNAM", "sim_unimodal") == "0.150 ± 0.071 (n = 2)"
-
-
 def test_the_first_results_come_from_the_fullest_column(project):
     cases = [Case("NAM", "NAM"), Case("mixture", "MixNAM"), Case("wave", "MixNAM", dataset="sim_unimodal")]
     assert tables.first_results(project.parameters(), cases) == ("", {})
@@ -248,18 +262,6 @@ def test_the_first_results_come_from_the_fullest_column(project):
     assert list(tables.first_results(project.parameters(), cases)[1]) == ["housing", "sim_unimodal"]
 
 
-def test_the_landing_page_stands_beside_the_paper(project):
-    fill(project.store, seeds=2, scores=[0.45, 0.46], measures={"additivity.marginal": 0.4, "tightness.range": 0.9})
-    fill(project.other, seeds=1, scores=0.5, preset="smoke")
-    table = tables.headline_table(project.parameters(rerun=True)).set_index("California Housing")
-    assert list(table.columns) == ["paper", "reference, paper's setting", "this rerun, smoke"]
-    assert table.loc["MixNAM: test RMSE"].tolist() == ["0.451 ± 0.002", "0.455 ± 0.007 (n = 2)", "0.500 (n = 1)"]
-    assert table.loc["MixNAM: additivity"].tolist() == ["0.381 ± 0.013", "0.400 ± 0.000 (n = 2)", "not run"]
-    assert table.loc["MixNAM: tightness of bounds", "paper"] == "0.953 ± 0.011"
-    assert table.loc["MixNAM, λ = 100: additivity", "paper"] == "0.998 ± 0.000"
-    assert table.loc["MixNAM-D: test RMSE", "paper"] == "0.553 ± 0.001"
-
-
 @pytest.mark.parametrize("dataset", ["housing", "breast_cancer"])
 def test_an_empty_store_leaves_not_run(project, dataset):
     parameters = project.parameters(dataset)
@@ -271,7 +273,6 @@ def test_an_empty_store_leaves_not_run(project, dataset):
     assert tables.sweep_results(parameters) == ("", {})
     assert tables.first_results(parameters, experiments.cases("explanations", "paper")) == ("", {})
     assert set(tables.sweep_values(parameters)["source"]) <= {"paper"}
-    assert (tables.headline_table(parameters)[labels] == "not run").all(axis=None)
 
 
 def test_trained_simulations_fill_their_tables(trained):
