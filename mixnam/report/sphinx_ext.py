@@ -67,7 +67,8 @@ def foot(source: Path) -> str:
 
 
 def _set_foot(app: Sphinx, config: Config) -> None:
-    config.html_theme_options = {**config.html_theme_options, "extra_footer": foot(Path(app.srcdir))}
+    if config.html_theme == "sphinx_book_theme":  # others have no such place
+        config.html_theme_options = {**config.html_theme_options, "extra_footer": foot(Path(app.srcdir))}
 
 
 def _escape_title(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
