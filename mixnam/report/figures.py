@@ -19,7 +19,7 @@ from mixnam.data.laws import quantiles, truth
 from mixnam.data.table import Array
 from mixnam.explain.curves import centred, centred_rows
 from mixnam.plots.forests import forest_plot
-from mixnam.plots.look import COLORS, GREY, LOWER, ROWS, UPPER, finished, say
+from mixnam.plots.look import COLORS, GREY, LOWER, ROWS, UPPER, about, finished, say
 from mixnam.plots.shapes import draw_curves
 from mixnam.runs.results import Result
 
@@ -43,6 +43,14 @@ def told(figure: Figure, what: str) -> str:
         said += [text.get_text() for text in ax.texts]
         panels.append(f"{ax.get_label() or ax.get_title() or ax.get_xlabel()}: {', '.join(said)}")
     return f"{what}. {'; '.join(panels)}.".replace(" -", " \N{MINUS SIGN}")
+
+
+def usage_told(result: Result) -> str:
+    """Return alt text for `plots.routing.usage`: use of each feature's most and least used expert."""
+    relevance, data = result.arrays.get("relevance", np.zeros((0, 1))), about(result)
+    names = data.features if data else [f"feature {i}" for i in range(len(relevance))]
+    said = (f"{name} {row.max():.2f} to {row.min():.2f}" for name, row in zip(names, relevance, strict=False))
+    return f"Mean relevance of each feature's experts, from the most to the least used: {', '.join(said)}."
 
 
 def law_title(law: str) -> str:

@@ -201,7 +201,7 @@ def settings_figure(record: Record, count: int = 3) -> Figure | None:
             order = list(dict.fromkeys(shown(v) for v in sorted(values)))
             look |= {"x": [shown(v) for v in values], "order": order, "jitter": False}
             sns.stripplot(y=scores, size=5, legend=False, ax=ax, **look)
-            if sum(map(len, order)) > 28:
+            if sum(map(len, order)) > 20:
                 ax.tick_params(axis="x", rotation=45, labelsize=9)
         ax.set(xlabel=name.replace("_", " "), ylabel=f"validation {record['metric'].upper()}")
     axes[0, 0].set_title(_limits(axes[0, 0], record, scores), fontsize=10, loc="left", color=GREY)

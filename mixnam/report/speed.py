@@ -34,24 +34,22 @@ def records(folder: Path | None = None) -> list[Record]:
 
 def measured(record: Record, names: Sequence[str]) -> str:
     """Say with what and when these parts were measured, and what else the machine did."""
-    lines = []
-    for name in names:
-        found = record["parts"].get(name)
-        if found is None:
-            lines.append(f"{name}: not measured yet on {literal(record['processor'])}.")
-            continue
-        # the contestants of `quality` are measured one by one
-        stamps = [c["measured"] for c in found["contestants"].values()] if name == "quality" else [found["measured"]]
+    parts, where = record["parts"], literal(record["processor"])
+    said = [f"{name}: not measured yet on {where}." for name in names if name not in parts]
+    # the contestants of `quality` are measured one by one
+    found = [
+        part for name in names for part in parts.get(name, {}).get("contestants", {name: parts.get(name)}).values()
+    ]
+    if stamps := [part["measured"] for part in found if part]:
         commits = ", ".join(dict.fromkeys(str(s["git_commit"])[:9] + ("+" if s["dirty"] else "") for s in stamps))
         dates = " to ".join(dict.fromkeys(s["created"][:10] for s in (stamps[0], stamps[-1])))
         load = max((s["load"] or 0.0) for s in stamps)
         cut = ", cut short" if any(s["smoke"] for s in stamps) else ""
-        lines.append(
-            f"{name}: {literal(record['processor'])}, {literal(dates)}, commit {literal(commits)}, "
-            f"torch {literal(stamps[0]['versions']['torch'])}, load average at the start at most {load:.1f}, earlier "
-            f"parts included{cut}."
+        said.append(
+            f"Measured on {where}, {literal(dates)}, commit {literal(commits)}, torch {literal(stamps[0]['versions']['torch'])}; "
+            f"load average at the start at most {load:.1f}, earlier parts included{cut}."
         )
-    return " ".join(lines)
+    return " ".join(said)
 
 
 def machine_table(found: Sequence[Record]) -> pd.DataFrame:

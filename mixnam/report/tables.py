@@ -348,6 +348,12 @@ def complexity_table() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def spelled(name: str) -> pd.DataFrame:
+    """Return a printed table as it stands, its names in words."""
+    table = published.table(name).astype(str).replace("_", " ", regex=True)
+    return table.rename(columns=lambda column: column.replace("_", " "))
+
+
 def difference_table(parameters: Parameters, column: Column, experiment: str = "ablations") -> pd.DataFrame:
     """Return each row's score less the first row's mean: label, mean, low, high (95 %) and `seeds`, one by one."""
     path, _ = score(parameters.dataset)

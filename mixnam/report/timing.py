@@ -43,7 +43,7 @@ def note(runs: pd.DataFrame) -> str:
     taken = ", ".join(f"{plural(count, 'run')} of version {version}" for version, count in counts.items())
     return (
         f"Seconds are those of the newest version of mixnam that trained a row: {taken or 'none yet'}. Other programs "
-        "shared the machine with some runs; the [speed page](speed.html) has times measured alone."
+        "may have run beside them; the [speed page](speed.html) has times measured alone."
     )
 
 

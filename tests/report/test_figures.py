@@ -138,6 +138,11 @@ def test_words_name_each_panel_and_the_range_of_what_it_draws(modes):
     assert "rows, x2 = +1" in told and "_" not in told
 
 
+def test_words_on_the_use_of_experts_name_each_feature(modes):
+    told = figures.usage_told(modes["sim_multimodal"]["MixNAM"])
+    assert told.endswith("x1 0.75 to 0.00, x2 0.75 to 0.00.")
+
+
 def test_training_curves_keep_the_epoch_with_the_least_error():
     def run(label, source, scores):
         history = {"validation_scores": [[e, s] for e, s in enumerate(scores, 1)]} if scores else {}

@@ -171,8 +171,9 @@ def test_what_was_not_measured_is_said(name):
 
 def test_commit_date_and_load_are_told():
     told = speed.measured(RECORD, ["steps", "cores"])
-    assert "steps: Some CPU (2 cores), 2026-01-02, commit 012345678, torch 2.13.0" in told
-    assert "commit 012345678+" in told  # with local changes
+    assert (
+        "Measured on Some CPU (2 cores), 2026-01-02, commit 012345678, 012345678+, torch 2.13.0" in told
+    )  # + with local changes
     assert "load average at the start at most 0.2" in told
 
 

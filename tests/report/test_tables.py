@@ -8,7 +8,7 @@ import pytest
 from planted import fill, result
 from scipy import stats
 
-from mixnam.paper import experiments
+from mixnam.paper import experiments, published
 from mixnam.paper.experiments import Case
 from mixnam.paper.running import run
 from mixnam.report import tables
@@ -343,3 +343,10 @@ def test_table_8_stands_beside_housing_alone(project):
     elsewhere = project.parameters("diabetes")
     assert tables.scaling_cells(elsewhere, "MixNAM")["paper"].isna().all().all()
     assert tables.scaling_count(elsewhere).startswith(f"{QUICK}: 0 of 0 cells")
+
+
+def test_printed_tables_are_spelled_without_underscores():
+    for name in ("table4_datasets", "table5_hyperparameters"):
+        table = tables.spelled(name)
+        assert len(table) == len(published.table(name))
+        assert not any("_" in text for text in [*table.columns, *table.astype(str).to_numpy().ravel()])
