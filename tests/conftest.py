@@ -43,18 +43,24 @@ def build():
     return build
 
 
-@pytest.fixture
-def opened(tmp_path):
-    """Return a function from a page to its DOM after its scripts ran in Chromium."""
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    """The command that starts Chromium without a window, less what to open; the test is skipped where there is none."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         assert not os.environ.get("MIXNAM_REQUIRE_BROWSER"), "MIXNAM_REQUIRE_BROWSER is set and there is no Chromium"
         pytest.skip("no Chromium here")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"]
+    flags += ["--disable-background-networking", "--disable-component-update"]
+    return [browser, *flags, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]
+
+
+@pytest.fixture
+def opened(chromium):
+    """Return a function from a page to its DOM after its scripts ran in Chromium."""
 
     def opened(page):
-        command = [browser, *flags, "--virtual-time-budget=15000", "--dump-dom", page.as_uri()]
+        command = [*chromium, "--virtual-time-budget=15000", "--dump-dom", page.as_uri()]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
 
     return opened

@@ -69,29 +69,35 @@
     const verdict = (cell) => plain((cell?.querySelector(".badge") ?? cell)?.textContent ?? "");
     const update = () => {
       const phrase = plain(input.value);
-      const wanted = chips.filter(pressed).map(({ dataset }) => [Number(dataset.column), plain(dataset.filter)]);
+      const wanted = chips.filter(pressed).flatMap(({ dataset }) => Object.entries(JSON.parse(dataset.where)));
       let shown = 0;
       for (const row of rows) {
         const text = plain([...row.cells].map((cell) => cell.textContent).join(" "));
-        row.hidden = !text.includes(phrase) || wanted.some(([column, word]) => verdict(row.cells[column]) !== word);
+        row.hidden = !text.includes(phrase) || wanted.some(([column, word]) => verdict(row.cells[column]) !== plain(word));
         shown += !row.hidden;
       }
       count.textContent = phrase || wanted.length ? ` ${shown} of ${rows.length}` : "";
     };
     input.addEventListener("input", update);
     for (const chip of chips) {
-      chip.type = "button";
       chip.setAttribute("aria-pressed", "false");
       chip.addEventListener("click", () => {
         const now = !pressed(chip);
-        for (const other of chips) {
-          if (other.dataset.column === chip.dataset.column) other.setAttribute("aria-pressed", "false");
-        }
+        for (const other of chips) other.setAttribute("aria-pressed", "false");
         chip.setAttribute("aria-pressed", String(now));
         update();
       });
     }
     (table.closest(".results-table") ?? table).before(label);
+    const asked = () => {
+      const found = /^#find=(.+)$/.exec(location.hash);
+      if (!found) return;
+      input.value = decodeURIComponent(found[1]);
+      update();
+      label.scrollIntoView();
+    };
+    window.addEventListener("hashchange", asked);
+    asked();
   };
 
   const all = () => {

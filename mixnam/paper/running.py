@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,21 +147,24 @@ def train_side_by_side(
     On a GPU one process trains all: side by side, as many as fit. A spec of unknown length counts as a usual one.
     """
     together = pick_device(device).type != "cpu"
-    groups = stacks(specs, side_by_side=together)
-    times = [math.fsum(seconds_of(group)) for group in groups]
-    known = [seconds for seconds in times if math.isfinite(seconds)]
-    usual = math.fsum(known) / len(known) if known else 1.0
-    order = sorted((-(t if math.isfinite(t) else usual), i) for i, t in enumerate(times))
-    started, trained, whole = time.monotonic(), 0, -math.fsum(t for t, _ in order)
+    known = dict(zip(specs, seconds_of(specs), strict=True))
+    finite = [seconds for seconds in known.values() if math.isfinite(seconds)] or [1.0]
+    usual = math.fsum(finite) / len(finite)
+
+    def work(groups: Iterable[Sequence[RunSpec]]) -> list[float]:
+        return [math.fsum(t if math.isfinite(t := known[spec]) else usual for spec in group) for group in groups]
+
+    groups = sorted(stacks(specs, side_by_side=together), key=lambda group: -work([group])[0])
+    whole, trained, started = math.fsum(work(groups)), 0, time.monotonic()
     spawn, processes = multiprocessing.get_context("spawn"), 1 if together else jobs  # CUDA cannot be forked
     with ProcessPoolExecutor(processes, spawn, _end_with_parent) as pool:
-        waiting = {pool.submit(train_missing, groups[i], store, device, preset, None): (-t, i) for t, i in order}
+        waiting = {pool.submit(train_missing, group, store, device, preset, None): group for group in groups}
         try:
             for done in as_completed(waiting):
                 done.result()
-                group = groups[waiting[done][1]]
+                group = waiting[done]
                 trained += len(group)
-                ahead = [seconds for future, (seconds, _) in waiting.items() if not future.done()]
+                ahead = work(group for future, group in waiting.items() if not future.done())
                 ahead[: processes - 1] = [seconds / 2 for seconds in ahead[: processes - 1]]  # in training
                 rest = math.fsum(ahead) / whole
                 left = duration((time.monotonic() - started) * rest / (1 - rest))

@@ -67,7 +67,7 @@ def told(figure: Figure) -> str:
             ends = own.sort_values("value").iloc[[0, -1]].to_dict("records")
             said = [" to ".join(f"{_short(e['value'])} at ({_short(e['x'])}, {_short(e['y'])})" for e in ends)]
         else:
-            lines = own[~own["series"].str.contains("rows|each run")]
+            lines = own[~own["series"].str.contains("rows|each run|low end|high end")]
             numbers = pd.to_numeric((lines if len(lines) else own)["y"], errors="coerce").dropna()
             said = [f"{_short(numbers.min())} to {_short(numbers.max())}"] if len(numbers) else []
             if len(groups) <= 4:
@@ -131,7 +131,13 @@ def _named(axis: Axis, places: pd.Series) -> pd.Series:
 
 def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
     """Yield the series, x, y and value of everything that an axes draws."""
-    named = {id(c.lines[0]): str(c.get_label()) for c in ax.containers if isinstance(c, ErrorbarContainer)}
+    named, bars = dict[int, str](), set[int]()
+    for container in ax.containers:
+        if isinstance(container, ErrorbarContainer):
+            line, caps, found = container.lines
+            ends = zip([line, *caps], ("", ", low end", ", high end"), strict=False)
+            named |= {id(part): f"{container.get_label()}{end}" for part, end in ends}
+            bars |= {id(bar) for bar in found}
     for number, line in enumerate(ax.lines):
         label = named.get(id(line), str(line.get_label()))
         for x, y in zip(*map(np.asarray, line.get_data()), strict=True):
@@ -139,6 +145,8 @@ def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
     for number, drawing in enumerate(ax.collections):
         label = drawing.get_gid() or str(drawing.get_label())
         label = f"marks {number + 1}" if label.startswith("_") else label
+        if id(drawing) in bars:  # its ends are there
+            continue
         if isinstance(drawing, PathCollection):
             for x, y in np.asarray(drawing.get_offsets()):
                 yield label, x, y, np.nan

@@ -242,7 +242,8 @@ class Scorecard:
         page = page_name(claim.page, claim.dataset)
         if page not in self.pages and claim.page == "accuracy":
             page = "tables"
-        place = escape(claim.place)
+        named = claim.item == "Text" or claim.item in claim.place
+        place = escape(claim.place + ("" if named else f", {claim.item}"))
         return f"<a href='{page}.html'>{place}</a>" if page in self.pages else place
 
     def csv(self) -> str:

@@ -9,6 +9,7 @@ import filecmp
 import importlib.util
 import re
 import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,13 @@ def foot(source: Path) -> str:
 
 
 def _set_foot(app: Sphinx, config: Config) -> None:
-    config.html_theme_options = {**config.html_theme_options, "extra_footer": foot(Path(app.srcdir))}
+    if config.html_theme == "sphinx_book_theme":  # others have no such place
+        config.html_theme_options = {**config.html_theme_options, "extra_footer": foot(Path(app.srcdir))}
+
+
+def _escape_title(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Escape the title that the theme prints at the head of a page on paper: it takes it for HTML."""
+    context["pagetitle"] = escape(context.get("pagetitle", ""))
 
 
 def _publish(app: Sphinx, exception: Exception | None) -> None:
@@ -88,5 +95,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.connect("config-inited", _exclude)
     app.connect("config-inited", _set_foot)
+    app.connect("html-page-context", _escape_title, priority=900)  # after the theme's
     app.connect("build-finished", _publish)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -204,6 +204,7 @@ def test_measures_are_drawn_over_the_penalty_0_at_the_left_end_each_run_a_dot():
     assert data[data["series"] == "ours, each run"][["panel", "x", "y"]].to_numpy().tolist() == [
         ["width of bounds", "1", 2.9], ["width of bounds", "1", 3.1]
     ]  # fmt: skip
+    assert data[data["series"] == "ours, low end"]["y"].tolist() == pytest.approx([2.9])
     assert pictures.told(figure).startswith("test RMSE, over variation penalty λ: paper from 0.45 at 0 to 0.5 at 10.")
 
 

@@ -198,7 +198,7 @@ window.addEventListener("load", () => {
     told(name, [header.parentNode.getAttribute("aria-sort"), cells()]);
   }
   const filter = document.querySelector("input[type=search]");
-  filter.value = "MI t";
+  filter.value = "3  MI";
   filter.dispatchEvent(new Event("input"));
   told("filtered", cells());
   const plot = document.querySelector(".slider-plot");
