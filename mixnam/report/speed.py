@@ -46,8 +46,8 @@ def measured(record: Record, names: Sequence[str]) -> str:
         load = max((s["load"] or 0.0) for s in stamps)
         cut = ", cut short" if any(s["smoke"] for s in stamps) else ""
         said.append(
-            f"Measured on {where}, {literal(dates)}, commit {literal(commits)}, torch {literal(stamps[0]['versions']['torch'])}; "
-            f"load average at the start at most {load:.1f}, earlier parts included{cut}."
+            f"Measured on {where}, {literal(dates)}, commit {literal(commits)}, torch "
+            f"{literal(stamps[0]['versions']['torch'])}; load average at the start at most {load:.1f}, earlier parts included{cut}."
         )
     return " ".join(said)
 
