@@ -42,7 +42,7 @@ def records(folder: Path | None = None) -> list[Record]:
 
 def title(record: Record) -> str:
     """Return a record's heading, as Markdown."""
-    return literal(f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}")
+    return f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}"
 
 
 def _score(record: Record, of: Record) -> str:

@@ -33,8 +33,8 @@ def records(folder: Path | None = None) -> list[Record]:
 
 
 def measured(record: Record, names: Sequence[str]) -> str:
-    """Say with what and when these parts were measured, and what else the machine did."""
-    parts, where = record["parts"], literal(record["processor"])
+    """Say in plain text with what and when these parts were measured, and what else the machine did."""
+    parts, where = record["parts"], record["processor"]
     said = [f"{name}: not measured yet on {where}." for name in names if name not in parts]
     # the contestants of `quality` are measured one by one
     found = [
@@ -46,9 +46,8 @@ def measured(record: Record, names: Sequence[str]) -> str:
         load = max((s["load"] or 0.0) for s in stamps)
         cut = ", cut short" if any(s["smoke"] for s in stamps) else ""
         said.append(
-            f"Measured on {where}, {literal(dates)}, commit {literal(commits)}, "
-            f"torch {literal(stamps[0]['versions']['torch'])}; load average at the start at most {load:.1f}, earlier "
-            f"parts included{cut}."
+            f"Measured on {where}, {dates}, commit {commits}, torch {stamps[0]['versions']['torch']}; "
+            f"load average at the start at most {load:.1f}, earlier parts included{cut}."
         )
     return " ".join(said)
 
