@@ -16,7 +16,7 @@ from planted import Project
 from mixnam.data import catalogue
 from mixnam.data.own import read_table
 from mixnam.paper import running
-from mixnam.report import book, searches, speed
+from mixnam.report import book, layout, searches, speed
 from mixnam.report.parameters import Parameters
 from mixnam.runs.files import root
 
@@ -135,7 +135,9 @@ def hostile_book(tmp_path_factory):
         record["provenance"] = {**record["provenance"], "device": f"{HOSTILE} device"}
         record["space"] = {**record["space"], "name": f"{HOSTILE} space", "source": f"{HOSTILE} source"}
         machine = speed.measured({"processor": HOSTILE, "parts": {}}, ["steps"])
-        told = f"# Records\n\n## {searches.title(record)}\n\n{searches.summary(record)}\n\n{machine}\n"
+        title = layout.literal(searches.title(record))
+        table = layout.show(pd.DataFrame({"a": [1]}), f"{HOSTILE} table", machine)
+        told = f"# Records\n\n## {title}\n\n{searches.summary(record)}\n\n{table.data}\n"
         (out / "records.md").write_text(told)
         for link in links:
             (out / f"{link}.md").write_text(f"# {link}\n")
