@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from mixnam.data import catalogue
@@ -27,22 +26,6 @@ from mixnam.runs.results import Result
 ByLaw = Mapping[str, Mapping[str, Result | None]]
 ACROSS = 4  # panels side by side at most
 _ZERO = 1e-4  # where a logarithmic axis of λ shows 0
-
-
-def told(figure: Figure, what: str) -> str:
-    """Return alt text for a figure: `what` it shows, then each panel's series with their least and greatest y."""
-    panels = []
-    for ax in figure.axes:
-        drawn = [(line.get_label(), np.asarray(line.get_ydata(), dtype=float)) for line in ax.lines]
-        dots = (c for c in ax.collections if isinstance(c, PathCollection))
-        drawn += [(c.get_label(), np.asarray(c.get_offsets(), dtype=float)[:, 1]) for c in dots]
-        series: dict[str, list[float]] = {}
-        for name, y in drawn:
-            series.setdefault(str(name), []).extend(y)
-        said = [f"{n} {min(y):.3g} to {max(y):.3g}" for n, y in series.items() if y and not n.startswith("_")]
-        said += [text.get_text() for text in ax.texts]
-        panels.append(f"{ax.get_label() or ax.get_title() or ax.get_xlabel()}: {', '.join(said)}")
-    return f"{what}. {'; '.join(panels)}.".replace(" -", " \N{MINUS SIGN}")
 
 
 def usage_told(result: Result) -> str:

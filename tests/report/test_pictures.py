@@ -61,7 +61,7 @@ def test_a_page_shows_title_anchor_words_note_and_data(figure):
     assert "id='figure-3'" in html and "dots are rows" in html
     alt = re.search("alt='([^']*)'", html)[1]
     assert alt.startswith("age (years): mean from") and "&lt;b&gt;" in alt and "<b>" not in html
-    assert repr(shown) == f"Figure 3 (paper) · ours: quick setting: {pictures.told(figure)}"
+    assert repr(shown) == "Figure 3 (paper) · ours: quick setting"
     data = pd.read_csv(io.BytesIO(base64.b64decode(re.search("data:text/csv[^,]*,([^']*)'", html)[1])))
     assert list(data) == ["panel", "series", "x", "y"]
     strokes = data[data["series"] == "upper bound"]
