@@ -25,7 +25,6 @@ from mixnam.runs.results import Result
 
 #: Notebooks that make one page for each data set; the others make one page.
 PER_DATASET = ("accuracy", "explanations", "lambda_sweep")
-GROUP_COLUMN = 1  # of the scorecard's table; its verdicts follow
 
 
 def page_name(notebook: str, dataset: str = "housing") -> str:
@@ -184,23 +183,24 @@ class Scorecard:
         return "\n".join(lines)
 
     def chips(self) -> HTML:
-        """Return `counts` as buttons that filter the scorecard's table."""
-        lines = []
+        """Return `counts` as buttons that filter the scorecard's table; those on print unfold."""
+        lines: dict[bool, list[str]] = {False: [], True: []}
         for count in self.counts():
-            filters = [
-                (
-                    word,
-                    number,
-                    escape(json.dumps({GROUP_COLUMN: count.group, GROUP_COLUMN + 1 + count.column: word}), quote=True),
+            buttons = []
+            for word, number in count.words.items():
+                where = json.dumps({self._place(count.column): word, 1 + len(self.labels): count.group})
+                buttons.append(
+                    f"<button type='button' class='{kind(word)}' data-where='{escape(where)}'>{word} {number}</button>"
                 )
-                for word, number in count.words.items()
-            ]
-            buttons = [
-                f"<button type='button' class='{kind(word)}' data-where='{where}'>{word} {number}</button>"
-                for word, number, where in filters
-            ]
-            lines.append(f"<p title='{escape(count.chance)}'><b>{escape(count.heading)}</b> {' '.join(buttons)}</p>")
-        return HTML(f"<div class='chips' data-for='scorecard'>{''.join(lines)}</div>")
+            line = f"<p title='{escape(count.chance)}'><b>{escape(count.heading)}</b> {' '.join(buttons)}</p>"
+            lines[count.column == 0].append(line)
+        ours, print_ = ("".join(part) for part in lines.values())
+        unfolds = f"<details><summary>on the paper's own numbers</summary>{print_}</details>"
+        return HTML(f"<div class='chips' data-for='scorecard'>{ours}{unfolds}</div>")
+
+    def _place(self, number: int) -> int:
+        """Return in which column of `show` a verdict stands: ours follow the statement, the one on print is last."""
+        return number or len(self.labels)
 
     def _heading(self, group: str, number: int, once: bool) -> str:
         """Return what a group's verdicts of a column are counted under; what has one setting is named so."""
@@ -216,17 +216,19 @@ class Scorecard:
 
         Each row leads to the page that settles the claim and to its evidence.
         """
-        names = ("statement", "group", *self.labels, "where", "evidence")
+        names = ("statement", *self.labels[1:], self.labels[0], "group", "where", "evidence")
         heads = "".join(f"<th>{escape(name)}</th>" for name in names)
         lines = [
             "<div class='results-table'><table id='scorecard' class='sortable scorecard' "
             f"data-filter='Find a phrase'><thead><tr>{heads}</tr></thead><tbody>"
         ]
         for claim in self.by_severity():
-            cells = [escape(claim.statement), escape(group_name(claim.group, claim.one_setting))]
-            cells += [f"{badge(v.verdict)} <small>{escape(v.number)}</small>" for v in self.verdicts[claim.id]]
-            cells += [self._to_page(claim), f"<a href='evidence.html#{claim.id}'>{escape(claim.id)}</a>"]
-            kinds = ["", "", *["verdict"] * len(self.labels), "", ""]
+            print_, *ours = self.verdicts[claim.id]
+            cells = [escape(claim.statement)]
+            cells += [f"{badge(v.verdict)} <small>{escape(v.number)}</small>" for v in (*ours, print_)]
+            cells += [escape(group_name(claim.group, claim.one_setting)), self._to_page(claim)]
+            cells.append(f"<a href='evidence.html#{claim.id}'>{escape(claim.id)}</a>")
+            kinds = ["", *["verdict"] * len(self.labels), "", "", ""]
             tagged = [
                 f"<td class='{what}' data-label='{escape(name, quote=True)}'>{cell}</td>"
                 for what, name, cell in zip(kinds, names, cells, strict=True)

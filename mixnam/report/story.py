@@ -36,6 +36,7 @@ from mixnam.report.scorecard import Scorecard, page_name
 HELD, FAILED, OPEN = (REPRODUCED, PARTLY), (NOT_REPRODUCED,), (UNDECIDED, TOO_FEW)
 #: The landing page's models, as rows of Tables 1 and 6 are labelled.
 HEADLINES = ("MixNAM", "XGBoost", "EB2M", "MLP", "EBM", "NAM", "MixNAM-D", "Linear")
+_LONG = 160  # of what a verdict rests on, in characters: more is shown by the evidence alone
 Link = Callable[[Claim], str]
 
 
@@ -214,7 +215,8 @@ def findings(card: Scorecard, kept: Collection[str], own: bool = False) -> HTML:
             baselines.setdefault((where, verdict.verdict), []).append(linked.format(escape(name)))
             found.setdefault(where, [])
             continue
-        rests = " · ".join(part for part in (verdict.number, verdict.text, claim.note) if part)
+        text = verdict.text if len(verdict.text) <= _LONG else "the evidence has each interval"
+        rests = " · ".join(part for part in (verdict.number, text, claim.note) if part)
         mark = badge(verdict.verdict) + " " if len(kept) > 1 or own else ""
         small = f" <small>{escape(rests)}</small>" if rests else ""
         found.setdefault(where, []).append(f"<li>{mark}{linked.format(escape(claim.statement))}.{small}</li>")
