@@ -189,7 +189,7 @@ def contents_table(card: Scorecard) -> HTML:
     claims = _items(card)
     for row in published.table("figures").fillna("").to_dict("records"):
         page, text = page_of(row), {name: escape(str(value)) for name, value in row.items()}
-        anchor = f"#{row['item'].lower().replace(' ', '-')}" if row["anchored"] else ""
+        anchor = f"#{row['anchor']}" if row["anchor"] else ""
         link = f"<a href='{page}.html{anchor}'>{text['title']}</a>" if page in card.pages else text["title"]
         pills = f"<span class='strip'>{_pills(card, row['item'], claims[row['item']])}</span>"
         cells = "</td><td>".join((text["item"], text["what"], link, pills, text["lacking"]))
