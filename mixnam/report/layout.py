@@ -178,20 +178,11 @@ def page_results(experiment: str, parameters: Parameters) -> list[Result]:
 
 
 def notice(outcome: Outcome, parameters: Parameters) -> str:
-    """Return what a reader must know of a page's runs, as Markdown: data are missing, or measures are old; or nothing.
+    """Return what a reader must know first, as Markdown: that a page's data are missing, with the remedy; or nothing.
 
     How many runs there are is the footer's to say.
     """
-    if outcome.skipped:
-        return f"**Not run here.** {literal(outcome.skipped)}"
-    shown = {r.key: r for r in [*outcome.results, *page_results(outcome.experiment, parameters)]}.values()
-    old = sum(result.outdated for result in shown)
-    if not old:
-        return ""
-    return (
-        f"**{old} of the {len(shown)} results behind this page hold measures of an older revision**: tables show "
-        f"their scores, not their measures. {_remedy(outcome.experiment, parameters)} computes them again."
-    )
+    return f"**Not run here.** {literal(outcome.skipped)}" if outcome.skipped else ""
 
 
 def _remedy(experiment: str, parameters: Parameters) -> str:
@@ -201,12 +192,20 @@ def _remedy(experiment: str, parameters: Parameters) -> str:
 
 
 def progress(experiment: str, parameters: Parameters) -> str:
-    """Return how many of a page's runs are at hand, and the command that trains the others, as Markdown."""
+    """Return how many of a page's runs are at hand, and the command that trains the others, as Markdown.
+
+    Results whose measures are of an older revision are counted: tables show their scores alone.
+    """
     column = parameters.own_first[0]
     specs = experiments.specs_for(experiment, parameters.dataset, column.preset)
     done = sum(column.store.current(spec) is not None for spec in specs)
+    found = page_results(experiment, parameters)
+    old = sum(result.outdated for result in found)
     said = f"{done} of {len(specs)} runs of this page at the {column.preset} preset are at hand"
-    return f"{said}." if done == len(specs) else f"{said}; {_remedy(experiment, parameters)} trains the others."
+    said += "." if done == len(specs) else f"; {_remedy(experiment, parameters)} trains the others."
+    if not old:
+        return said
+    return f"{said} {old} of the {len(found)} results hold measures of an older revision: tables show their scores."
 
 
 def rerun_command(notebook: str, parameters: Parameters) -> str:
