@@ -8,6 +8,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.myst_role import myst_role_plugin
+from planted import fill
 
 import mixnam.__main__ as command_line
 from mixnam.data import catalogue
