@@ -67,13 +67,14 @@
     const pressed = (chip) => chip.getAttribute("aria-pressed") === "true";
     const plain = (text) => text.trim().replace(/\s+/g, " ").toLowerCase();
     const verdict = (cell) => plain((cell?.querySelector(".badge") ?? cell)?.textContent ?? "");
+    const said = (row, place) => (place === "verdict" ? plain(row.dataset.verdict ?? "") : verdict(row.cells[place]));
     const update = () => {
       const phrase = plain(input.value);
       const wanted = chips.filter(pressed).flatMap(({ dataset }) => Object.entries(JSON.parse(dataset.where)));
       let shown = 0;
       for (const row of rows) {
         const text = plain([...row.cells].map((cell) => cell.textContent).join(" "));
-        row.hidden = !text.includes(phrase) || wanted.some(([column, word]) => verdict(row.cells[column]) !== plain(word));
+        row.hidden = !text.includes(phrase) || wanted.some(([place, word]) => said(row, place) !== plain(word));
         shown += !row.hidden;
       }
       count.textContent = phrase || wanted.length ? ` ${shown} of ${rows.length}` : "";
@@ -90,9 +91,13 @@
     }
     (table.closest(".results-table") ?? table).before(label);
     const asked = () => {
-      const found = /^#find=(.+)$/.exec(location.hash);
-      if (!found) return;
-      input.value = decodeURIComponent(found[1]);
+      const given = new URLSearchParams(location.hash.slice(1));
+      if (!given.has("find") && !given.has("verdict")) return;
+      input.value = given.get("find") ?? "";
+      for (const chip of chips) {
+        const { verdict: word } = JSON.parse(chip.dataset.where);
+        chip.setAttribute("aria-pressed", String(word !== undefined && word === given.get("verdict")));
+      }
       update();
       label.scrollIntoView();
     };

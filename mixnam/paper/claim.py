@@ -133,7 +133,7 @@ def _baselines() -> Iterator[Claim]:
     rows = published.table("table1_accuracy").query("source == 'Table 1' and model != 'MixNAM'")
     cases = {case.published: case for case in experiments.cases("accuracy", "paper")}
     for dataset, model, metric, mean in rows[["dataset", "model", "metric", "mean"]].itertuples(index=False):
-        digits, title = 2 if mean > 10 else 3, catalogue.entry(dataset).title
+        digits, title = 2 if mean > 10 else 3, published.DATASETS[dataset]
         release = cases[model].overrides.get("release", "")
         yield Claim(
             id=f"T1-{model.lower()}-{dataset}",

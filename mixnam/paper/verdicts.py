@@ -193,16 +193,22 @@ def _compared(claim: Claim, pairs: Pairs, missing: bool, rows: RowVariance | Non
 
 def _number(claim: Claim, found: Sequence[Comparison]) -> str:
     """Return the estimate that is nearest to losing a claim, in words."""
-    means = [one.estimate.scale.back(one.estimate.mean) for one in found if math.isfinite(one.estimate.mean)]
+    means = [(one.estimate.scale.back(one.estimate.mean), one.name.removesuffix(": ")) for one in found]
+    means = [pair for pair in means if math.isfinite(pair[0])]
     if not means:
         return ""
     digits = 4 if claim.measure.endswith(".auc") else 3
     if claim.kind == "mean":
-        return f"{(min if claim.better > 0 else max)(means):.{digits}f}"
+        return f"{(min if claim.better > 0 else max)(means)[0]:.{digits}f}"
     if claim.kind == "trend":
-        return f"least step {min(means):+.{digits}f}"
-    ahead = -max(means, key=abs if not claim.better else float) if claim.kind == "tie" else min(means)
-    return f"{'ahead' if ahead > 0 else 'behind'} by {abs(ahead):.{digits}f}"
+        return f"least step {min(means)[0]:+.{digits}f}"
+    if claim.kind == "tie":
+        behind, name = max(means, key=lambda pair: pair[0] if claim.better else abs(pair[0]))
+        means = [(-behind, name)]
+    ahead, name = min(means)
+    of = name if claim.leaders == 1 else ""
+    side = ("ahead of" if ahead > 0 else "behind") if of else ("ahead" if ahead > 0 else "behind")
+    return f"{side} {of} by {abs(ahead):.{digits}f}".replace("  ", " ")
 
 
 def _open(found: Sequence[Comparison], limit: float, margin: float, of: int) -> str:
@@ -252,8 +258,8 @@ def _threshold(claim: Claim, pairs: Pairs, missing: bool) -> Verdict:
         worst = (
             f"most {seen.max(initial=-math.inf):.5g}" if claim.better < 0 else f"least {seen.min(initial=math.inf):.5g}"
         )
-        counts.append((passed / len(values), f"{passed} of {len(values)} runs"))
         name = _heading(subject, pairs)
+        counts.append((passed / len(values), f"{name}{passed} of {len(values)} runs"))
         lines.append(f"{name}{passed} of {len(values)}, {worst if len(seen) else 'no number'}")
         held &= passed >= claim.share * len(values)
     side = "at or below" if claim.better < 0 else "at or above"

@@ -288,7 +288,7 @@ def overview_table(parameters: Parameters, names: Sequence[str]) -> pd.DataFrame
             cells[source] = {name: _ours(columns, case, name) for name in names}
         for source, by_name in cells.items():
             if by_name:
-                row = {"model": _short(case), "source": source}
+                row = {"model": short(case), "source": source}
                 lines.append(row | {heading(name): by_name.get(name, "–") for name in names})
     return pd.DataFrame(lines, dtype=object)
 
@@ -300,7 +300,7 @@ def heading(dataset: str) -> str:
     return f"{published.DATASETS.get(dataset) or known.title}, {known.metric.upper()}\N{NO-BREAK SPACE}{arrow}"
 
 
-def _short(case: Case) -> str:
+def short(case: Case) -> str:
     """Return a row's label for a wide table, with a mark for models that attribute to single features."""
     name = case.label.replace("interpret ", "").replace("its ", "")
     mark = "\N{NO-BREAK SPACE}✓" if MODELS[case.model].attributes else ""

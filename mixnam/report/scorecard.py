@@ -135,7 +135,7 @@ class Scorecard:
 
     def by_severity(self) -> list[Claim]:
         """Return the claims, those first that a reader who looks for trouble wants to see."""
-        return sorted(self.claims, key=lambda claim: SEVERITY.index(self.settled(claim)[1].verdict))
+        return sorted(self.claims, key=lambda c: (SEVERITY.index(self.settled(c)[1].verdict), c.group == OWN))
 
     def section(self) -> list[HTML | Markdown]:
         """Return what a page says of the claims that it settles, nothing where it settles none."""
@@ -154,7 +154,8 @@ class Scorecard:
         """Return the page's claims in short, to stand at its top: their verdicts, each with the claims that have it."""
         found: dict[str, list[str]] = {}
         for claim in self.by_severity():
-            link = f"<a href='evidence.html#{claim.id}' title='{escape(claim.statement)}'>{escape(claim.id)}</a>"
+            name = escape(claim.short or claim.id)
+            link = f"<a href='evidence.html#{claim.id}' title='{escape(claim.statement)}'>{name}</a>"
             found.setdefault(self.settled(claim)[1].verdict, []).append(link)
         lines = [f"<p>{badge(word)} {', '.join(links)}</p>" for word, links in found.items()]
         return HTML(f"<div class='verdicts'>{''.join(lines)}</div>" if lines else "")
@@ -183,20 +184,23 @@ class Scorecard:
         return "\n".join(lines)
 
     def chips(self) -> HTML:
-        """Return `counts` as buttons that filter the scorecard's table; those on print unfold."""
-        lines: dict[bool, list[str]] = {False: [], True: []}
+        """Return buttons that filter the scorecard's table: by the verdict that stands, and, unfolded, by `counts`."""
+
+        def button(word: str, number: int, where: Mapping[str | int, str]) -> str:
+            asked = escape(json.dumps(where))
+            return f"<button type='button' class='{kind(word)}' data-where='{asked}'>{word} {number}</button>"
+
+        whole = Count("", "", 1, {claim.id: self.settled(claim)[1] for claim in self.claims})
+        first = " ".join(button(word, number, {"verdict": word}) for word, number in whole.words.items())
+        lines = []
         for count in self.counts():
-            buttons = []
-            for word, number in count.words.items():
-                where = json.dumps({self._place(count.column): word, 1 + len(self.labels): count.group})
-                buttons.append(
-                    f"<button type='button' class='{kind(word)}' data-where='{escape(where)}'>{word} {number}</button>"
-                )
-            line = f"<p title='{escape(count.chance)}'><b>{escape(count.heading)}</b> {' '.join(buttons)}</p>"
-            lines[count.column == 0].append(line)
-        ours, print_ = ("".join(part) for part in lines.values())
-        unfolds = f"<details><summary>on the paper's own numbers</summary>{print_}</details>"
-        return HTML(f"<div class='chips' data-for='scorecard'>{ours}{unfolds}</div>")
+            buttons = [
+                button(word, number, {self._place(count.column): word, 1 + len(self.labels): count.group})
+                for word, number in count.words.items()
+            ]
+            lines.append(f"<p title='{escape(count.chance)}'><b>{escape(count.heading)}</b> {' '.join(buttons)}</p>")
+        unfolds = f"<details><summary>by group and setting</summary>{''.join(lines)}</details>"
+        return HTML(f"<div class='chips' data-for='scorecard'><p>{first}</p>{unfolds}</div>")
 
     def _place(self, number: int) -> int:
         """Return in which column of `show` a verdict stands: ours follow the statement, the one on print is last."""
@@ -233,7 +237,7 @@ class Scorecard:
                 f"<td class='{what}' data-label='{escape(name, quote=True)}'>{cell}</td>"
                 for what, name, cell in zip(kinds, names, cells, strict=True)
             ]
-            lines.append(f"<tr>{''.join(tagged)}</tr>")
+            lines.append(f"<tr data-verdict='{self.settled(claim)[1].verdict}'>{''.join(tagged)}</tr>")
         return HTML("\n".join([*lines, "</tbody></table></div>", self._download()]))
 
     def _to_page(self, claim: Claim) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pandas as pd
 from IPython.display import HTML
@@ -88,35 +89,37 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
     told = [(claim, card.settled(claim)[1]) for claim in card.claims]
     short = [(claim, verdict) for claim, verdict in told if claim.short]
 
-    def by_setting(kept: Collection[str]) -> str:
+    def by_setting(kept: Collection[str], own: bool = False) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for claim, verdict in short:
-            if claim.group != OWN and verdict.verdict in kept:
+            if verdict.verdict in kept and (claim.group == OWN) == own:
                 found.setdefault(setting(card, claim), []).append(_named(claim, verdict, link))
+        return found
+
+    def joined(found: dict[str, list[str]]) -> str:
         return "; ".join(f"{where}: {_listed(names)}" for where, names in found.items())
 
     absent, names = _missing(card)
     few = sum(verdicts[1].verdict == TOO_FEW for verdicts in card.verdicts.values())
-    between = [
-        _named(claim, verdict, link) for claim, verdict in short if verdict.verdict == UNDECIDED and claim.group != OWN
-    ]
     better = [
-        f"{claim.statement} in print and {verdict.number} here ({setting(card, claim)})"
+        f"{f'[{claim.statement}]({link(claim)})' if link else claim.statement} in print and {verdict.number} here "
+        f"({setting(card, claim)})"
         for claim, verdict in told
         if verdict.verdict == BETTER
     ]
-    own = {
-        word: [f"that {_named(c, v, link)}" for c, v in short if c.group == OWN and v.verdict == word]
-        for word in (REPRODUCED, NOT_REPRODUCED)
-    }
-    starts = {REPRODUCED: "our runs show", NOT_REPRODUCED: "they contradict"}
+    shown, contradicted = (by_setting((word,), own=True) for word in (REPRODUCED, NOT_REPRODUCED))
+    new = []
+    for where in dict.fromkeys([*shown, *contradicted]):
+        said = [f"our runs show that {_listed(shown[where])}"] if where in shown else []
+        said += [f"they contradict that {_listed(contradicted[where])}"] if where in contradicted else []
+        new.append(f"{where} {', and '.join(said)}")
     found = {
-        "**Reproduced** ": by_setting(HELD),
-        "**Not reproduced** ": by_setting(FAILED),
+        "**Reproduced** ": joined(by_setting(HELD)),
+        "**Not reproduced** ": joined(by_setting(FAILED)),
         "**Open**: ": f"{len(absent)} claims on {names} could not be tested, because these data are not at hand; "
-        f"{few} lack runs at the paper's setting; undecided are, among others, {_listed(between)}",
+        f"{few} lack runs at the paper's setting; among the undecided are, {joined(by_setting((UNDECIDED,)))}",
         "**Better than printed**: ": "; ".join(better),
-        "**New**: ": ", and ".join(f"{start} {_listed(own[word])}" for word, start in starts.items() if own[word]),
+        "**New**: ": "; ".join(new).replace("; in simulations they", "; in simulations our runs"),
     }
     return [f"{start}{text}." for start, text in found.items() if text]
 
@@ -130,10 +133,11 @@ def _items(card: Scorecard) -> dict[str, list[Claim]]:
 
 
 def _pills(card: Scorecard, item: str, chosen: Iterable[Claim]) -> str:
-    """Return how many verdicts of each word an item has, on their colours, linked to the scorecard."""
+    """Return how many verdicts of each word an item has, on their colours, linked to these claims in the scorecard."""
     said = Counter(card.settled(claim)[1].verdict for claim in chosen)
-    page = "scorecard.html" + ("" if item == "Text" else f"#find={item.replace(' ', '%20')}")
-    return "".join(badge(word, str(said[word]), page) for word in SEVERITY if said[word])
+    find = {} if item == "Text" else {"find": item}
+    links = {word: f"scorecard.html#{urlencode(find | {'verdict': word}, quote_via=quote)}" for word in said}
+    return "".join(badge(word, str(said[word]), links[word]) for word in SEVERITY if said[word])
 
 
 def strip(card: Scorecard) -> HTML:
@@ -145,9 +149,13 @@ def strip(card: Scorecard) -> HTML:
             page = "scorecard" if item == "Text" else page_of(pages.loc[item].to_dict())
             name = f"<a href='{page}.html'>{item}</a>" if page in card.pages else item
             cells.append(f"<div>{name} {_pills(card, item, chosen)}</div>")
-    words = [word for word in SEVERITY if any(card.settled(claim)[1].verdict == word for claim in card.claims)]
-    legend = " ".join(map(badge, words))
-    return HTML(f"<div class='strip'>{''.join(cells)}</div><p class='legend'>{legend}</p>")
+    return HTML(f"<div class='strip'>{''.join(cells)}</div>{legend(card)}")
+
+
+def legend(card: Scorecard) -> str:
+    """Return the verdicts that claims have, each on its colour, as HTML."""
+    said = {card.settled(claim)[1].verdict for claim in card.claims}
+    return f"<p class='legend'>{' '.join(badge(word) for word in SEVERITY if word in said)}</p>"
 
 
 def strip_table(card: Scorecard) -> pd.DataFrame:
@@ -185,7 +193,7 @@ def contents_table(card: Scorecard) -> HTML:
     A page that the book of `card` does not have is named without a link.
     """
     heads = "".join(f"<th>{name}</th>" for name in ("paper", "what it shows", "page", "verdicts", "lacking"))
-    lines = [f"<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
+    lines = [f"{legend(card)}<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
     claims = _items(card)
     for row in published.table("figures").fillna("").to_dict("records"):
         page, text = page_of(row), {name: escape(str(value)) for name, value in row.items()}
@@ -247,6 +255,10 @@ def headline_table(
         standing = accuracy.Standing(dataclasses.replace(parameters, dataset=dataset))
         rows = {case.published: case.label for case in standing.cases if case.published}
         name = accuracy.heading(dataset)
+        if card is None:
+            table["model"] = [
+                accuracy.short(case) for model in models for case in standing.cases if case.published == model
+            ]
         known = [standing.printed.get(rows[model]) for model in models]
         theirs = [printed((sample.mean, sample.sd) if sample else None) for sample in known]
         table[f"{name}: paper"] = pd.Series(theirs, dtype=object)

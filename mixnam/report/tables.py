@@ -18,7 +18,7 @@ from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
 
 #: Stands where runs are at hand, but their measures may not be set beside today's.
-OLDER = "older measure"
+OLDER = "not measured again yet"
 Printed = Callable[[Case, str], tuple[float, float] | None]
 
 
