@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 from IPython.core.getipython import get_ipython
 from IPython.core.pylabtools import select_figure_formats
-from IPython.display import HTML
 
 from mixnam.paper import experiments
 from mixnam.paper.costs import duration
@@ -23,6 +22,7 @@ from mixnam.report.parameters import Parameters
 from mixnam.runs.files import told
 from mixnam.runs.results import Result
 
+NOTHING = " "  # as Markdown: where a text is empty, notebooks show the name of its class
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
 
 
@@ -136,7 +136,7 @@ def percent(share: float, digits: int = 0, sign: str = "") -> str:
     return f"{share:{sign}.{digits}%}".replace("%", " %")
 
 
-def show(table: pd.DataFrame, title: str = "", note: str = "", empty: str = "") -> HTML:
+def show(table: pd.DataFrame, title: str = "", note: str = "", empty: str = "") -> Element:
     """Return a table as the book shows it; where it has no row, the sentence `empty`.
 
     The type of a cell says what it is: `Printed` is set off, `Judged` is a verdict with its reasons; all else is text.
@@ -144,7 +144,7 @@ def show(table: pd.DataFrame, title: str = "", note: str = "", empty: str = "") 
     (paper) · ours: mean ± sd over seeds", the table has an anchor and its content as CSV, and `note` below.
     """
     if table.empty:
-        return HTML(f"<p>{escape(empty)}</p>" if empty else "")
+        return Element(f"<p>{escape(empty)}</p>" if empty else "", empty)
     heads = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
     lines = [f"<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
     before: object = None
@@ -154,7 +154,7 @@ def show(table: pd.DataFrame, title: str = "", note: str = "", empty: str = "") 
         lines.append(f"<tr{'' if first == before else ' class=first'}>{''.join(cells)}</tr>")
         before = first
     content = "".join([*lines, "</tbody></table></div>"])
-    return HTML(titled(title, content, table.map(str), note, "table") if title else content)
+    return Element(titled(title, content, table.map(str), note, "table") if title else content, title)
 
 
 def _cell(value: object, column: object) -> str:
@@ -182,7 +182,7 @@ def notice(outcome: Outcome, parameters: Parameters) -> str:
 
     How many runs there are is the footer's to say.
     """
-    return f"**Not run here.** {literal(outcome.skipped)}" if outcome.skipped else ""
+    return f"**Not run here.** {literal(outcome.skipped)}" if outcome.skipped else NOTHING
 
 
 def _remedy(experiment: str, parameters: Parameters) -> str:

@@ -19,7 +19,7 @@ from mixnam.paper import evidence, experiments, sheet, verdicts
 from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
 from mixnam.paper.words import COUNTED, DECIDED, NO_DATA, NOT_APPLICABLE, SEVERITY, TOO_FEW, UNDECIDED
-from mixnam.report.layout import Judged, badge, kind, show
+from mixnam.report.layout import Element, Judged, badge, kind, show
 from mixnam.report.parameters import Column, Parameters
 from mixnam.runs.results import Result
 
@@ -137,7 +137,7 @@ class Scorecard:
         """Return the claims, those first that a reader who looks for trouble wants to see."""
         return sorted(self.claims, key=lambda c: (SEVERITY.index(self.settled(c)[1].verdict), c.group == OWN))
 
-    def section(self) -> list[HTML | Markdown]:
+    def section(self) -> list[Element | Markdown]:
         """Return what a page says of the claims that it settles, nothing where it settles none."""
         if not self.claims:
             return []
@@ -150,7 +150,7 @@ class Scorecard:
             rows.append(row)
         return [Markdown("## Claims that this page settles"), show(pd.DataFrame(rows))]
 
-    def badges(self) -> HTML:
+    def badges(self) -> Element:
         """Return the page's claims in short, to stand at its top: their verdicts, each with the claims that have it."""
         found: dict[str, list[str]] = {}
         for claim in self.by_severity():
@@ -158,7 +158,7 @@ class Scorecard:
             link = f"<a href='evidence.html#{claim.id}' title='{escape(claim.statement)}'>{name}</a>"
             found.setdefault(self.settled(claim)[1].verdict, []).append(link)
         lines = [f"<p>{badge(word)} {', '.join(links)}</p>" for word, links in found.items()]
-        return HTML(f"<div class='verdicts'>{''.join(lines)}</div>" if lines else "")
+        return Element(f"<div class='verdicts'>{''.join(lines)}</div>" if lines else "", "")
 
     def counts(self) -> list[Count]:
         """Return how many verdicts of each kind each group of claims has, by setting."""

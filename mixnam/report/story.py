@@ -30,7 +30,7 @@ from mixnam.paper.words import (
     UNDECIDED,
 )
 from mixnam.report import accuracy
-from mixnam.report.layout import badge, literal, printed, spread
+from mixnam.report.layout import Element, badge, literal, printed, spread
 from mixnam.report.parameters import Parameters
 from mixnam.report.scorecard import Scorecard, page_name
 
@@ -205,7 +205,7 @@ def contents_table(card: Scorecard) -> HTML:
     return HTML("".join([*lines, "</tbody></table></div>"]))
 
 
-def findings(card: Scorecard, kept: Collection[str], own: bool = False) -> HTML:
+def findings(card: Scorecard, kept: Collection[str], own: bool = False) -> Element:
     """Return the claims whose verdict is one of `kept`, by the setting at which it stands, with what it rests on.
 
     `own` takes our own claims instead of the paper's. Scores that Table 1 prints of other models share a line.
@@ -230,9 +230,8 @@ def findings(card: Scorecard, kept: Collection[str], own: bool = False) -> HTML:
         found.setdefault(where, []).append(f"<li>{mark}{linked.format(escape(claim.statement))}.{small}</li>")
     for (where, word), names in baselines.items():
         found[where].append(f"<li>{badge(word)} Scores that Table 1 prints of other models: {', '.join(names)}.</li>")
-    return HTML(
-        "".join(f"<p><b>{w[0].upper()}{w[1:]}</b></p><ul class='findings'>{''.join(v)}</ul>" for w, v in found.items())
-    )
+    parts = [f"<p><b>{w[0].upper()}{w[1:]}</b></p><ul class='findings'>{''.join(v)}</ul>" for w, v in found.items()]
+    return Element("".join(parts) or "<p>None.</p>", "")
 
 
 def effort(parameters: Parameters) -> str:

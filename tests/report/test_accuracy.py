@@ -176,7 +176,7 @@ def test_the_forest_plot_has_a_row_for_each_model_and_tells_who_is_ahead(project
     fill(project.store, seeds=3, scores=[0.40, 0.401, 0.402], model="XGBoost")
     fill(project.store, seeds=1, scores=0.6, model="Linear")
     figure = project.standing().forest()
-    assert "behind XGBoost, tuned." in repr(project.standing().picture())
+    assert "behind XGBoost, tuned." in project.standing().picture().html
     (ax,) = figure.axes
     rows = [t.get_text() for t in ax.get_yticklabels()]
     assert "MixNAM" not in rows and rows[:2] == ["MLP", "NODE"]
@@ -243,7 +243,7 @@ def test_the_overview_is_the_papers_tables_with_ours_below(project, monkeypatch,
     found = overview(project)
     for row in published.table("table1_accuracy").to_dict("records"):
         label = {c.published: c for c in experiments.cases("accuracy", "paper")}[row["model"]]
-        name = accuracy._short(label).replace("\N{NON-BREAKING HYPHEN}", "-").partition("\N{NO-BREAK SPACE}")[0]
+        name = accuracy.short(label).replace("\N{NON-BREAKING HYPHEN}", "-").partition("\N{NO-BREAK SPACE}")[0]
         digits = 2 if row["metric"] == "mse" else 3
         expected = f"{row['mean']:.{digits}f} ± {row['std']:.{digits}f}"
         assert found.loc[(name, "paper"), published.DATASETS[row["dataset"]]] == expected, row

@@ -31,7 +31,7 @@ def test_spread_says_how_many_runs_stand_behind_it():
 
 def test_tables_escape_what_they_show_and_a_cell_says_what_it_is():
     cells = {"claim": "<b>", "ours": Judged("undecided", "so & so"), "text": "undecided: so", "bare": Judged("better")}
-    html = layout.show(pd.DataFrame([cells])).data
+    html = layout.show(pd.DataFrame([cells])).html
     assert "&lt;b&gt;" in html
     undecided = "<span class='badge undecided'>undecided</span><div class='reasons'>so &amp; so</div>"
     assert f"<td class='verdict' data-label='ours'>{undecided}</td><td>undecided: so</td>" in html
@@ -41,7 +41,7 @@ def test_tables_escape_what_they_show_and_a_cell_says_what_it_is():
 
 def test_rows_are_grouped_and_the_papers_own_set_off():
     rows = [("a", "paper", layout.printed((1, 2), 0)), ("a", "ours", "MixNAM-D"), ("b", "paper", layout.printed(None))]
-    html = layout.show(pd.DataFrame(rows, columns=["", "source", "paper"], dtype=object)).data
+    html = layout.show(pd.DataFrame(rows, columns=["", "source", "paper"], dtype=object)).html
     assert html.count("class=first") == 2 and html.count("<td>a</td>") == 1
     assert html.count("class=paper") == 1  # its type says so, no heading and no word
     assert "1\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}2" in html and "MixNAM\N{NON-BREAKING HYPHEN}D" in html
@@ -78,7 +78,7 @@ def test_missing_data_are_said_and_missing_runs_are_counted_below(tmp_path, monk
     assert "cal\\_housing.data" in layout.notice(outcome, check_parameters(GOOD))
     outcome = running.run("accuracy", "diabetes", "smoke", tmp_path / "results", "cpu", train=False)
     parameters = Parameters("diabetes", "smoke", "cpu", tmp_path / "results", False)
-    assert layout.notice(outcome, parameters) == ""
+    assert layout.notice(outcome, parameters) == layout.NOTHING
     assert f"0 of {len(outcome.specs)} runs" in layout.footer("accuracy", parameters)
     assert len(outcome.specs) == 2 * len(experiments.cases("accuracy", "smoke"))
 

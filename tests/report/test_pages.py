@@ -137,7 +137,7 @@ def hostile_book(tmp_path_factory):
         machine = speed.measured({"processor": HOSTILE, "parts": {}}, ["steps"])
         title = layout.literal(searches.title(record))
         table = layout.show(pd.DataFrame({"a": [1]}), f"{HOSTILE} table", machine)
-        told = f"# Records\n\n## {title}\n\n{searches.summary(record)}\n\n{table.data}\n"
+        told = f"# Records\n\n## {title}\n\n{searches.summary(record)}\n\n{table.html}\n"
         (out / "records.md").write_text(told)
         for link in links:
             (out / f"{link}.md").write_text(f"# {link}\n")

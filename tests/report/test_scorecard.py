@@ -72,7 +72,7 @@ def test_the_planted_results_are_judged(card):
 def test_all_forms_hold_the_same_verdicts(card, evidence):
     shown = card.show().data
     sheet = decoded(shown)
-    rows = re.findall(r"<tr><td.*?</tr>", shown)
+    rows = re.findall(r"<tr data-verdict=.*?</tr>", shown)
     assert len(rows) == len(sheet) == len(evidence) == len(claims())
     assert [re.search(r"evidence\.html#([^']+)'", row)[1] for row in rows] == [c.id for c in card.by_severity()]
     for row, claim in zip(rows, card.by_severity(), strict=True):
@@ -110,23 +110,27 @@ def test_the_first_setting_that_decides_stands_for_a_claim(card):
 
 def test_chips_keep_the_claims_that_they_count(card):
     buttons = re.findall(r"data-where='([^']+)'>([a-z ]+) (\d+)</button>", card.chips().data)
-    assert len(buttons) > 10
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(<td.*?)</tr>", card.show().data)]
+    rows = []
+    for word, cells in re.findall(r"<tr data-verdict='([a-z ]+)'>(<td.*?)</tr>", card.show().data):
+        texts = [
+            re.sub(r"<small>.*?</small>|<[^>]+>", "", c).strip() for c in re.findall(r"<td[^>]*>(.*?)</td>", cells)
+        ]
+        rows.append({"verdict": word} | {str(k): text for k, text in enumerate(texts)})
+    whole = [int(count) for where, _, count in buttons if "verdict" in json.loads(unescape(where))]
+    assert len(buttons) > 10 and sum(whole) == len(rows) == len(claims())
     for where, word, count in buttons:
-        wanted = {int(column): text for column, text in json.loads(unescape(where)).items()}
-        texts = [[re.sub(r"<small>.*?</small>|<[^>]+>", "", cell).strip() for cell in row] for row in rows]
-        found = [row for row in texts if all(row[column] == text for column, text in wanted.items())]
-        assert len(found) == int(count), (word, wanted)
+        wanted = json.loads(unescape(where)).items()
+        assert sum(all(row[place] == text for place, text in wanted) for row in rows) == int(count), (word, where)
 
 
 def test_a_page_opens_with_its_verdicts(card):
     page = Scorecard(card.parameters, "accuracy", pages=PAGES)
-    html = page.badges().data
+    html = page.badges().html
     links = re.findall(r"evidence\.html#([^']+)'", html)
     assert sorted(links) == sorted(c.id for c in page.claims) and "T1-housing" in links
     said = re.findall(r"<span class='badge [a-z-]+'>([^<]+)</span>", html)
     assert said == sorted(set(said), key=words.SEVERITY.index) and "reproduced" in said
-    assert Scorecard(card.parameters, "ablations").badges().data == ""
+    assert Scorecard(card.parameters, "ablations").badges().html == ""
 
 
 def test_keys_and_stored_results_are_those_that_were_judged(card, evidence):
@@ -370,6 +374,6 @@ def test_a_claim_is_settled_on_one_page():
 def test_a_page_shows_what_its_claims_rest_on_and_nothing_where_it_settles_none(card, tmp_path):
     heading, table = Scorecard(card.parameters, "accuracy").section()
     assert heading.data == "## Claims that this page settles"
-    assert "T1-housing" in table.data and "against ±0.01" in table.data
+    assert "T1-housing" in table.html and "against ±0.01" in table.html
     assert Scorecard(Parameters("diabetes", "smoke", "cpu", tmp_path, False), "lambda_sweep").section() == []
     assert Scorecard(Parameters("", "smoke", "cpu", tmp_path, False), "simulation").section()

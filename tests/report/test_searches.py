@@ -51,7 +51,7 @@ def test_the_page_shows_a_record(planted, tmp_path):
     finalists = searches.finalists_table(read)
     assert list(finalists["finalist"])[1:] == others
     assert finalists["finalist"][0] == f"trial {record['chosen']['trial']}, chosen"
-    assert "<table>" in layout.show(finalists).data
+    assert "<table>" in layout.show(finalists).html
     rungs = searches.rungs_figure(read)
     assert [t.get_text() for t in rungs.axes[0].get_xticklabels()] == [
         "at 1/9 of the epochs", "at 1/3 of the epochs", "in full", "further runs",

@@ -59,7 +59,7 @@ def test_a_sentence_says_at_which_setting_a_verdict_stands(tmp_path):
         tmp_path, {"T1-blackbox": (words.TOO_FEW, words.NOT_REPRODUCED), "F4-mix-bounds": words.NOT_REPRODUCED}
     )
     (sentence,) = [line for line in story.sentences(card, None) if line.startswith("**Not reproduced**")]
-    at, simulated = sentence.split("; ")
+    at, simulated = sentence.split("; ")  # each number stands at its setting
     assert at.startswith("**Not reproduced** at our quick setting: ") and KNOWN["T1-blackbox"].short in at
     assert simulated == f"in simulations: {KNOWN['F4-mix-bounds'].short} (0.456)."
 
@@ -77,9 +77,7 @@ def test_better_and_new_are_told_apart(tmp_path):
     own = [c.id for c in claims() if c.group == OWN and c.short]
     card = card_of(tmp_path, {"T1-node-housing": words.BETTER, own[0]: words.REPRODUCED, own[1]: words.NOT_REPRODUCED})
     told = story.sentences(card, None)
-    assert any(
-        t.startswith("**Better than printed**: NODE's test RMSE on California Housing is 0.523 in print") for t in told
-    )
+    assert any(t.startswith("**Better than printed**: NODE's test RMSE on Housing is 0.523 in print") for t in told)
     (new,) = [line for line in told if line.startswith("**New**")]
     shown, contradicted = new.split(", and they contradict that ")
     assert KNOWN[own[0]].short in shown and KNOWN[own[1]].short in contradicted
@@ -120,13 +118,13 @@ def test_findings_hold_every_claim_of_their_verdicts_at_its_setting(tmp_path):
         "F4-uni": words.REPRODUCED,
     }
     card = card_of(tmp_path, changes)
-    html = story.findings(card, story.HELD).data
+    html = story.findings(card, story.HELD).html
     parts = dict(re.findall(r"<p><b>([^<]+)</b></p><ul class='findings'>(.*?)</ul>", html))
     assert {where: re.findall(r"#([^']+)'", part) for where, part in parts.items()} == {
         "At the paper's setting": ["T1-housing"], "At our quick setting": ["T1-blackbox"], "In simulations": ["F4-uni"]
     }  # fmt: skip
     assert "why T1-housing" in html
-    kept = [story.findings(card, [word], own=own).data for word in words.VERDICTS for own in (False, True)]
+    kept = [story.findings(card, [word], own=own).html for word in words.VERDICTS for own in (False, True)]
     assert sorted(re.findall(r"evidence\.html#([^']+)'", " ".join(kept))) == sorted(KNOWN)
 
 
@@ -163,7 +161,7 @@ def test_the_landing_table_sets_ours_beside_the_paper(project):
     fill(project.store, seeds=2, scores=[0.45, 0.46])
     fill(project.other, seeds=1, scores=0.5, preset="smoke")
     table = story.headline_table(project.parameters(rerun=True)).set_index("model")
-    own = table.loc["MixNAM"]
+    own = table.loc["MixNAM ✓"]
     assert own.tolist()[:3] == ["0.451 ± 0.002", "0.455 ± 0.007 (n = 2)", "0.500 (n = 1)"]
     assert own.tolist()[3:] == ["0.927 ± 0.003", "not run", "not run"]
     assert len(set(table.columns)) == 6
