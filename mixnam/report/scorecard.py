@@ -288,6 +288,8 @@ class Scorecard:
                 lines.append(f"<p class='reasons'>{escape(claim.note)}</p>")
             lines.append(f"<p class='reasons'>Rule: {escape(rule(claim))}</p><ul>")
             for label, verdict in self._judged(claim):
+                if verdict.verdict == NOT_APPLICABLE:
+                    continue
                 text = f" {escape(verdict.text)}" if verdict.text else ""
                 lines.append(f"<li>{escape(label)}: {badge(verdict.verdict)}{text}</li>")
             lines.append("</ul>")

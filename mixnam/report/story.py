@@ -110,16 +110,16 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
     shown, contradicted = (by_setting((word,), own=True) for word in (REPRODUCED, NOT_REPRODUCED))
     new = []
     for where in dict.fromkeys([*shown, *contradicted]):
-        said = [f"our runs show that {_listed(shown[where])}"] if where in shown else []
-        said += [f"they contradict that {_listed(contradicted[where])}"] if where in contradicted else []
-        new.append(f"{where} {', and '.join(said)}")
+        parts = {"show": shown.get(where, []), "contradict": contradicted.get(where, [])}
+        said = [f"{verb} {_listed([f'that {name}' for name in names])}" for verb, names in parts.items() if names]
+        new.append(f"{where} our runs {', and '.join(said)}")
     found = {
         "**Reproduced** ": joined(by_setting(HELD)),
         "**Not reproduced** ": joined(by_setting(FAILED)),
         "**Open**: ": f"{len(absent)} claims on {names} could not be tested, because these data are not at hand; "
         f"{few} lack runs at the paper's setting; among the undecided are, {joined(by_setting((UNDECIDED,)))}",
         "**Better than printed**: ": "; ".join(better),
-        "**New**: ": "; ".join(new).replace("; in simulations they", "; in simulations our runs"),
+        "**New**: ": "; ".join(new),
     }
     return [f"{start}{text}." for start, text in found.items() if text]
 
@@ -190,7 +190,7 @@ def page_of(row: Mapping[Hashable, Any]) -> str:
 def contents_table(card: Scorecard) -> HTML:
     """Return every table and figure of the paper with its page, its verdicts and what is lacking.
 
-    A page that the book of `card` does not have is named without a link.
+    `card` knows the pages of its book.
     """
     heads = "".join(f"<th>{name}</th>" for name in ("paper", "what it shows", "page", "verdicts", "lacking"))
     lines = [f"{legend(card)}<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
@@ -198,7 +198,7 @@ def contents_table(card: Scorecard) -> HTML:
     for row in published.table("figures").fillna("").to_dict("records"):
         page, text = page_of(row), {name: escape(str(value)) for name, value in row.items()}
         anchor = f"#{row['anchor']}" if row["anchor"] else ""
-        link = f"<a href='{page}.html{anchor}'>{text['title']}</a>" if page in card.pages else text["title"]
+        link = f"<a href='{page}.html{anchor}'>{text['title']}</a>" if page in card.pages else "no page in this book"
         pills = f"<span class='strip'>{_pills(card, row['item'], claims[row['item']])}</span>"
         cells = "</td><td>".join((text["item"], text["what"], link, pills, text["lacking"]))
         lines.append(f"<tr class='first'><td>{cells}</td></tr>")

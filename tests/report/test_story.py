@@ -79,7 +79,7 @@ def test_better_and_new_are_told_apart(tmp_path):
     told = story.sentences(card, None)
     assert any(t.startswith("**Better than printed**: NODE's test RMSE on Housing is 0.523 in print") for t in told)
     (new,) = [line for line in told if line.startswith("**New**")]
-    shown, contradicted = new.split(", and they contradict that ")
+    shown, contradicted = new.split(", and contradict that ")
     assert KNOWN[own[0]].short in shown and KNOWN[own[1]].short in contradicted
     assert not any(KNOWN[name].short in line for name in own for line in told if line != new)
 
@@ -161,7 +161,7 @@ def test_the_landing_table_sets_ours_beside_the_paper(project):
     fill(project.store, seeds=2, scores=[0.45, 0.46])
     fill(project.other, seeds=1, scores=0.5, preset="smoke")
     table = story.headline_table(project.parameters(rerun=True)).set_index("model")
-    own = table.loc["MixNAM ✓"]
+    own = table.loc["MixNAM\N{NO-BREAK SPACE}✓"]
     assert own.tolist()[:3] == ["0.451 ± 0.002", "0.455 ± 0.007 (n = 2)", "0.500 (n = 1)"]
     assert own.tolist()[3:] == ["0.927 ± 0.003", "not run", "not run"]
     assert len(set(table.columns)) == 6
