@@ -22,7 +22,6 @@ from mixnam.paper.ranks import ERROR_SHARE, MARGINS, margin, ranks
 from mixnam.paper.reasons import reason
 from mixnam.paper.running import Outcome
 from mixnam.plots.forests import PAPER, forest_plot
-from mixnam.plots.look import LOWER
 from mixnam.report import layout, timing
 from mixnam.report.layout import Element, Printed, literal, percent, spread
 from mixnam.report.parameters import Column, Parameters
@@ -37,7 +36,6 @@ RANKS_NOTE = (
     "have in place of its model's own."
 )
 _ROUNDING = 1e-9
-_BEHIND = "MixNAM is behind"
 
 
 def digits(metric: str, value: float) -> int:
@@ -195,13 +193,14 @@ class Standing:
         )
 
     def forest(self) -> Figure:
-        """Return `differences` as a forest plot, what MixNAM is behind of in a colour of its own."""
+        """Return `differences` as a forest plot, with a ring where MixNAM is behind."""
         found = self.differences
         sources = [column.label for column in self.columns if column.label in set(found["source"])]
         places = dict(zip(sources, (-1, 1), strict=True)) if len(sources) > 1 else {}
-        kind = found["source"].mask(found["high"] < 0, _BEHIND)
-        colors = {source: self.parameters.colors[source] for source in sources} | {_BEHIND: LOWER}
-        drawn = found.assign(kind=kind, place=found["source"].map(places).fillna(0))
+        colors = {source: self.parameters.colors[source] for source in sources}
+        drawn = found.assign(
+            kind=found["source"], behind=found["high"] < 0, place=found["source"].map(places).fillna(0)
+        )
         return forest_plot(drawn, f"MixNAM's advantage in {self.label}", colors)
 
     def picture(self) -> Element | Markdown:
