@@ -24,8 +24,8 @@ PAPER_COLOR = "#c15b00"
 SOURCE_COLORS = {"paper": "#00568f", "quick": "#4ba3d8", "rerun": "#9a5ea8"}
 #: One colour a model, likewise; others are grey.
 MODEL_COLORS = {
-    "MixNAM": "#00568f", "MixNAM-D": "#4ba3d8", "MixNAM-E": "#009e73", "NAM": "#c15b00", "EBM": "#9a5ea8",
-    "NA2M": "#e8b27a", "EB2M": "#cfa8dc", "MLP": "#222222",
+    "MixNAM": "#00568f", "MixNAM-D": "#7fd1ae", "MixNAM-E": "#007a5a", "NAM": "#8a7a00", "EBM": "#9a5ea8",
+    "NA2M": "#d9cc6b", "EB2M": "#cfa8dc", "MLP": "#222222",
 }  # fmt: skip
 SMALL = 9  # points
 #: What columns are called on pages, with their units, by data set, from StatLib, UCI (2, 275, 880) and hbiostat.org.

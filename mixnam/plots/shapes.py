@@ -126,9 +126,9 @@ def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
     ax.set_xlim(at[0] - before[0] / 2, at[-1] + after[-1] / 2)
     if names:
         labels = [n if len(n) <= 18 else f"{n[:17]}…" for n in names]
-        ax.set_xticks(at, labels, rotation=0 if sum(map(len, labels)) <= 24 else 90, fontsize=SMALL)
+        ax.set_xticks(at, labels, rotation=0 if len(" ".join(labels)) <= 26 else 90, fontsize=SMALL)
     elif len(at) <= 12 and gaps.min() > 0.08 * np.ptp(at):
-        ax.set_xticks(at)
+        ax.set_xticks(at if len(at) <= 8 else at[::2])
     else:
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=bool((at % 1 == 0).all())))
 

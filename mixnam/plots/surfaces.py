@@ -29,7 +29,7 @@ def pair_surfaces(result: Result, pair: tuple[int, int] | None = None) -> Figure
     if turned:
         i, j, x, y = j, i, y, x
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 4.0), sharex=True, sharey=True, layout="constrained")
-    titles = {"pair_effect": "both features", "pair_interaction": "their interaction alone"}
+    titles = {"pair_effect": "terms of these two features", "pair_interaction": "their interaction alone"}
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
         surface = np.where(arrays["pair_rows"][k] > 0, arrays[kind][k], np.nan)
         shown = (surface.T if turned else surface)[: len(x), : len(y)].T
@@ -47,4 +47,6 @@ def pair_surfaces(result: Result, pair: tuple[int, int] | None = None) -> Figure
             labels = [textwrap.shorten(categories[feature][int(v)], 18, placeholder="…") for v in codes]
             axis.set_ticks(codes, labels)
             axis.set_tick_params(labelsize=SMALL, rotation=90 if axis is not axes[0].yaxis else 0)
+        elif len(codes) == 2:
+            axis.set_ticks(codes)
     return finished(figure)

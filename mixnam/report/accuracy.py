@@ -22,7 +22,6 @@ from mixnam.paper.ranks import ERROR_SHARE, MARGINS, margin, ranks
 from mixnam.paper.reasons import reason
 from mixnam.paper.running import Outcome
 from mixnam.plots.forests import PAPER, forest_plot
-from mixnam.plots.look import LOWER
 from mixnam.report import layout, timing
 from mixnam.report.layout import Element, Printed, literal, percent, spread
 from mixnam.report.parameters import Column, Parameters
@@ -37,7 +36,6 @@ RANKS_NOTE = (
     "have in place of its model's own."
 )
 _ROUNDING = 1e-9
-_BEHIND = "MixNAM is behind"
 
 
 def digits(metric: str, value: float) -> int:
@@ -103,8 +101,10 @@ class Standing:
         """Return each model's paper value and each column's mean ± sd (n), with ranks."""
         labels = [case.label for case in self.cases]
         paper = {c.label: self.printed[c.label] for c in self.cases if c.published and c.label in self.printed}
+        if not self.printed:  # only what was run
+            labels = [label for label in labels if any((c.label, label) in self.samples for c in self.columns)]
         table = pd.DataFrame({f"{self.label} of": labels})
-        table["FA"] = ["✓" if MODELS[case.model].attributes else "✗" for case in self.cases]
+        table["FA"] = ["✓" if MODELS[c.model].attributes else "✗" for c in self.cases if c.label in labels]
         if paper:
             told = [Printed(_told(paper[label], self.metric)) if label in paper else "–" for label in labels]
             table[PAPER] = pd.Series(told, dtype=object)
@@ -195,13 +195,14 @@ class Standing:
         )
 
     def forest(self) -> Figure:
-        """Return `differences` as a forest plot, what MixNAM is behind of in a colour of its own."""
+        """Return `differences` as a forest plot, with a ring where MixNAM is behind."""
         found = self.differences
         sources = [column.label for column in self.columns if column.label in set(found["source"])]
         places = dict(zip(sources, (-1, 1), strict=True)) if len(sources) > 1 else {}
-        kind = found["source"].mask(found["high"] < 0, _BEHIND)
-        colors = {source: self.parameters.colors[source] for source in sources} | {_BEHIND: LOWER}
-        drawn = found.assign(kind=kind, place=found["source"].map(places).fillna(0))
+        colors = {source: self.parameters.colors[source] for source in sources}
+        drawn = found.assign(
+            kind=found["source"], behind=found["high"] < 0, place=found["source"].map(places).fillna(0)
+        )
         return forest_plot(drawn, f"MixNAM's advantage in {self.label}", colors)
 
     def picture(self) -> Element | Markdown:
@@ -235,16 +236,16 @@ class Standing:
         return [f"- **{row}**: {'; '.join(lines)}. *{why}*" for (row, why), lines in found.items()]
 
     def gaps_note(self) -> str:
-        """Return the large differences from the paper, as Markdown."""
+        """Return the large differences from the paper under their heading, as Markdown; nothing without print."""
         limit = f"{FAR_AUC:.3f}" if self.metric == "auc" else percent(FAR_SHARE)
         if not self.printed:
-            return "The paper prints nothing for these data."
+            return layout.NOTHING
+        lines, head = self.gaps(), "## Differences from the paper\n\n"
         if not self.samples:
-            return "No model was run on these data yet, so nothing stands beside the paper's numbers."
-        lines = self.gaps()
+            return f"{head}No model was run on these data yet, so nothing stands beside the paper's numbers."
         if not lines:
-            return f"No model that was run differs by more than {limit} from the paper."
-        return "\n".join([f"These differ by more than {limit} from the paper:\n", *lines])
+            return f"{head}No model that was run differs by more than {limit} from the paper."
+        return "\n".join([f"{head}These differ by more than {limit} from the paper:\n", *lines])
 
 
 def _signed(row: Mapping[Hashable, Any], metric: str) -> str:
@@ -260,7 +261,14 @@ def opening(outcome: Outcome, parameters: Parameters) -> str:
     splits = f"{len(known.splits)} folds"
     if known.splits == HOLDOUT:
         splits = "one fixed split, with another seed for each run"
-    title = f"Data set: **{literal(known.title)}**, {splits}."
+    theirs = (
+        "**The paper** (Section 4.1, Tables 1 and 6): MixNAM predicts better than additive models, which attribute the "
+        "prediction to single features (FA), and about as well as black boxes. EBM and EB2M have two rows: one at the "
+        "defaults of today's release of interpret, one at those of release 0.2.7 of 2021, which the paper may have used."
+        if parameters.dataset in published.DATASETS
+        else "The paper has no numbers for these data; we added them."
+    )
+    title = f"{theirs}\n\nData set: **{literal(known.title)}**, {splits}."
     if outcome.skipped or catalogue.at_hand(parameters.dataset):
         return f"{title} {layout.notice(outcome, parameters)}"
     stored = f"{len(outcome.results)} of {len(outcome.specs)} runs at the {outcome.preset} preset"

@@ -18,13 +18,14 @@ from mixnam.data.laws import quantiles, truth
 from mixnam.data.table import Array
 from mixnam.explain.curves import centred, centred_rows
 from mixnam.plots.forests import forest_plot
-from mixnam.plots.look import COLORS, GREY, LOWER, ROWS, UPPER, about, finished, say
+from mixnam.plots.look import COLORS, GREY, LOWER, ROWS, about, finished, say
 from mixnam.plots.shapes import draw_curves
 from mixnam.runs.results import Result
 
 #: Results by model within each law (a simulation's data set name); None or absent: not run.
 ByLaw = Mapping[str, Mapping[str, Result | None]]
 ACROSS = 4  # panels side by side at most
+_PLUS = "#009e73"  # rows with x2 = +1
 _ZERO = 1e-4  # where a logarithmic axis of λ shows 0
 
 
@@ -97,12 +98,12 @@ def _true(ax: Axes, x: Array, curves: Sequence[Array], label: str) -> None:
 def _bounds(ax: Axes, result: Result) -> Array:
     """Draw x1's bounds, or the line that they are one of, and return x1 there."""
     x, curves = centred(result.arrays, 0)
-    draw_curves(ax.plot, x, curves, 1.4, middle=False, color=COLORS[3])
+    draw_curves(ax.plot, x, curves, 2.2, middle=False, color=COLORS[3])
     return x
 
 
-def _rows(ax: Axes, x: Array, y: Array, color: str, label: str) -> None:
-    ax.scatter(x, y, s=16, color=color, alpha=0.4, linewidth=0, label=label, zorder=2)
+def _rows(ax: Axes, x: Array, y: Array, color: str, label: str, size: float = 16) -> None:
+    ax.scatter(x, y, s=size, color=color, alpha=0.4, linewidth=0, label=label, zorder=2)
 
 
 def simulation_shapes(results: ByLaw) -> Figure:
@@ -116,7 +117,7 @@ def simulation_shapes(results: ByLaw) -> Figure:
         x, y = centred_rows(result.arrays, 0)
         positive = result.arrays["sample_x"][:, 1] > 0
         _rows(ax, x[~positive], y[~positive], ROWS, "rows, x2 = −1")
-        _rows(ax, x[positive], y[positive], COLORS[1], "rows, x2 = +1")
+        _rows(ax, x[positive], y[positive], _PLUS, "rows, x2 = +1", 16 if positive.mean() > 0.3 else 36)
         at = _bounds(ax, result)
         _true(ax, at, _modes(result.spec.dataset, at), "true contribution")
 
@@ -136,8 +137,9 @@ def simulation_experts(results: ByLaw) -> Figure:
             return
         curves = result.arrays["grid_experts"][0][: len(x)].astype(float)
         for k, curve in enumerate((curves - curves.mean(axis=0)).T):
-            color = (UPPER, LOWER)[k] if curves.shape[1] == 2 else mpl.colormaps["viridis"](k / curves.shape[1])
-            ax.plot(x, curve, color=color, linewidth=1.6, label=f"expert {k + 1}", zorder=3)
+            look: dict[str, Any] = {"color": mpl.colormaps["viridis"](k / max(curves.shape[1] - 1, 1) * 0.8)}
+            look["linestyle"] = "-." if k == 1 and curves.shape[1] == 2 else "-"
+            ax.plot(x, curve, linewidth=2, label=f"expert {k + 1}", zorder=3, **look)
         _true(ax, x, _modes(result.spec.dataset, x), "true contribution")
 
     held = {m: [r for by_model in results.values() if (r := by_model.get(m)) is not None] for m in _models(results)}

@@ -205,7 +205,10 @@ def progress(experiment: str, parameters: Parameters) -> str:
     said += "." if done == len(specs) else f"; {_remedy(experiment, parameters)} trains the others."
     if not old:
         return said
-    return f"{said} {old} of the {len(found)} results hold measures of an older revision: tables show their scores."
+    return (
+        f"{said} {old} of {plural(len(found), 'result')} were explained by an older version of our measures: tables show "
+        "their scores alone."
+    )
 
 
 def rerun_command(notebook: str, parameters: Parameters) -> str:
@@ -226,7 +229,7 @@ def footer(experiment: str, parameters: Parameters) -> str:
 
 def commit(provenance: Mapping[str, Any]) -> str:
     """Return a provenance's commit in ten digits, with a + where there were local changes."""
-    return str(provenance["git_commit"] or "unknown")[:10] + ("+" if provenance["dirty"] else "")
+    return str(provenance["git_commit"] or "not recorded")[:10] + ("+" if provenance["dirty"] else "")
 
 
 def result_link(result: Result) -> str:

@@ -156,7 +156,7 @@ def rungs_figure(record: Record) -> Figure:
     table = pd.DataFrame(rows + repeats, columns=["trial", "rung", "score"]).dropna()
     ticks += ["further runs"] if (table["rung"] == len(ticks)).any() else []
     figure, ax = plt.subplots(figsize=(7.6, 4.0), layout="constrained")
-    kinds = {"chosen": (COLORS[1], 2.2, 6, 5), "finalist": (COLORS[2], 1.4, 6, 4), "other": (_PALE, 0.9, 4, 2)}
+    kinds = {"chosen": (COLORS[0], 2.2, 6, 5), "finalist": (COLORS[2], 1.4, 6, 4), "other": (_PALE, 0.9, 4, 2)}
     for trial, own in table.groupby("trial"):
         kind = "chosen" if trial == finalists[0] else "finalist" if trial in finalists else "other"
         color, width, size, above = kinds[kind]

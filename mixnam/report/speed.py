@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +10,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from mixnam.paper.costs import duration
-from mixnam.plots.look import finished
+from mixnam.plots.look import SOURCE_COLORS, finished
 from mixnam.report.layout import literal, percent, plural
 from mixnam.runs.files import root
 from mixnam.runs.results import Result
@@ -23,6 +23,9 @@ _COLORS = {
     "ours": "#0b2e6f", "general": "#4c8ed9", "loop": "#5f8a3b", "conv1d": "#b8551f", "elementwise": "#c0392b",
     "authors": "#222222",
 }  # fmt: skip
+#: Of the contestants on the way to quality: MixNAM's settings as on all pages, others in turn.
+_SETTINGS = {"MixNAM, paper": SOURCE_COLORS["paper"], "MixNAM, quick": SOURCE_COLORS["quick"]}
+_OTHERS = ("#8a7a00", "#222222", "#8c8c8c", "#7b3f8c", "#c79bd6", "#007a5a", "#7fd1ae")
 _AXES = {"rows": "rows of a batch", "features": "features", "experts": "experts of a feature"}
 
 
@@ -130,15 +133,16 @@ def quality_figure(record: Record) -> Figure | None:
     if found is None:
         return None
     figure, ax = plt.subplots(figsize=(8.2, 4.4), layout="constrained")
-    palette = sns.color_palette("colorblind", 10)
-    for i, (name, contestant) in enumerate(found["contestants"].items()):
+    others = itertools.cycle(_OTHERS)
+    for name, contestant in found["contestants"].items():
+        look = {"color": _SETTINGS.get(name) or next(others), "label": name, "linewidth": 1.6}
         points = sorted((p["seconds"], p["rmse"]) for p in contestant["points"])
         if contestant["kind"] == "network":  # the best so far stays until training ends
             x, y = zip(*points, (contestant["seconds"], points[-1][1]), strict=True)
-            ax.step(x, y, where="post", color=palette[i], label=name, linewidth=1.6)
+            ax.step(x, y, where="post", **look)
         else:
             x, y = zip(*points, strict=True)
-            ax.plot(x, y, "o:", markersize=5, color=palette[i], label=name, linewidth=1.6)
+            ax.plot(x, y, "o:", markersize=5, **look)
     ax.set_xscale("log")
     ax.set_ylim(top=min(0.75, ax.get_ylim()[1]))
     ax.set_xlabel("seconds of training")

@@ -29,23 +29,22 @@ def page_times(folder: Path) -> dict[str, float]:
 
 
 def status_table(parameters: Parameters) -> pd.DataFrame:
-    """Return for each page its results, their training time and its own run time."""
-    column = parameters.own_first[0]
+    """Return for each page its results and their training time, by setting, and its own run time."""
     times = {} if parameters.is_reference else page_times(parameters.results.parent / "notebooks")
     rows = []
     real = [name for name, entry in catalogue.REGISTRY.items() if not entry.simulated]
     for page, (notebook, dataset) in experiment_pages(real).items():
-        specs = experiments.specs_for(notebook, dataset, column.preset)
-        found = [r for spec in specs if (r := column.store.current(spec)) is not None]
-        seconds = sum(r.cost["fit_seconds"] + r.cost["explain_seconds"] for r in found)
-        row = {
-            "page": page,
-            "results": f"{len(found)} of {len(specs)}",
-            "training": duration(seconds) if found else "–",
-        }
+        row, devices = {"page": page}, set()
+        for column in parameters.columns if parameters.is_reference else parameters.own_first[:1]:
+            specs = experiments.specs_for(notebook, dataset, column.preset)
+            found = [r for spec in specs if (r := column.store.current(spec)) is not None]
+            row[f"results, {column.setting}"] = f"{len(found)} of {len(specs)}"
+            seconds = sum(r.cost["fit_seconds"] for r in found)
+            row[f"training, {column.setting}"] = duration(seconds) if found else "–"
+            devices |= {r.provenance["device"] for r in found}
         if times:
             row["page run in"] = duration(times[page]) if page in times else "–"
-        rows.append(row | {"device": ", ".join(sorted({r.provenance["device"] for r in found})) or "–"})
+        rows.append(row | {"device": ", ".join(sorted(devices)) or "–"})
     return pd.DataFrame(rows)
 
 
@@ -67,7 +66,7 @@ def origin_table(parameters: Parameters) -> pd.DataFrame:
         here = provenance(torch.device("cpu"), parameters.preset)
         return pd.DataFrame([{"commit": "no results yet", "device": here["device"], "versions": _versions(here)}])
     table = pd.DataFrame(rows)
-    return table.groupby(list(table.columns), sort=False).size().rename("results").reset_index()
+    return table.groupby(list(table.columns)).size().rename("results").reset_index()
 
 
 def data_table(parameters: Parameters) -> pd.DataFrame:

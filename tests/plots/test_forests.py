@@ -33,7 +33,9 @@ def test_points_have_their_row_their_place_and_their_kinds_colour():
     _, *others = ax.lines  # the first marks 0
     intervals = [line.get_xdata().tolist() for line in others if len(line.get_xdata()) == 2]
     assert intervals == [[0.1, 0.3], [-0.3, -0.1]]  # one run has none, neither has the paper
-    assert legend(figure) == ["paper", "ours", "behind"]
+    assert legend(figure) == ["paper", "ours", "behind", "one run, no interval"]
+    hollow = [li.get_markerfacecolor() == "white" for li in ax.lines if li.get_marker() == "o" and len(li.get_xdata())]
+    assert hollow == [False, False, True]
     assert ax.get_xlabel() == "advantage\n(mean and 95 % interval)"
 
 

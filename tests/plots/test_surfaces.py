@@ -76,3 +76,8 @@ def test_a_surface_names_categories():
     result = dataclasses.replace(result, table=data, provenance={"data_sha256": data.checksum})
     labels = [t.get_text() for t in pair_surfaces(result).axes[0].get_xticklabels()]
     assert labels == ["red", "an exceedingly…"]
+
+
+def test_a_feature_of_two_values_has_ticks_there_alone():
+    figure = pair_surfaces(surfaced("diabetes", [1.0, 2.0, 3.0], [0.0, 1.0]))
+    assert figure.axes[0].get_yticks().tolist() == [0, 1] and len(figure.axes[0].get_xticks()) > 3

@@ -52,6 +52,9 @@ def test_experts_are_centred_each_by_its_own_mean_and_models_without_any_are_lef
     np.testing.assert_allclose(found["expert 1"], WAVE - WAVE.mean(), atol=1e-6)
     np.testing.assert_allclose(found["expert 2"], WAVE.mean() - WAVE, atol=1e-6)
     assert len(dashed(figure.axes[1])) == 2
+    one, two = (li for li in figure.axes[1].lines if li.get_label().startswith("expert"))
+    assert not {one.get_color(), two.get_color()} & {look.UPPER, look.LOWER}  # those are bounds
+    assert (one.get_linestyle(), two.get_linestyle()) == ("-", "-.")
 
 
 def test_many_experts_and_unstored_ones():

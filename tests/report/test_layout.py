@@ -85,12 +85,10 @@ def test_missing_data_are_said_and_missing_runs_are_counted_below(tmp_path, monk
 
 def test_older_measures_are_counted_below(project):
     fill(project.store, seeds=3, scores=0.45, measures={"additivity.marginal": 0.4})
-    assert "older revision" not in layout.progress("lambda_sweep", project.parameters())
+    assert "older version" not in layout.progress("lambda_sweep", project.parameters())
     old = next(iter(project.store))
     project.store.put(dataclasses.replace(old, measures=old.measures | {"revision": 1}, fresh=(old.arrays, {})))
-    assert "1 of the 3 results hold measures of an older revision" in layout.progress(
-        "lambda_sweep", project.parameters()
-    )
+    assert "1 of 3 results were explained by an older version" in layout.progress("lambda_sweep", project.parameters())
 
 
 def test_the_command_for_what_is_missing_is_understood(tmp_path, monkeypatch):

@@ -29,6 +29,6 @@ def test_origins_are_grouped_and_data_listed(project):
     assert status.data_table(project.parameters()).empty
     fill(project.store, seeds=2, scores=0.45)
     (row,) = status.origin_table(project.parameters()).to_dict("records")
-    assert row == {"commit": "unknown", "device": "a test, 1 thread", "versions": "torch 0", "results": 2}
+    assert row == {"commit": "not recorded", "device": "a test, 1 thread", "versions": "torch 0", "results": 2}
     (row,) = status.data_table(project.parameters()).to_dict("records")
     assert row["data set"] == "housing" and row["read from"] == "made up"
