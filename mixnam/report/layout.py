@@ -206,8 +206,8 @@ def progress(experiment: str, parameters: Parameters) -> str:
     if not old:
         return said
     return (
-        f"{said} {old} of {plural(len(found), 'result')} were explained by an older version of our measures: tables show "
-        "their scores alone."
+        f"{said} {old} of {plural(len(found), 'result')} were explained by an older version of our measures: tables "
+        "show their scores alone."
     )
 
 
@@ -229,7 +229,7 @@ def footer(experiment: str, parameters: Parameters) -> str:
 
 def commit(provenance: Mapping[str, Any]) -> str:
     """Return a provenance's commit in ten digits, with a + where there were local changes."""
-    return str(provenance["git_commit"] or "not recorded")[:10] + ("+" if provenance["dirty"] else "")
+    return (provenance["git_commit"] or "")[:10] + ("+" if provenance["dirty"] else "") or "not recorded"
 
 
 def result_link(result: Result) -> str:
