@@ -264,7 +264,7 @@ def opening(outcome: Outcome, parameters: Parameters) -> str:
     theirs = (
         "**The paper** (Section 4.1, Tables 1 and 6): MixNAM predicts better than additive models, which attribute the "
         "prediction to single features (FA), and about as well as black boxes. EBM and EB2M have two rows: one at the "
-        "defaults of today's release of interpret, one at those of release 0.2.7 of 2021, which the paper may have used."
+        "defaults of today's release of interpret, one at those of release 0.2.7, which the paper may have used."
         if parameters.dataset in published.DATASETS
         else "The paper has no numbers for these data; we added them."
     )

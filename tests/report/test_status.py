@@ -11,7 +11,7 @@ def test_results_are_counted_and_their_time_is_summed(project):
     table = status.status_table(project.parameters()).set_index("page")
     assert "page run in" not in table
     assert table.loc["accuracy_housing"].tolist() == ["2 of 190", "4 s", "0 of 19", "–", "a test"]
-    assert table.loc["simulation"].tolist() == ["0 of 60", "–", "0 of 30", "–", "–"]
+    assert table.loc["simulation"].tolist() == ["0 of 60", "–", "0 of 6", "–", "–"]
 
 
 def test_a_reruns_pages_tell_their_own_time(project):
