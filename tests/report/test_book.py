@@ -216,13 +216,15 @@ def test_a_page_depends_on_content_alone(tmp_path):
         cell = nbformat.v4.new_code_cell("1", metadata={"execution": {"started": time}, "tags": ["parameters"]})
         cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text=time)]
         cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text="kept"))
+        blank = {"text/markdown": " ", "text/plain": "<IPython.core.display.Markdown object>"}
+        cell.outputs.append(nbformat.v4.new_output("display_data", blank))
         heading = nbformat.v4.new_markdown_cell("# Title\ntext")
         notebook = nbformat.v4.new_notebook(cells=[heading, cell], metadata={"papermill": {"start": time}})
         nbformat.write(notebook, tmp_path / "page.ipynb")
         pages.append(book.clean(tmp_path / "page.ipynb", "Diabetes"))
     assert pages[0] == pages[1]
     assert b"# Title: Diabetes\\ntext" in pages[0]
-    assert b"kept" in pages[0]
+    assert b"kept" in pages[0] and b"IPython" not in pages[0]
     assert b"remove-input" in pages[0]
 
 
