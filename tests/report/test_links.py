@@ -29,7 +29,7 @@ def dead_links(html):
             if parts.scheme or parts.netloc:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            asks = parts.fragment.startswith("find=")  # what the scorecard is searched for
+            asks = parts.fragment.startswith(("find=", "verdict="))  # what the scorecard is searched for
             lost = parts.fragment and not asks and target in pages and unquote(parts.fragment) not in pages[target].ids
             if not target.exists() or lost:
                 dead.append((path.name, link))
