@@ -59,10 +59,10 @@ def anchor(title: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", head.lower()))
 
 
-def csv_link(table: pd.DataFrame, name: str) -> str:
+def csv_link(table: pd.DataFrame, name: str, text: str = "CSV") -> str:
     """Return a link that saves a table as `name`.csv, numbers in six digits."""
     content = base64.b64encode(table.to_csv(index=False, float_format="%.6g").encode()).decode()
-    return f"<a download='{escape(name)}.csv' href='data:text/csv;charset=utf-8;base64,{content}'>CSV</a>"
+    return f"<a download='{escape(name)}.csv' href='data:text/csv;charset=utf-8;base64,{content}'>{text}</a>"
 
 
 def titled(title: str, content: str, data: pd.DataFrame, note: str = "", kind: str = "") -> str:
@@ -233,10 +233,11 @@ def commit(provenance: Mapping[str, Any]) -> str:
 
 
 def result_link(result: Result) -> str:
-    """Return a link to a result's file in the book: its seed or fold, and the first eight digits of its key."""
+    """Return a link to a result's file in the book: its seed or fold, the first digits of its key, its settings."""
     spec = result.spec
     path = f"results/{spec.dataset}/{spec.model}/{result.key}.json"
-    return f"<a href='{escape(path)}'>{escape(spec.repetition)}&nbsp;{escape(result.key[:8])}</a>"
+    told = f"{escape(spec.repetition)}&nbsp;{escape(result.key[:8])}"
+    return f"<a href='{escape(path)}' title='{escape(str(spec))}'>{told}</a>"
 
 
 def provenance_line(results: Sequence[Result]) -> str:

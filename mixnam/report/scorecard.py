@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 from collections import Counter
@@ -19,9 +18,8 @@ from mixnam.paper import evidence, experiments, sheet, verdicts
 from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
 from mixnam.paper.words import COUNTED, DECIDED, NO_DATA, NOT_APPLICABLE, SEVERITY, TOO_FEW, UNDECIDED
-from mixnam.report.layout import Element, Judged, badge, kind, show
+from mixnam.report.layout import Element, Judged, badge, csv_link, kind, result_link, show
 from mixnam.report.parameters import Column, Parameters
-from mixnam.runs.results import Result
 
 #: Notebooks that make one page for each data set; the others make one page.
 PER_DATASET = ("accuracy", "explanations", "lambda_sweep")
@@ -238,7 +236,10 @@ class Scorecard:
                 for what, name, cell in zip(kinds, names, cells, strict=True)
             ]
             lines.append(f"<tr data-verdict='{self.settled(claim)[1].verdict}'>{''.join(tagged)}</tr>")
-        return HTML("\n".join([*lines, "</tbody></table></div>", self._download()]))
+        link = csv_link(self.table(), "scorecard", "Download as CSV")
+        return HTML(
+            "\n".join([*lines, "</tbody></table></div>", f"<p class='download'>{link}, with reasons and keys</p>"])
+        )
 
     def _to_page(self, claim: Claim) -> str:
         """Return where a claim stands in the paper, linked to the page that settles it where this book has it.
@@ -252,8 +253,8 @@ class Scorecard:
         place = escape(claim.place + ("" if named else f", {claim.item}"))
         return f"<a href='{page}.html'>{place}</a>" if page in self.pages else place
 
-    def csv(self) -> str:
-        """Return the scorecard as comma-separated values, verdicts with their reasons and result keys."""
+    def table(self) -> pd.DataFrame:
+        """Return the scorecard as a table to save, verdicts with their reasons and result keys."""
         rows = []
         for claim in self.claims:
             row: dict[str, str | float] = {"claim": claim.id, "group": claim.group, "place": claim.place}
@@ -268,14 +269,7 @@ class Scorecard:
                 row |= {label: verdict.verdict, f"{label}: rests on": verdict.text, f"{label}: runs": verdict.n}
                 row[f"{label}: keys"] = " ".join(verdict.keys)
             rows.append(row | {"command": rerun(claim)})
-        return pd.DataFrame(rows).to_csv(index=False)
-
-    def _download(self) -> str:
-        content = base64.b64encode(self.csv().encode()).decode()
-        return (
-            "<p class='download'><a download='scorecard.csv' "
-            f"href='data:text/csv;charset=utf-8;base64,{content}'>Download as CSV</a>, with reasons and keys</p>"
-        )
+        return pd.DataFrame(rows)
 
     def evidence(self) -> HTML:
         """Return for each claim its rule, verdicts, the stored results behind them, and the command that reruns it."""
@@ -309,14 +303,10 @@ class Scorecard:
         for subject in claim.subjects:
             results = evidence.stored(claim, subject, column.preset, column.store)
             if results:
-                lines.append(f"<li>{escape(verdicts.subject_name(subject))}: {' '.join(map(_link, results))}</li>")
+                lines.append(
+                    f"<li>{escape(verdicts.subject_name(subject))}: {' '.join(map(result_link, results))}</li>"
+                )
         return f"<p>{escape(column.label)}</p><ul>{''.join(lines)}</ul>" if lines else ""
-
-
-def _link(result: Result) -> str:
-    spec = result.spec
-    path = f"results/{spec.dataset}/{spec.model}/{result.key}.json"
-    return f"<a href='{path}' title='{escape(str(spec))}'>{spec.repetition}&nbsp;{result.key[:8]}</a>"
 
 
 def rule(claim: Claim) -> str:
