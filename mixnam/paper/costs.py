@@ -28,6 +28,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def version_order(version: str | None) -> list[int]:
+    """Return by what versions are sorted: the numbers of "0.10.1"; none where it is not known."""
+    return [int(part) for part in re.findall(r"\d+", version or "")]
+
+
 def alike(spec: RunSpec) -> tuple[Any, ...]:
     """Return what specs that take about the same time have in common."""
     return spec.dataset, spec.model, *spec.settings.shared().items()
@@ -44,7 +49,7 @@ def usual_seconds(store: Store, processor: bool = False) -> dict[tuple[Any, ...]
         found.setdefault(alike(result.spec), []).append(result)
     usual = {}
     for shape, results in found.items():
-        versions = [[*map(int, re.findall(r"\d+", r.provenance["versions"].get("mixnam", "")))] for r in results]
+        versions = [version_order(result.provenance["versions"].get("mixnam")) for result in results]
         newest = [r.cost for r, version in zip(results, versions, strict=True) if version == max(versions)]
         walls = [cost["fit_seconds"] + cost["explain_seconds"] for cost in newest]
         used = [cost["processor_seconds"] for cost in newest if processor and "processor_seconds" in cost]

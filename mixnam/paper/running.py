@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,15 +147,16 @@ def train_side_by_side(
     On a GPU one process trains all: side by side, as many as fit. A spec of unknown length counts as a usual one.
     """
     together = pick_device(device).type != "cpu"
-    known = dict(zip(specs, seconds_of(specs), strict=True))
-    finite = [seconds for seconds in known.values() if math.isfinite(seconds)] or [1.0]
+    known = seconds_of(specs)
+    finite = [seconds for seconds in known if math.isfinite(seconds)] or [1.0]
     usual = math.fsum(finite) / len(finite)
+    takes = {s: seconds if math.isfinite(seconds) else usual for s, seconds in zip(specs, known, strict=True)}
 
-    def work(groups: Iterable[Sequence[RunSpec]]) -> list[float]:
-        return [math.fsum(t if math.isfinite(t := known[spec]) else usual for spec in group) for group in groups]
+    def work(group: Sequence[RunSpec]) -> float:
+        return math.fsum(takes[spec] for spec in group)
 
-    groups = sorted(stacks(specs, side_by_side=together), key=lambda group: -work([group])[0])
-    whole, trained, started = math.fsum(work(groups)), 0, time.monotonic()
+    groups = sorted(stacks(specs, side_by_side=together), key=work, reverse=True)
+    whole, trained, started = math.fsum(takes[spec] for spec in specs), 0, time.monotonic()
     spawn, processes = multiprocessing.get_context("spawn"), 1 if together else jobs  # CUDA cannot be forked
     with ProcessPoolExecutor(processes, spawn, _end_with_parent) as pool:
         waiting = {pool.submit(train_missing, group, store, device, preset, None): group for group in groups}
@@ -164,7 +165,7 @@ def train_side_by_side(
                 done.result()
                 group = waiting[done]
                 trained += len(group)
-                ahead = work(group for future, group in waiting.items() if not future.done())
+                ahead = [work(other) for future, other in waiting.items() if not future.done()]
                 ahead[: processes - 1] = [seconds / 2 for seconds in ahead[: processes - 1]]  # in training
                 rest = math.fsum(ahead) / whole
                 left = duration((time.monotonic() - started) * rest / (1 - rest))

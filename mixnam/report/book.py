@@ -84,8 +84,8 @@ def clean(path: Path, title: str = "") -> bytes:
         if cell.cell_type == "code":
             if "keep-input" not in cell.metadata["tags"]:
                 cell.metadata["tags"].append("remove-input")
-            blank = [o for o in cell.outputs if not "".join(o.get("data", {}).get("text/markdown", "x")).strip()]
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and o not in blank]
+            shown = [o for o in cell.outputs if o.get("name") != "stderr"]
+            cell.outputs = [o for o in shown if o.get("data", {}).get("text/markdown") != layout.NOTHING]
             for output in cell.outputs:
                 output.pop("metadata", None)
                 if output.output_type in ("display_data", "execute_result"):

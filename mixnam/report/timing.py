@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
 
 from mixnam.models import Settings, make_settings
-from mixnam.paper.costs import duration
+from mixnam.paper.costs import duration, version_order
 from mixnam.paper.experiments import Case
 from mixnam.report import speed
 from mixnam.report.layout import plural
@@ -31,7 +30,7 @@ def newest(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return runs
     timed = runs[runs["cost.fit_seconds"].notna()]
-    known = sorted(timed["version"].dropna().unique(), key=lambda v: [int(part) for part in re.findall(r"\d+", v)])
+    known = sorted(timed["version"].dropna().unique(), key=version_order)
     place = timed["version"].map({version: i for i, version in enumerate(known)}).fillna(-1)
     group = [timed[name] for name in ("source", "dataset", "model", "settings") if name in timed]
     return timed[place == place.groupby(group).transform("max")]
