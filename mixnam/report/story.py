@@ -12,8 +12,7 @@ from urllib.parse import quote, urlencode
 import pandas as pd
 from IPython.display import HTML
 
-from mixnam.data import catalogue
-from mixnam.paper import evidence, published
+from mixnam.paper import evidence, experiments, published
 from mixnam.paper.claim import ARITHMETIC, OWN, Claim
 from mixnam.paper.costs import duration
 from mixnam.paper.verdicts import Verdict
@@ -117,7 +116,7 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
         "**Reproduced** ": joined(by_setting(HELD)),
         "**Not reproduced** ": joined(by_setting(FAILED)),
         "**Open**: ": f"{len(absent)} claims on {names} could not be tested, because these data are not at hand; "
-        f"{few} lack runs at the paper's setting; among the undecided are, {joined(by_setting((UNDECIDED,)))}",
+        f"{few} lack runs at the paper's setting; undecided, among others, {joined(by_setting((UNDECIDED,)))}",
         "**Better than printed**: ": "; ".join(better),
         "**New**: ": "; ".join(new),
     }
@@ -125,9 +124,9 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
 
 
 def _items(card: Scorecard) -> dict[str, list[Claim]]:
-    """Return the claims by the paper's table or figure, in the paper's order; what is about none comes last."""
+    """Return the claims by the paper's table or figure, in the paper's order, failures first; the others come last."""
     found: dict[str, list[Claim]] = {item: [] for item in [*published.table("figures")["item"], "Text"]}
-    for claim in card.claims:
+    for claim in card.by_severity():
         found[claim.item].append(claim)
     return found
 
@@ -219,7 +218,7 @@ def findings(card: Scorecard, kept: Collection[str], own: bool = False) -> Eleme
         where = setting(card, claim)
         linked = f"<a href='evidence.html#{claim.id}'>{{}}</a>"
         if claim.baseline:
-            name = f"{claim.subjects[0]['model']} on {catalogue.entry(claim.dataset).title}"
+            name = f"{claim.subjects[0]['model']} on {published.DATASETS[claim.dataset]}"
             baselines.setdefault((where, verdict.verdict), []).append(linked.format(escape(name)))
             found.setdefault(where, [])
             continue
@@ -239,7 +238,7 @@ def effort(parameters: Parameters) -> str:
     results = list(parameters.columns[0].store)
     seconds = sum(result.cost["fit_seconds"] + result.cost["explain_seconds"] for result in results)
     devices = _listed(sorted({literal(result.provenance["device"]) for result in results}))
-    return f"{len(results)} trained models stand behind this book, {duration(seconds)} of processor time on {devices}."
+    return f"{len(results)} trained models stand behind this book, {duration(seconds)} of training and measuring on {devices}."
 
 
 def headline_table(
@@ -249,21 +248,17 @@ def headline_table(
 
     With `card` a symbol beside ours says what the verdict on the printed number is.
     """
-    table = pd.DataFrame({"model": models})
+    cases = {case.published: case for case in experiments.cases("accuracy", "paper")}
+    table = pd.DataFrame({"model": [model if card else accuracy.short(cases[model]) for model in models]})
     for dataset in ("housing", "income"):
         standing = accuracy.Standing(dataclasses.replace(parameters, dataset=dataset))
-        rows = {case.published: case.label for case in standing.cases if case.published}
         name = accuracy.heading(dataset)
-        if card is None:
-            table["model"] = [
-                accuracy.short(case) for model in models for case in standing.cases if case.published == model
-            ]
-        known = [standing.printed.get(rows[model]) for model in models]
+        known = [standing.printed.get(cases[model].label) for model in models]
         theirs = [printed((sample.mean, sample.sd) if sample else None) for sample in known]
         table[f"{name}: paper"] = pd.Series(theirs, dtype=object)
         judged = {c.subjects[0]["model"]: c.id for c in card.claims if c.scores(dataset)} if card else {}
         for number, column in enumerate(standing.columns, 1):
-            ours = [standing.of(column).get(rows[model]) for model in models]
+            ours = [standing.of(column).get(cases[model].label) for model in models]
             told = [spread(sample.mean, sample.sd, n=sample.n) if sample else "not run" for sample in ours]
             if card:
                 marks = [
@@ -292,7 +287,7 @@ def results_markdown(parameters: Parameters) -> str:
     for item, chosen in _items(card).items():
         shown = [c for c in chosen if card.settled(c)[1].verdict != NO_DATA and not c.baseline]
         head = f"**{item}**"
-        for claim in sorted(shown, key=lambda c: SEVERITY.index(card.settled(c)[1].verdict)):
+        for claim in shown:
             cells = dict(zip(card.labels, map(_cell, card.verdicts[claim.id]), strict=True))
             lines.append({"paper": head, "claim": f"{claim.statement} (`{claim.id}`)"} | cells)
             head = ""
