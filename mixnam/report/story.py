@@ -238,7 +238,8 @@ def effort(parameters: Parameters) -> str:
     results = list(parameters.columns[0].store)
     seconds = sum(result.cost["fit_seconds"] + result.cost["explain_seconds"] for result in results)
     devices = _listed(sorted({literal(result.provenance["device"]) for result in results}))
-    return f"{len(results)} trained models stand behind this book, {duration(seconds)} of training and measuring on {devices}."
+    told = f"{len(results)} trained models stand behind this book"
+    return f"{told}, {duration(seconds)} of training and measuring on {devices}."
 
 
 def headline_table(
