@@ -61,10 +61,11 @@ def all_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def pages_at_hand(parameters: Parameters) -> list[str]:
-    """Return the pages of the book that a page belongs to: those executed beside it, or the reference's."""
+    """Return the pages of the book that a page belongs to: the reference's, or what every book has and what was run."""
     if parameters.is_reference:
         return [*all_pages(REFERENCE), *HAND_WRITTEN]
-    return [*(path.stem for path in sorted((parameters.results.parent / "notebooks").glob("*.ipynb"))), *HAND_WRITTEN]
+    executed = {path.stem for path in (parameters.results.parent / "notebooks").glob("*.ipynb")}
+    return sorted(executed | {*FRONT, *BACK, *HAND_WRITTEN})
 
 
 def clean(path: Path, title: str = "") -> bytes:

@@ -88,6 +88,14 @@ def test_a_book_of_two_data_sets_has_pages_for_both():
     assert sorted(re.findall(r"file: (\S+)", toc)) == sorted([*(p for p in pages if p != "index"), *book.HAND_WRITTEN])
 
 
+def test_a_page_of_a_rerun_may_link_to_what_is_executed_beside_it_or_later(tmp_path):
+    parameters = Parameters("housing", "quick", "cpu", tmp_path / "results", False)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "routing.ipynb").touch()
+    found = set(book.pages_at_hand(parameters))
+    assert {"routing", "tables", "scorecard", "evidence", "glossary"} <= found and "ablations" not in found
+
+
 def test_the_reference_stays_within_its_size():
     files = [p for p in (ROOT / "book").rglob("*") if p.is_file() and "_build" not in p.parts]
     assert sum(p.stat().st_size for p in files) < 96 * 2**20
