@@ -214,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, help="directory of this rerun (default: runs/PRESET)")
     parser.add_argument("--jobs", type=int, default=2, help="how many models train at a time")
     arguments = parser.parse_args(argv)
+    if arguments.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {arguments.jobs}")
     names = [name.strip() for name in arguments.datasets.split(",")]
     for name in names:
         try:
