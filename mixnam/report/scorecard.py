@@ -188,7 +188,8 @@ class Scorecard:
             asked = escape(json.dumps(where))
             return f"<button type='button' class='{kind(word)}' data-where='{asked}'>{word} {number}</button>"
 
-        whole = Count("", "", 1, {claim.id: self.settled(claim)[1] for claim in self.claims})
+        theirs = [claim for claim in self.claims if claim.group != OWN]
+        whole = Count("", "", 1, {claim.id: self.settled(claim)[1] for claim in theirs})
         first = " ".join(button(word, number, {"verdict": word}) for word, number in whole.words.items())
         lines = []
         for count in self.counts():
@@ -235,7 +236,8 @@ class Scorecard:
                 f"<td class='{what}' data-label='{escape(name, quote=True)}'>{cell}</td>"
                 for what, name, cell in zip(kinds, names, cells, strict=True)
             ]
-            lines.append(f"<tr data-verdict='{self.settled(claim)[1].verdict}'>{''.join(tagged)}</tr>")
+            stands = "" if claim.group == OWN else self.settled(claim)[1].verdict  # our own are counted apart
+            lines.append(f"<tr data-verdict='{stands}'>{''.join(tagged)}</tr>")
         link = csv_link(self.table(), "scorecard", "Download as CSV")
         return HTML(
             "\n".join([*lines, "</tbody></table></div>", f"<p class='download'>{link}, with reasons and keys</p>"])

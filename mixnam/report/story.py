@@ -58,14 +58,21 @@ def setting(card: Scorecard, claim: Claim) -> str:
     return ("in print", "at the paper's setting", "at our quick setting")[number]
 
 
-def _named(claim: Claim, verdict: Verdict, link: Link | None) -> str:
-    """Return a claim in a few words, with a number that these words explain, as Markdown."""
+def beside(card: Scorecard, claim: Claim) -> str:
+    """Return what the paper's setting says so far of a claim whose verdict stands at our quick one, or nothing."""
+    number, paper = card.settled(claim)[0], card.verdicts[claim.id][1]
+    return f", at the paper's setting {paper.number}: {paper.verdict}" if number == 2 and paper.number else ""
+
+
+def _named(card: Scorecard, claim: Claim, link: Link | None) -> str:
+    """Return a claim in a few words, with numbers that these words explain, as Markdown."""
+    _, verdict = card.settled(claim)
     name = f"[{claim.short}]({link(claim)})" if link else claim.short
     known = evidence.printed_sample(claim, claim.subjects[0]) if claim.kind == "value" and not claim.own else None
     if known:
-        return f"{name} ({verdict.number}; in print {known.mean:g})"
+        return f"{name} ({verdict.number}; in print {known.mean:g}{beside(card, claim)})"
     told = claim.kind in ("order", "tie") or (claim.kind == "threshold" and verdict.verdict in FAILED)
-    return f"{name} ({verdict.number})" if told and verdict.number else name
+    return f"{name} ({verdict.number}{beside(card, claim)})" if told and verdict.number else name
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -92,17 +99,19 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
         found: dict[str, list[str]] = {}
         for claim, verdict in short:
             if verdict.verdict in kept and (claim.group == OWN) == own:
-                found.setdefault(setting(card, claim), []).append(_named(claim, verdict, link))
+                found.setdefault(setting(card, claim), []).append(_named(card, claim, link))
         return found
 
     def joined(found: dict[str, list[str]]) -> str:
         return "; ".join(f"{where}: {_listed(names)}" for where, names in found.items())
 
     absent, names = _missing(card)
-    few = sum(verdicts[1].verdict == TOO_FEW for verdicts in card.verdicts.values())
+    theirs = [(claim, verdict) for claim, verdict in told if claim.group != OWN]
+    few = sum(card.verdicts[claim.id][1].verdict == TOO_FEW for claim, _ in theirs)
+    both = sum(verdict.verdict == TOO_FEW for _, verdict in theirs)
     better = [
         f"{f'[{claim.statement}]({link(claim)})' if link else claim.statement} in print and {verdict.number} here "
-        f"({setting(card, claim)})"
+        f"({setting(card, claim)}{beside(card, claim)})"
         for claim, verdict in told
         if verdict.verdict == BETTER
     ]
@@ -116,7 +125,8 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
         "**Reproduced** ": joined(by_setting(HELD)),
         "**Not reproduced** ": joined(by_setting(FAILED)),
         "**Open**: ": f"{len(absent)} claims on {names} could not be tested, because these data are not at hand; "
-        f"{few} lack runs at the paper's setting; undecided, among others, {joined(by_setting((UNDECIDED,)))}",
+        f"{few} lack runs at the paper's setting, {both} of them at ours, too; undecided, among others, "
+        f"{joined(by_setting((UNDECIDED,)))}",
         "**Better than printed**: ": "; ".join(better),
         "**New**: ": "; ".join(new),
     }
@@ -131,9 +141,14 @@ def _items(card: Scorecard) -> dict[str, list[Claim]]:
     return found
 
 
+def _said(card: Scorecard, chosen: Iterable[Claim]) -> Counter[str]:
+    """Return how many of the paper's claims have which verdict; our own are counted apart."""
+    return Counter(card.settled(claim)[1].verdict for claim in chosen if claim.group != OWN)
+
+
 def _pills(card: Scorecard, item: str, chosen: Iterable[Claim]) -> str:
     """Return how many verdicts of each word an item has, on their colours, linked to these claims in the scorecard."""
-    said = Counter(card.settled(claim)[1].verdict for claim in chosen)
+    said = _said(card, chosen)
     find = {} if item == "Text" else {"find": item}
     links = {word: f"scorecard.html#{urlencode(find | {'verdict': word}, quote_via=quote)}" for word in said}
     return "".join(badge(word, str(said[word]), links[word]) for word in SEVERITY if said[word])
@@ -159,7 +174,7 @@ def legend(card: Scorecard) -> str:
 
 def strip_table(card: Scorecard) -> pd.DataFrame:
     """Return the strip as text: how many claims about each table or figure of the paper have which verdict."""
-    said = {item: Counter(card.settled(claim)[1].verdict for claim in chosen) for item, chosen in _items(card).items()}
+    said = {item: _said(card, chosen) for item, chosen in _items(card).items()}
     shown = [word for word in SEVERITY if word in SYMBOLS or word == NO_DATA]
     rows = [
         {"paper": item} | {f"{SYMBOLS.get(word, '–')} {word}": str(counts[word] or "") for word in shown}
@@ -223,7 +238,8 @@ def findings(card: Scorecard, kept: Collection[str], own: bool = False) -> Eleme
             found.setdefault(where, [])
             continue
         text = verdict.text if len(verdict.text) <= _LONG else "the evidence has each interval"
-        rests = " · ".join(part for part in (verdict.number, text, claim.note) if part)
+        number = (verdict.number + beside(card, claim)).removeprefix(", ")
+        rests = " · ".join(part for part in (number, text, claim.note) if part)
         mark = badge(verdict.verdict) + " " if len(kept) > 1 or own else ""
         small = f" <small>{escape(rests)}</small>" if rests else ""
         found.setdefault(where, []).append(f"<li>{mark}{linked.format(escape(claim.statement))}.{small}</li>")

@@ -88,7 +88,7 @@ def counted(html):
 def test_the_count_of_claims(pages):
     strip = re.search(r"<div class=.strip.>.*?<p class=.legend.>", pages["index"], re.DOTALL)[0]
     card = re.search(r"<table id=.scorecard.*?</table>", pages["scorecard"], re.DOTALL)[0]
-    rows = card.count("<tr data-verdict=")
+    rows = len(re.findall(r"<tr data-verdict=.[a-z]", card))  # the paper's claims; our own are counted apart
     on_strip = counted(strip)
     assert on_strip.total() == rows
     contents = re.search(r"<div class=.results-table.>.*?</table>", pages["contents"], re.DOTALL)[0]

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from html import unescape
 from pathlib import Path
 
 from planted import fill
@@ -69,8 +70,18 @@ def test_what_has_no_data_or_no_runs_is_counted(tmp_path):
     card = card_of(tmp_path, dict.fromkeys(absent, (words.NO_DATA, words.NO_DATA)))
     (sentence,) = [line for line in story.sentences(card, None) if line.startswith("**Open**")]
     assert f"{len(absent)} claims on MIMIC-II and Year could not be tested" in sentence
-    few = sum(not claim.one_setting for claim in claims()) - len(absent)
-    assert f"{few} lack runs at the paper's setting" in sentence
+    few = sum(not claim.one_setting and claim.group != OWN for claim in claims()) - len(absent)
+    assert f"{few} lack runs at the paper's setting, 0 of them at ours, too" in sentence
+
+
+def test_what_quick_decides_stands_beside_what_the_papers_setting_says_so_far(tmp_path):
+    card = card_of(tmp_path, {"T1-blackbox": (words.TOO_FEW, words.NOT_REPRODUCED)})
+    card.verdicts["T1-blackbox"][1] = Verdict(words.TOO_FEW, "3 of 5", 3, (), 1, "ahead by 0.001")
+    told = "0.456, at the paper's setting ahead by 0.001: not enough runs"
+    assert f"({told})" in " ".join(story.sentences(card, None))
+    assert told in unescape(story.findings(card, story.FAILED).html)
+    card.verdicts["T1-blackbox"][1] = Verdict(words.REPRODUCED, "", 5, (), 1, "ahead by 0.001")
+    assert "at the paper's setting ahead" not in " ".join(story.sentences(card, None))  # there it decides itself
 
 
 def test_better_and_new_are_told_apart(tmp_path):
@@ -99,7 +110,8 @@ def test_the_strip_counts_every_claim_once(tmp_path):
         item = re.sub(r"<[^>]+>", " ", cell).split("  ")[0].strip()
         for word, count in re.findall(r"title='([a-z ]+)'>(\d+)</a>", cell):
             counted[(item, word)] += int(count)
-    assert counted == Counter((claim.item, card.settled(claim)[1].verdict) for claim in card.claims)
+    theirs = [claim for claim in card.claims if claim.group != OWN]  # our own are counted apart
+    assert counted == Counter((claim.item, card.settled(claim)[1].verdict) for claim in theirs)
     assert counted[("Table 3", "reproduced")] == counted[("Figure 3", "not reproduced")] == 1
 
 
