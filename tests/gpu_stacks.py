@@ -17,14 +17,18 @@ from mixnam.training.trainer import Fold, Trainer
 
 NOISY = {"batch_size": 64, "epochs": 12, "learning_rate": 0.01, "dropout": 0.1}
 SMALL = {"layers": 2, "width": 8, "expert_dropout": 0.2}
+RECIPE = {"encoding": "piecewise_linear", "bins": 6, "activation": "silu", "averaging": 0.9}
 CASES = {
     "MixNAM": MixNAMSettings(**NOISY, **SMALL),
     "MixNAM batch norm": MixNAMSettings(**NOISY, **SMALL, normalization="batch_norm", active_experts=2),
     "MixNAM-D": MixNAMDSettings(**NOISY, **SMALL, experts=5, active_experts=5),
     "MixNAM-E": MixNAMESettings(**NOISY, **SMALL, experts=6, active_experts=3),
+    "MixNAM of our recipe": MixNAMSettings(**NOISY, **SMALL, **RECIPE, shared_normalization=False),
     "NAM": NAMSettings(**NOISY, hidden=(8, 4)),
+    "NAM of our recipe": NAMSettings(**NOISY, **RECIPE, hidden=(8, 4)),
     "MLP": MLPSettings(**NOISY, hidden=(8, 4)),
     "NA2M": NA2MSettings(**NOISY, hidden=(8, 4)),
+    "NA2M of our recipe": NA2MSettings(**NOISY, **RECIPE, hidden=(8, 4)),
     "NBM": NBMSettings(**NOISY, hidden=(8,), bases=6, basis_dropout=0.1),
     "NB2M": NB2MSettings(**NOISY, hidden=(8,), bases=6, basis_dropout=0.1),
 }

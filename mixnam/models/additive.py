@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from mixnam.models.base import Featurewise, Outputs
+from mixnam.models.encoding import encode
 from mixnam.models.layers import Draws, Tensors, apply_layers, constant, declare_layers
-from mixnam.models.settings import AdditiveSettings, LibrarySettings, number
+from mixnam.models.settings import EncodedSettings, LibrarySettings, number
 
 
 @dataclass(frozen=True)
-class NAMSettings(AdditiveSettings):
+class NAMSettings(EncodedSettings):
     """Neural additive model as benchmarked by NBM: hidden layers 64-64-32, batch norm, ReLU per feature."""
 
     model = "NAM"
@@ -84,9 +85,12 @@ class NAM(Additive):
 
     def __init__(self, settings: NAMSettings, features: int) -> None:
         super().__init__(settings, features)
-        self.parameters, self.buffers = declare_layers(features, (1, *settings.hidden, 1))
+        self.parameters, buffers = declare_layers(features, (self._inputs(features), *settings.hidden, 1))
         self.parameters["bias"] = constant(value=0.0)
+        self.buffers |= buffers
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the networks' outputs f_i(x_i): (M, B, n) → (M, n, B, 1)."""
-        return apply_layers(tensors, x.transpose(1, 2)[..., None], draws)
+        return apply_layers(
+            tensors, encode(tensors, x.transpose(1, 2)[..., None]), draws, activation=self.settings.activation
+        )

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixnam.models.layers import Draws, Parameter, Tensors
+from mixnam.models.encoding import EDGES, fitted_edges
+from mixnam.models.layers import Draws, Parameter, Tensors, constant
 
 #: Rows of a table that are evaluated at a time.
 EVALUATED = 4096
@@ -74,6 +75,18 @@ class Network:
         """Draw the parameters and buffers of one member a seed, each (M, ...)."""
         parameters = {name: p.initialize(name, seeds, device) for name, p in self.parameters.items()}
         return parameters, {name: b.initialize(name, seeds, device) for name, b in self.buffers.items()}
+
+    def fitted(self, x: Tensor) -> Tensors:
+        """Return the buffers that training inputs x, (M, N, n), determine: the edges of an encoding's bins."""
+        return {EDGES: fitted_edges(x, self.settings.bins)} if EDGES in self.buffers else {}
+
+    def _inputs(self, groups: int) -> int:
+        """Return how many numbers the network of each of `groups` features is given; declare what that takes."""
+        if self.settings.encoding == "scalar":
+            return 1
+        self.buffers[EDGES] = constant(groups, 1, 1 + self.settings.bins, value=0.0)
+        self.row_cells = 2 * groups * (1 + self.settings.bins)
+        return 1 + int(self.settings.bins)
 
     def parameter_count(self) -> int:
         """Return the number of trained values of one member."""

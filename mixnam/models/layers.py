@@ -125,6 +125,11 @@ def layer_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift.view(shape), F.layer_norm(x, x.shape[-1:]), gain.view(shape))
 
 
+def activate(x: Tensor, name: str) -> Tensor:
+    """Return ReLU or SiLU of x, whose memory may be used for it."""
+    return F.silu(x) if name == "silu" else x.relu_()
+
+
 def softmax(x: Tensor) -> Tensor:
     """Return the softmax over the last axis."""
     if x.device.type == "cpu" and x.shape[-1] <= 16:
@@ -205,8 +210,9 @@ def declare_layers(
 
 
 def apply_layers(
-    tensors: Tensors, h: Tensor, draws: Draws | None, stream: str = "dropout", update: bool = True
-) -> Tensor:
+    tensors: Tensors, h: Tensor, draws: Draws | None, stream: str = "dropout", update: bool = True,
+    activation: str = "relu",
+) -> Tensor:  # fmt: skip
     """Return the outputs of what `declare_layers` declared: (M, groups, B, in) → (M, groups, B, out).
 
     `stream` names the dropout's random numbers; `update` is `batch_norm`'s.
@@ -216,7 +222,7 @@ def apply_layers(
         h = linear(h, tensors[f"layer.{layer}.weight"], tensors[f"layer.{layer}.bias"])
         if f"norm.{layer}.gain" in tensors:
             gain, shift, mean, variance = (tensors[f"norm.{layer}.{p}"] for p in ("gain", "shift", "mean", "variance"))
-            h = batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None, update).relu_()
+            h = activate(batch_norm(h, gain, shift, (mean, variance), (2,), draws is not None, update), activation)
             if draws is not None:
                 h = draws.dropout(h, f"{stream}/{layer}", "dropout")
         layer += 1

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from mixnam import randomness
 from mixnam.models.base import Featurewise, Outputs
+from mixnam.models.encoding import encode
 from mixnam.models.layers import (
     Draws,
     Parameter,
     Tensors,
+    activate,
     batch_norm,
     constant,
     layer_norm,
@@ -27,11 +29,11 @@ from mixnam.models.layers import (
     softmax,
     uniform,
 )  # fmt: skip
-from mixnam.models.settings import AdditiveSettings, number
+from mixnam.models.settings import EncodedSettings, number
 
 
 @dataclass(frozen=True)
-class MixtureSettings(AdditiveSettings):
+class MixtureSettings(EncodedSettings):
     """A mixture of experts for each feature; the defaults are Table 5's column for Housing."""
 
     parts = ("preprocessing", "training", "mixture")
@@ -124,10 +126,10 @@ class MixNAM(Featurewise):
         super().__init__(settings, features)
         self.dense = self.smooth and settings.active_experts == settings.experts
         self.shared = isinstance(settings, MixNAMSettings) and settings.router == "shared"
-        n, d = features, settings.width
+        n, d, first = features, settings.width, self._inputs(features)
         for layer in range(settings.layers):
             # the authors' Kaiming draw on an (n, out, in) tensor takes out·in for the fan-in
-            self._linear(f"encoder.{layer}", d if layer else 1, d)
+            self._linear(f"encoder.{layer}", d if layer else first, d)
         for suffix in [""] if settings.shared_normalization else [f".{i}" for i in range(settings.layers)]:
             shape: tuple[int, ...] = (d,) if settings.shared_normalization else (n, d)
             if settings.normalization == "batch_norm":
@@ -161,7 +163,7 @@ class MixNAM(Featurewise):
 
     def encode(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the features' codes z_i = f_i(x_i): (M, B, n) → (M, n, B, d)."""
-        h = x.transpose(1, 2)[..., None]  # (M, n, B, 1)
+        h = encode(tensors, x.transpose(1, 2)[..., None])  # (M, n, B, inputs)
         for layer in range(self.settings.layers):
             h = linear(h, tensors[f"encoder.{layer}.weight"], tensors[f"encoder.{layer}.bias"])
             name = "norm" if self.settings.shared_normalization else f"norm.{layer}"
@@ -171,7 +173,7 @@ class MixNAM(Featurewise):
             else:
                 running = (tensors[f"{name}.mean"], tensors[f"{name}.variance"])
                 h = batch_norm(h, gain, shift, running, (2, 3), draws is not None)
-            h = h.relu_()
+            h = activate(h, self.settings.activation)
             if draws is not None:
                 h = draws.dropout(h, f"dropout/{layer}", "dropout")
         return h

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mixnam.models.additive import NAMSettings
 from mixnam.models.base import Network, Outputs
+from mixnam.models.encoding import EDGES, encode
 from mixnam.models.layers import Draws, Tensors, apply_layers, constant, declare_layers
 
 #: Pairs that are computed at a time: Year has 4,005. No setting, for dropout's random numbers go by chunks.
@@ -121,14 +122,24 @@ class NA2M(Pairwise):
 
     def __init__(self, settings: NA2MSettings, features: int, chunk: int = CHUNK) -> None:
         super().__init__(settings, features, chunk)
-        one = declare_layers(features, (1, *settings.hidden, 1))
-        two = declare_layers(len(self.pairs), (2, *settings.hidden, 1), "pair.")
-        self.parameters, self.buffers = (a | b for a, b in zip(one, two, strict=True))
+        inputs = self._inputs(features)
+        one = declare_layers(features, (inputs, *settings.hidden, 1))
+        two = declare_layers(len(self.pairs), (2 * inputs, *settings.hidden, 1), "pair.")
+        self.parameters, buffers = (a | b for a, b in zip(one, two, strict=True))
         self.parameters["bias"] = constant(value=0.0)
+        self.buffers |= buffers
+        if inputs > 1:
+            self.buffers[f"pair.{EDGES}"] = constant(len(self.pairs), 2, inputs, value=0.0)
+            self.row_cells += 4 * inputs * min(self.chunk, len(self.pairs))
+
+    def fitted(self, x: Tensor) -> Tensors:
+        """Return the edges of the encoding's bins, of features and pairs, by training inputs x, (M, N, n)."""
+        found = super().fitted(x)
+        return found | {f"pair.{EDGES}": edges[:, self.ends(x.device).T, 0] for edges in found.values()}
 
     def term(self, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True) -> Tensor:
         """Return the networks' outputs: (M, P, B, inputs) → (M, P, B)."""
-        return apply_layers(own, h, draws, stream, update).squeeze(-1)
+        return apply_layers(own, encode(own, h), draws, stream, update, self.settings.activation).squeeze(-1)
 
     def own(self, tensors: Tensors, numbers: Sequence[int], chunk: int = 0) -> Tensors:
         """Return the tensors of the terms of the given numbers."""

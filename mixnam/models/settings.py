@@ -21,7 +21,7 @@ REVISIONS: dict[str, int] = {
 #: Settings that leave tensor shapes and control flow alone: members of one stack may differ in them.
 PER_MEMBER = (
     "learning_rate", "weight_decay", "dropout", "expert_dropout", "basis_dropout", "last_dropout", "output_penalty",
-    "variation_penalty",
+    "variation_penalty", "averaging",
 )  # fmt: skip
 
 
@@ -124,6 +124,19 @@ class AdditiveSettings(NetworkSettings):
     """Networks that predict with a sum over features, whose outputs can be penalised (γ of Equation (8))."""
 
     output_penalty: float = number(1.97e-5, 0.0)
+
+
+@dataclass(frozen=True)
+class EncodedSettings(AdditiveSettings):
+    """Networks of single features that may read more of a number than the number, and average their weights: ours."""
+
+    _: dataclasses.KW_ONLY
+    #: what a feature's network is given: its value, or also its share in each of at most `bins` bins
+    encoding: Literal["scalar", "piecewise_linear"] = "scalar"
+    bins: int = number(64, 1)
+    activation: Literal["relu", "silu"] = "relu"
+    #: decay of the moving average of weights that is validated beside the weights themselves; 0: there is none
+    averaging: float = number(0.0, 0.0, 1.0, below_high=True)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.torch_version import TorchVersion
 from mixnam import randomness
 from mixnam.models import NetworkSettings
 from mixnam.models.layers import Draws
-from mixnam.training.state import State
+from mixnam.training.state import State, averaging_limit
 
 WARM_UP = 3  # real steps of a batch size that are launched one kernel at a time before it is captured
 
@@ -114,9 +114,9 @@ def forget(pool: tuple[int, int]) -> None:
 
 
 def step_tables(trainer: Stack, steps: range, rate: float) -> tuple[Tensor, Tensor]:
-    """Return for each step the rate with AdamW's corrections, (steps, 3), and the keys, (steps, streams, M)."""
+    """Return for each step rate, AdamW's corrections and averages' limit, (steps, 4), and keys, (steps, streams, M)."""
     flat, optimizer = trainer.state.flat, trainer.state.optimizer
-    numbers = [(rate, *optimizer.corrections(step + 1)) for step in steps]
+    numbers = [(rate, *optimizer.corrections(step + 1), averaging_limit(step)) for step in steps]
     seeds, streams = [trainer.seeds[m] for m in trainer.state.members], trainer.streams
     keys = [[[randomness.key(seed, stream, step) for seed in seeds] for stream in streams] for step in steps]
     table = torch.tensor(keys, dtype=torch.int64, device=flat.device)
@@ -126,9 +126,11 @@ def step_tables(trainer: Stack, steps: range, rate: float) -> tuple[Tensor, Tens
 def take_step(trainer: Stack, chosen: Tensor, numbers: Tensor, keys: Tensor) -> None:
     """Take one step of which everything that changes lies on the device; AdamW's count is left to the caller.
 
-    **Shape:** `chosen` (M, B), `numbers` (3,) and `keys` (streams, M), as in `step_tables`.
+    **Shape:** `chosen` (M, B), `numbers` (4,) and `keys` (streams, M), as in `step_tables`.
     """
     draws = Draws([], 0, trainer.rates, dict(zip(trainer.streams, keys, strict=True)))
     gradient = trainer.gradient(chosen, draws)
     rates, decay = (trainer.values[k][:, None] for k in ("learning_rate", "weight_decay"))
     trainer.state.optimizer.update(trainer.state.flat, gradient, rates * numbers[0], decay, numbers[1], numbers[2])
+    if len(trainer.state.averaged):
+        trainer.state.average(trainer.values["averaging"].minimum(numbers[3])[:, None])

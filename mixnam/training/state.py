@@ -10,13 +10,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mixnam.models.layers import Tensors
+from mixnam.models.layers import Tensors, per_member
 from mixnam.training.optimizers import AdamW
+
+
+def averaging_limit(step: int) -> float:
+    """Return the most that an average of weights keeps in a step, counted from 0: young averages forget the start."""
+    return (1 + step) / (10 + step)
 
 
 @dataclass
 class State:
-    """The state of a stack: weights `flat` (M, P), buffers, the best of both so far, and each member's history.
+    """The state of a stack: weights `flat` (M, P), buffers, their moving averages, the best so far, and the history.
 
     `members` are the numbers of those in the stack now; `done` is what became of the others; `shares` are the seconds
     that each has taken; `names` tell the members of a checkpoint apart.
@@ -25,6 +30,8 @@ class State:
     flat: Tensor
     optimizer: AdamW
     buffers: Tensors
+    averaged: Tensor
+    averaged_buffers: Tensors
     best: Tensor
     best_buffers: Tensors
     best_score: list[float]
@@ -45,11 +52,20 @@ class State:
         """Drop the members that are not at `positions`."""
         index = torch.tensor(positions, dtype=torch.long, device=self.flat.device)
         self.flat, self.best = self.flat[index], self.best[index]
+        if len(self.averaged):
+            self.averaged = self.averaged[index]
+            self.averaged_buffers = {k: b[index] for k, b in self.averaged_buffers.items()}
         self.optimizer.first, self.optimizer.second = self.optimizer.first[index], self.optimizer.second[index]
         self.buffers = {k: b[index] for k, b in self.buffers.items()}
         self.best_buffers = {k: b[index] for k, b in self.best_buffers.items()}
         for name in self.listed:
             setattr(self, name, [getattr(self, name)[p] for p in positions])
+
+    def average(self, decay: Tensor) -> None:
+        """Move the averages towards the weights and buffers: `decay`, (M, 1), is what stays of them."""
+        self.averaged.lerp_(self.flat, 1 - decay)
+        for name, buffer in self.averaged_buffers.items():
+            buffer.lerp_(self.buffers[name], per_member((1 - decay)[:, 0], buffer))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""

@@ -24,7 +24,7 @@ from mixnam.models.layers import Draws, Tensors
 from mixnam.training.graphs import Captured
 from mixnam.training.losses import Task, head_gradients, loss
 from mixnam.training.optimizers import AdamW
-from mixnam.training.state import State
+from mixnam.training.state import State, averaging_limit
 from mixnam.training.validation import validation_scores
 
 Progress = Callable[[str], None]
@@ -104,14 +104,18 @@ class Trainer:
             self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, keep=True, gather=gather)
             self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, keep=False, gather=True)
         parameters, buffers = network.initialize(self.seeds, device)
+        buffers |= network.fitted(self.fold.x)
         flat = torch.cat([p.reshape(count, -1) for p in parameters.values()], dim=1).to(dtype)
         buffers = {k: b.to(dtype) for k, b in buffers.items()}
         self.state = self.state_class(
-            flat=flat, optimizer=self.optimizer_class(flat), buffers=buffers, best=flat.clone(),
+            flat=flat, optimizer=self.optimizer_class(flat), buffers=buffers, averaged=flat[:0], averaged_buffers={},
+            best=flat.clone(),
             best_buffers={k: b.clone() for k, b in buffers.items()}, best_score=[math.inf] * count,
             best_epoch=[0] * count, scores=[[] for _ in range(count)], stopped=[False] * count,
             members=list(range(count)), done={}, shares=[0.0] * count, names=list(names),
         )  # fmt: skip
+        if "averaging" in numbers and any(numbers["averaging"]):
+            self.state.averaged, self.state.averaged_buffers = flat.clone(), {k: b.clone() for k, b in buffers.items()}
         self.streams: list[str] = []  # of random numbers that a step draws from
         self.captured: Captured | None = None
         self.begin()
@@ -124,9 +128,11 @@ class Trainer:
         """Return after how many epochs training ends at the latest."""
         return self.settings.epochs
 
-    def weights(self) -> Tensor:
-        """Return the weights (M, P) that are validated, and kept where they are the best."""
-        return self.state.flat
+    def candidates(self) -> list[tuple[Tensor, Tensors]]:
+        """Return what is validated, and kept where it is the best: weights (M, P) and buffers, and averages of both."""
+        state = self.state
+        averaged = [(state.averaged, state.averaged_buffers)] if len(state.averaged) else []
+        return [(state.flat, state.buffers), *averaged]
 
     def ends(self, i: int) -> bool:
         """Return whether member i of the stack has trained long enough."""
@@ -173,6 +179,8 @@ class Trainer:
         gradient = self.gradient(chosen, draws)
         rates, decay = self.learning_rates(step) * rate, self.values["weight_decay"][:, None]
         state.optimizer.step(state.flat, gradient, rates, decay, self.fixed(step))
+        if len(state.averaged):
+            state.average(self.values["averaging"].clamp(max=averaging_limit(step))[:, None])
         self.streams = draws.asked
 
     def learning_rates(self, step: int) -> Tensor:
@@ -196,28 +204,30 @@ class Trainer:
                 self.step(chosen, rate)
         state.epoch += 1
 
-    def scores(self) -> list[float]:
-        """Return the validation score of each member in the stack; lower is better."""
-        members, weights = self.state.members, self.weights()
+    def scores(self, weights: Tensor, buffers: Tensors) -> list[float]:
+        """Return the validation score of each member in the stack with such weights and buffers; lower is better."""
+        members = self.state.members
         if self.evaluated is not None:
             prediction = self.evaluated.predict(weights)
         else:
-            tensors = self.tensors(weights, self.state.buffers)
+            tensors = self.tensors(weights, buffers)
             prediction = predict(self.network, tensors, self.fold.x_validation[members])
         return validation_scores(prediction, self.fold.y_validation[members], self.task, self.settings.selection)
 
     def _score(self) -> None:
-        state, weights = self.state, self.weights()
+        state = self.state
         thin = max(1, self.last_epoch() // 100)
-        for i, score in enumerate(self.scores()):
-            if state.stopped[i]:
+        found = [(self.scores(weights, buffers), weights, buffers) for weights, buffers in self.candidates()]
+        for i, stopped in enumerate(state.stopped):
+            if stopped:
                 continue  # it waits in the stack, frozen
+            score, weights, buffers = min(((scores[i], w, b) for scores, w, b in found), key=lambda one: one[0])
             if state.epoch % thin == 0 or state.epoch == 1:
                 state.scores[i].append((state.epoch, score))
             if score < state.best_score[i]:
                 state.best_score[i], state.best_epoch[i] = score, state.epoch
                 state.best[i] = weights[i]
-                for k, buffer in state.buffers.items():
+                for k, buffer in buffers.items():
                     state.best_buffers[k][i] = buffer[i]
             if self.ends(i):
                 state.stopped[i] = True

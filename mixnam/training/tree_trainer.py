@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mixnam import randomness
 from mixnam.models import TreeSettings
+from mixnam.models.layers import Tensors
 from mixnam.models.trees import Trees
 from mixnam.training.optimizers import QHAdam
 from mixnam.training.state import State
@@ -89,9 +90,9 @@ class TreeTrainer(Trainer):
         """Return the step of the best evaluation of member i of the stack; 0 before there is one."""
         return min(self.state.best_epoch[i] * self.settings.evaluation_steps, self.last_step)
 
-    def weights(self) -> Tensor:
-        """Return the mean of the weights (M, P) at the last evaluations."""
-        return torch.stack(self.state.snapshots).mean(dim=0)
+    def candidates(self) -> list[tuple[Tensor, Tensors]]:
+        """Return the mean of the weights (M, P) at the last evaluations, and the buffers."""
+        return [(torch.stack(self.state.snapshots).mean(dim=0), self.state.buffers)]
 
     def ends(self, i: int) -> bool:
         """Return whether member i of the stack has trained long enough."""

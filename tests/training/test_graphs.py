@@ -121,12 +121,12 @@ def test_tables_hold_rates_corrections_and_keys_by_step_stream_and_member():
     one = stack("MixNAM-D")
     plainly(one, order(one, 0).split(8, dim=1)[:1], 1.0)
     numbers, keys = step_tables(one, range(5, 9), 0.3)
-    assert numbers.shape == (4, 3)
+    assert numbers.shape == (4, 4)
     assert keys.shape == (4, 4, 3)
     assert numbers.dtype == one.state.flat.dtype
     assert keys.dtype == torch.int64
     for i, step in enumerate(range(5, 9)):  # counted from 0: the first step's correction is the first
-        expected = [0.3, 1 / (1 - 0.9 ** (step + 1)), (1 - 0.999 ** (step + 1)) ** -0.5]
+        expected = [0.3, 1 / (1 - 0.9 ** (step + 1)), (1 - 0.999 ** (step + 1)) ** -0.5, (1 + step) / (10 + step)]
         assert numbers[i].tolist() == pytest.approx(expected, rel=1e-12)
         for j, stream in enumerate(STREAMS["MixNAM-D"]):
             assert keys[i, j].tolist() == [randomness.key(seed, stream, step) for seed in SEEDS]
@@ -139,7 +139,7 @@ def test_tables_hold_rates_corrections_and_keys_by_step_stream_and_member():
 def test_tables_of_a_network_that_draws_nothing_have_no_keys():
     one = stack("MixNAM, nothing dropped")
     numbers, keys = step_tables(one, range(3), 1.0)
-    assert numbers.shape == (3, 3)
+    assert numbers.shape == (3, 4)
     assert keys.shape == (3, 0, 3)
 
 

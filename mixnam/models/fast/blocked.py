@@ -124,7 +124,9 @@ class Blocked:
         """Say whether a network is handled this way: one member on a CPU, one layer norm for all."""
         if not isinstance(network, MixNAM) or members != 1 or device.type != "cpu":
             return False
-        return network.settings.normalization == "layer_norm" and network.settings.shared_normalization
+        settings = network.settings
+        plain = settings.encoding == "scalar" and settings.activation == "relu"
+        return plain and settings.normalization == "layer_norm" and settings.shared_normalization
 
     def __init__(
         self, network: MixNAM, x: Tensor, batch: int, keep: bool, gather: bool, block: int = BLOCK, head: int = HEAD

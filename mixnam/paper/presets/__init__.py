@@ -18,7 +18,7 @@ from mixnam.data import catalogue
 from mixnam.models import MODELS, Settings, make_settings, settings_class
 from mixnam.paper.published import settings as published_settings
 
-PRESETS = ("smoke", "quick", "paper")
+PRESETS = ("smoke", "quick", "paper", "best")
 #: What a model does not take over from its parent.
 _OWN = ("experts", "active_experts")
 #: What the presets say of each experiment.
@@ -70,9 +70,17 @@ def load_preset(name: str) -> Preset:
     return parse(name, files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
+def _over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `content` over it, table by table."""
+    both = {k: _over(base[k], v) for k, v in content.items() if isinstance(v, dict) and k in base}
+    return {**base, **content, **both}
+
+
 def parse(name: str, text: str) -> Preset:
-    """Return a preset from a file's text; ValueError names an entry that it should not have."""
+    """Return a preset from a file's text, over its `base` if it names one; ValueError names an entry too many."""
     content = tomllib.loads(text)
+    if "base" in content:
+        content = _over(load_preset(content.pop("base")).content, content)
     families = {catalogue.family(dataset) for dataset in catalogue.REGISTRY}
     moved = {entry: f"[experiments.{entry}]" for entry in _EXPERIMENTS}
     moved |= {entry: f"[models.{entry}]" for entry in MODELS} | {entry: f"[data.{entry}.MODEL]" for entry in families}

@@ -1,0 +1,60 @@
+"""What a network is given of one number: the number alone, or beside it how far it has come through each bin.
+
+The piecewise-linear encoding of Gorishniy, Rubachev and Babenko (2022), with bins between quantiles of training rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mixnam.data.table import Array
+
+#: The buffer of the bins' edges: (n, k, bins + 1), in rising order.
+EDGES = "encoding.edges"
+#: Share of the quantiles that may coincide; where more do, quantiles of the distinct values come beside them.
+COINCIDING = 0.3
+
+
+def bin_edges(column: Array, bins: int) -> Array:
+    """Return the rising edges of at most `bins` bins of a column's values, (rows,): `bins` + 1, or fewer.
+
+    All distinct values where they are few; else quantiles of the rows, each once, filled up with quantiles of the
+    distinct values where more than `COINCIDING` of them coincide.
+
+    >>> bin_edges(np.array([0.0, 1.0, 1.0, 3.0]), 8).tolist()
+    [0.0, 1.0, 3.0]
+    """
+    distinct = np.unique(column)
+    if len(distinct) <= bins + 1:
+        return distinct
+    edges = np.unique(np.quantile(column, np.linspace(0, 1, bins + 1)))
+    lost = bins + 1 - len(edges)
+    if lost > COINCIDING * (bins + 1):
+        edges = np.unique(np.concatenate([edges, np.quantile(distinct, np.linspace(0, 1, lost + 2)[1:-1])]))
+    return edges
+
+
+def fitted_edges(x: Tensor, bins: int) -> Tensor:
+    """Return the edges of each column of x, (M, N, n): (M, n, 1, bins + 1), the last repeated where there are fewer."""
+    columns = x.transpose(1, 2).cpu().numpy()
+    found = [[np.pad(e, (0, bins + 1 - len(e)), "edge") for e in (bin_edges(c, bins) for c in m)] for m in columns]
+    return torch.tensor(np.array(found), dtype=x.dtype, device=x.device)[:, :, None]
+
+
+def encode(tensors: dict[str, Tensor], h: Tensor) -> Tensor:
+    """Return values h, (M, n, B, k), in pieces where the `tensors` hold edges for them, else as they are."""
+    return piecewise_linear(h, tensors[EDGES]) if EDGES in tensors else h
+
+
+def piecewise_linear(x: Tensor, edges: Tensor) -> Tensor:
+    """Return values and their shares in each bin, 0 below it and 1 above: (M, n, B, k) → (M, n, B, k·(1 + bins)).
+
+    `edges` are (M, n, k, bins + 1). A bin without width, which only fills up, has share 0. Beyond the edges the value
+    alone goes on.
+    """
+    low, width = edges[..., :-1], edges.diff(dim=-1)
+    inverse = torch.where(width > 0, 1 / width, torch.zeros_like(width))[:, :, None]
+    shares = ((x[..., None] - low[:, :, None]) * inverse).clamp(0, 1)  # (M, n, B, k, bins)
+    return torch.cat([x[..., None], shares], dim=-1).flatten(3)
