@@ -53,6 +53,8 @@ def evidence_link(claim: Claim) -> str:
 def setting(card: Scorecard, claim: Claim) -> str:
     """Return at which setting a claim's verdict stands, in words."""
     number, _ = card.settled(claim)
+    if claim.preset:
+        return "with our own recipe"
     if claim.one_setting:
         return "by counting" if claim.group == ARITHMETIC or number == 0 else "in simulations"
     return ("in print", "at the paper's setting", "at our quick setting")[number]
