@@ -98,6 +98,10 @@ ADDED = {
     *(f"T1-interactions{name}" for name in ("", "-mimic2", "-mimic3", "-income", "-credit", "-year")),
     "T1-beats-ebm-today",
     "T1-beats-ebm-today-income",
+    # our own recipe, on fresh runs
+    *(f"AH-{name}-{rivals}{mean}" for name in AHEAD_ON for rivals in ("trees", "glass", "quick") for mean in ("", "-4")),
+    "AH-splits-trees",
+    "AH-splits-trees-4",
 }
 
 

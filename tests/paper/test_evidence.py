@@ -243,6 +243,10 @@ def test_the_runs_of_a_claim_are_those_that_it_is_judged_on():
         specs = evidence.specs_for_claim(one, "smoke", 5)
         assert len(set(specs)) == len(specs)
         assert [s.seed for s in specs] == sorted(s.seed for s in specs)
+        if one.preset:
+            runs = experiments.fresh_runs(one.dataset, one.other_splits)
+            assert {(s.split, s.seed) for s in specs} == set(runs) and len(specs) == len(runs) * len(one.subjects)
+            continue
         splits = catalogue.entry(one.dataset).splits
         assert len(specs) <= 5 * len(one.subjects) and (one.kind == "static") == (not specs)
         assert splits == HOLDOUT or {s.split for s in specs} == set(splits)

@@ -34,7 +34,7 @@ def test_experiments_share_results():
     assert len(keys["accuracy"] & keys["lambda_sweep"]) == 40
     mixnam = {s.key for s in experiments.specs_of("housing", "MixNAM", "paper")}
     assert len(mixnam) == 10
-    without = {"simulation", "sparsity", "variability"}
+    without = {"simulation", "sparsity", "variability", "ahead"}
     assert {name for name in keys if not mixnam <= keys[name]} == without  # trained once, it serves all the others
     assert len(keys["expert_scaling"] & keys["mixnam_e"]) == 20  # MixNAM (4, 4) and MixNAM-E (32, 16)
     assert len(keys["simulation"] & keys["routing"]) == 10  # MixNAM on two modes
@@ -75,7 +75,7 @@ def test_the_papers_cells_of_table_8_are_all_run_and_quicks_are_among_them():
 
 
 def test_first_seeds_come_first():
-    for experiment in experiments.EXPERIMENTS:
+    for experiment in [name for name in experiments.EXPERIMENTS if name != "ahead"]:  # its runs are always the same
         for dataset in ("housing", "breast_cancer"):
             for preset in ("quick", "paper"):
                 specs = experiments.specs_for(experiment, dataset, preset)
@@ -94,5 +94,5 @@ def test_every_experiment_names_each_spec_once():
         for dataset in catalogue.REGISTRY:
             for experiment in experiments.EXPERIMENTS:
                 specs = experiments.specs_for(experiment, dataset, preset)
-                assert specs
+                assert specs or (experiment == "ahead" and preset in ("smoke", "quick"))
                 assert len(set(specs)) == len(specs)
