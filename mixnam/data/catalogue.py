@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mixnam.data import laws, own, publishers
 from mixnam.data.laws import SIMULATIONS
-from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, REPEATS, YEAR_FILES, YEAR_FOLDERS, splits_of
+from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, HOLDOUTS, REPEATS, YEAR_FILES, YEAR_FOLDERS, splits_of
 from mixnam.data.table import DataError, DataMissing, Metric, Table, Task
 
 
@@ -44,11 +44,14 @@ class Entry:
 
     @property
     def every_split(self) -> tuple[str, ...]:
-        """The splits that a run may have: its own, and where these are folds those of other partitions of the rows.
+        """The splits that a run may have: its own, and those of other partitions of the rows.
 
-        An own table may keep groups of rows together, which other partitions would tear apart: it has its own alone.
+        An own table may keep groups of rows together, and Year's publisher does (an artist's songs). Other partitions
+        would tear them apart: these have their own alone.
         """
-        return (*self.splits, *REPEATS) if self.splits == FOLDS and (self.files or self.bundled) else self.splits
+        if not (self.files or self.bundled):
+            return self.splits
+        return (*self.splits, *(REPEATS if self.splits == FOLDS else () if self.splitting else HOLDOUTS))
 
 
 def directory() -> Path:

@@ -105,6 +105,8 @@ def row_numbers(name: str, path: Path, count: int) -> Rows:
 
 
 HOLDOUT = ("holdout",)
+#: Other draws of the one split, with the same shares: none of the paper's.
+HOLDOUTS = tuple(f"holdout{k}" for k in range(1, 6))
 
 
 FOLDS = tuple(f"fold{k}" for k in range(5))
@@ -115,12 +117,12 @@ REPEATS = tuple(f"repeat{r}-{fold}" for r in (1, 2) for fold in FOLDS)
 
 
 def partition(split: str) -> str:
-    """Return which partition of the rows a fold belongs to: "" for the data set's own.
+    """Return which partition of the rows a split belongs to: "" for the data set's own.
 
-    >>> partition("fold3"), partition("repeat2-fold3")
-    ('', 'repeat2')
+    >>> partition("holdout"), partition("holdout2"), partition("fold3"), partition("repeat2-fold3")
+    ('', 'holdout2', '', 'repeat2')
     """
-    return split.rpartition("-")[0]
+    return split if split in HOLDOUTS else split.rpartition("-")[0]
 
 
 #: NODE-GAM's files of row numbers, and NODE's for Year in either of its folders.
@@ -151,7 +153,8 @@ def split_rows(dataset: Table, split: str, seed: int) -> Split:
 
     `holdout`, where the data set fixes its `parts`, is those, and of the rows that they leave open 20 % are for
     validation, drawn with the seed. Else it is Housing's one split: 20 % test and 0.1/(0.1+0.7) of the rest
-    validation, whatever the seed. `fold0` ... `fold4`: the publisher's test folds, or else a shuffled 5-fold
+    validation, whatever the seed. `holdout1` ... `holdout5`: five other draws of these shares, whatever the data set
+    fixes. `fold0` ... `fold4`: the publisher's test folds, or else a shuffled 5-fold
     split; validation is 20 % of the training rows, stratified by class, drawn with the seed. `repeat1-fold0` ...
     `repeat2-fold4`: the same of two other shuffled partitions.
 
@@ -168,12 +171,13 @@ def split_rows(dataset: Table, split: str, seed: int) -> Split:
             )
             train, validation = np.concatenate([train, more[0]]), np.concatenate([validation, more[1]])
         return Split(train, validation, test)
-    if split == "holdout":
-        rest, test = train_test_split(rows, test_size=0.2, random_state=0)
-        train, validation = train_test_split(rest, test_size=0.1 / (0.1 + 0.7), random_state=0)
+    if split in HOLDOUT + HOLDOUTS:
+        drawn_with = (HOLDOUT + HOLDOUTS).index(split)
+        rest, test = train_test_split(rows, test_size=0.2, random_state=drawn_with)
+        train, validation = train_test_split(rest, test_size=0.1 / (0.1 + 0.7), random_state=drawn_with)
         return Split(train, validation, test)
     if split not in (*FOLDS, *REPEATS):
-        known = ", ".join((*FOLDS, *REPEATS))
+        known = ", ".join((*HOLDOUTS, *FOLDS, *REPEATS))
         raise ValueError(f"split must be holdout or one of {known}, got {split!r}")
     fold, partition = int(split[-1]), int(split[6]) if split in REPEATS else 0
     if dataset.folds is not None and not partition:

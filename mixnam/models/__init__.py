@@ -10,7 +10,14 @@ from typing import Any
 from mixnam.models.additive import NAM, Linear, LinearSettings, NAMSettings
 from mixnam.models.base import Featurewise, Network, Outputs
 from mixnam.models.basis import NB2M, NBM, NB2MSettings, NBMSettings
-from mixnam.models.libraries import EB2MSettings, EBMSettings, SplineSettings, XGBoostSettings
+from mixnam.models.libraries import (
+    CatBoostSettings,
+    EB2MSettings,
+    EBMSettings,
+    LightGBMSettings,
+    SplineSettings,
+    XGBoostSettings,
+)  # fmt: skip
 from mixnam.models.mixture import (
     MixNAM,
     MixNAMD,
@@ -56,6 +63,8 @@ _MODELS: tuple[tuple[type[Settings], type[Network] | None], ...] = (
     (MLPSettings, MLP),
     (NODESettings, NODE),
     (XGBoostSettings, None),
+    (LightGBMSettings, None),
+    (CatBoostSettings, None),
     (EB2MSettings, None),
     (NA2MSettings, NA2M),
     (NB2MSettings, NB2M),
@@ -89,7 +98,8 @@ def make_network(settings: Settings, features: int) -> Network:
 
 __all__ = [
     "MLP", "MODELS", "NA2M", "NAM", "NB2M", "NBM", "NETWORKS", "NODE", "NODEGA2M", "NODEGAM", "PER_MEMBER", "REVISIONS",
-    "AdditiveSettings", "EB2MSettings", "EBMSettings", "Featurewise", "LibrarySettings", "Linear", "LinearSettings",
+    "AdditiveSettings", "CatBoostSettings", "EB2MSettings", "EBMSettings", "Featurewise", "LibrarySettings",
+    "LightGBMSettings", "Linear", "LinearSettings",
     "MLPSettings", "MixNAM", "MixNAMD", "MixNAMDSettings", "MixNAME", "MixNAMESettings", "MixNAMSettings",
     "MixtureSettings", "NA2MSettings", "NAMSettings", "NB2MSettings", "NBMSettings", "NODEGA2MSettings",
     "NODEGAMSettings", "NODESettings", "Network", "NetworkSettings", "Outputs", "Pairwise", "Settings",

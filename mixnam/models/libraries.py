@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +38,11 @@ EBM_027: dict[str, Any] = {
     "min_hessian": 0.0, "reg_alpha": 0.0, "reg_lambda": 0.0, "max_delta_step": 0.0, "gain_scale": 1.0,
     "min_cat_samples": 0, "cat_smooth": 0.0,
 }  # fmt: skip
+
+#: Settings of EBM and EB2M that are the library's arguments, where they are not 0.
+_EBM_OPTIONS = (
+    "outer_bags", "max_rounds", "learning_rate", "max_leaves", "min_samples_leaf", "max_interaction_bins",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,46 @@ class XGBoostSettings(LibrarySettings):
 
 
 @dataclass(frozen=True)
+class LightGBMSettings(LibrarySettings):
+    """Gradient-boosted trees grown leaf by leaf (lightgbm); the defaults are the library's own."""
+
+    model = "LightGBM"
+    parts = ("preprocessing", "lightgbm")
+
+    trees: int = number(100, 1)
+    num_leaves: int = number(31, 2)
+    learning_rate: float = number(0.1, 1e-6, 1.0)
+    min_child_samples: int = number(20, 0)
+    #: share of the rows that each tree sees, drawn anew for each
+    subsample: float = number(1.0, 0.01, 1.0)
+    colsample_bytree: float = number(1.0, 0.01, 1.0)
+    reg_lambda: float = number(0.0, 0.0)
+    #: stop after so many trees without a better validation score; 0 grows all trees
+    early_stopping_rounds: int = number(0, 0)
+
+
+@dataclass(frozen=True)
+class CatBoostSettings(LibrarySettings):
+    """Gradient-boosted symmetric trees (catboost); the defaults are the library's own."""
+
+    model = "CatBoost"
+    parts = ("preprocessing", "catboost")
+
+    trees: int = number(1000, 1)
+    depth: int = number(6, 1, 16)
+    #: 0 is the library's own: by the numbers of rows and trees, or 0.03 where one of the leaves' settings is given
+    learning_rate: float = number(0.0, 0.0, 1.0)
+    l2_leaf_reg: float = number(3.0, 0.0)
+    random_strength: float = number(1.0, 0.0)
+    #: of the Bayesian bootstrap; 0 is the library's own bootstrap, which draws rows by their gradients
+    bagging_temperature: float = number(0.0, 0.0)
+    #: steps that find a leaf's value; 0 is the library's own number
+    leaf_estimation_iterations: int = number(0, 0)
+    #: stop after so many trees without a better validation score; 0 grows all trees
+    early_stopping_rounds: int = number(0, 0)
+
+
+@dataclass(frozen=True)
 class EBMSettings(LibrarySettings):
     """Explainable boosting machine (interpret) without interactions."""
 
@@ -80,6 +128,11 @@ class EBMSettings(LibrarySettings):
     outer_bags: int = number(0, 0)
     #: boosting rounds at most; 0 is the release's own number
     max_rounds: int = number(0, 0)
+    #: of these, too, 0 is the release's own
+    learning_rate: float = number(0.0, 0.0, 1.0)
+    max_leaves: int = number(0, 0)
+    min_samples_leaf: int = number(0, 0)
+    max_interaction_bins: int = number(0, 0)
 
 
 @dataclass(frozen=True)
@@ -136,18 +189,27 @@ def fit_library(settings: LibrarySettings, rows: Rows, task: Task, seed: int) ->
             return _fit_spline(settings, rows, task)
         if isinstance(settings, XGBoostSettings):
             return _fit_xgboost(settings, rows, task, seed)
+        if isinstance(settings, LightGBMSettings):
+            return _fit_lightgbm(settings, rows, task, seed)
+        if isinstance(settings, CatBoostSettings):
+            return _fit_catboost(settings, rows, task, seed)
         if isinstance(settings, EBMSettings):
             return _fit_ebm(settings, rows, task, seed)
-    raise ValueError(f"no library model {settings.model!r}; there are Spline, XGBoost, EBM and EB2M")
+    raise ValueError(
+        f"no library model {settings.model!r}; there are Spline, XGBoost, LightGBM, CatBoost, EBM and EB2M"
+    )
 
 
 def restore(settings: LibrarySettings, state: State, text: str) -> Fitted:
     """Return a fitted model from its `state` and `text`: its predictions are the same, what it learnt is not counted.
 
-    Raises ModuleNotFoundError, with the remedy, where XGBoost is not installed; the others need no library of theirs.
+    Raises ModuleNotFoundError, with the remedy, where a library of boosted trees is missing; the others need none.
     """
     if isinstance(settings, XGBoostSettings):
         return Fitted(_trees(text), None, 1, 0, text=text)
+    if isinstance(settings, (LightGBMSettings, CatBoostSettings)):
+        read = _leafwise if isinstance(settings, LightGBMSettings) else _symmetric
+        return Fitted(read(state), None, 1, 0, state=state)
     predict, contributions = _splines(state) if isinstance(settings, SplineSettings) else _steps(state)
     pairs = isinstance(settings, EB2MSettings)
     return Fitted(predict, None if pairs else contributions, 1, 0, state=state)
@@ -167,7 +229,8 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}; remedy: pip install 'mixnam[baselines]'", name=name) from error
+        extra = "catboost" if name == "catboost" else "baselines"
+        raise ModuleNotFoundError(f"{error}; remedy: pip install 'mixnam[{extra}]'", name=name) from error
 
 
 def _knots(column: Array, count: int) -> Array:
@@ -260,11 +323,62 @@ def _fit_xgboost(settings: XGBoostSettings, rows: Rows, task: Task, seed: int) -
     return Fitted(_trees(text), None, rounds, nodes, {"xgboost": _library("xgboost").__version__}, text=text)
 
 
+def _leafwise(state: State) -> Function:
+    """Return the prediction of boosted trees from lightgbm's own text."""
+    booster = _library("lightgbm").Booster(model_str=state["model"].tobytes().decode())
+    return lambda x: booster.predict(x, raw_score=True, num_threads=1)
+
+
+def _fit_lightgbm(settings: LightGBMSettings, rows: Rows, task: Task, seed: int) -> Fitted:
+    """Fit boosted trees; rounds and `parameters` as XGBoost's, of a tree that found no split one leaf."""
+    lightgbm = _library("lightgbm")
+    options = {k: v for k, v in settings.all().items() if k not in ("quantile_rows", "trees", "early_stopping_rounds")}
+    options |= {"objective": "regression" if task == "regression" else "binary", "seed": seed, "bagging_freq": 1}
+    # else the library times two ways of counting, whose sums differ in their last bits, and takes the faster
+    options |= {"num_threads": 1, "deterministic": True, "force_col_wise": True, "verbose": -1}
+    data, seen, stopping = lightgbm.Dataset(rows.x, rows.y, weight=rows.weights), [], []
+    if settings.early_stopping_rounds:
+        seen = [lightgbm.Dataset(rows.x_validation, rows.y_validation, reference=data)]
+        stopping = [lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False)]
+    booster = lightgbm.train(options, data, settings.trees, seen, callbacks=stopping)
+    rounds = booster.best_iteration if stopping else settings.trees
+    text = booster.model_to_string(num_iteration=rounds)
+    nodes = sum(2 * int(leaves) - 1 for leaves in re.findall(r"^num_leaves=(\d+)$", text, re.MULTILINE))
+    state = {"model": np.frombuffer(text.encode(), np.uint8)}
+    return Fitted(_leafwise(state), None, rounds, nodes, {"lightgbm": lightgbm.__version__}, state)
+
+
+def _symmetric(state: State) -> Function:
+    """Return the prediction of boosted trees from catboost's own bytes."""
+    model = _library("catboost").CatBoost().load_model(blob=state["model"].tobytes())
+    return lambda x: model.predict(x, prediction_type="RawFormulaVal", thread_count=1)
+
+
+def _fit_catboost(settings: CatBoostSettings, rows: Rows, task: Task, seed: int) -> Fitted:
+    """Fit boosted trees; `parameters` counts each leaf, and a split for each level: all its nodes share it."""
+    catboost = _library("catboost")
+    # an argument that is given, if only its default, changes how the library chooses others
+    options = {k: v for k, v in settings.changed().items() if k not in ("quantile_rows", "trees")}
+    if settings.bagging_temperature:
+        options["bootstrap_type"] = "Bayesian"
+    kind = catboost.CatBoostRegressor if task == "regression" else catboost.CatBoostClassifier
+    quiet = {"verbose": False, "allow_writing_files": False}
+    model = kind(iterations=settings.trees, random_seed=seed, thread_count=1, **options, **quiet)
+    seen = (rows.x_validation, rows.y_validation) if settings.early_stopping_rounds else None
+    model.fit(rows.x, rows.y, sample_weight=rows.weights, eval_set=seen)
+    leaves = model.get_tree_leaf_counts()
+    with tempfile.TemporaryDirectory() as folder:  # the library hands its bytes to files alone
+        model.save_model(f"{folder}/model.cbm")
+        state = {"model": np.frombuffer(Path(folder, "model.cbm").read_bytes(), np.uint8)}
+    nodes = int(leaves.sum() + np.log2(leaves).sum())
+    return Fitted(_symmetric(state), None, model.tree_count_, nodes, {"catboost": catboost.__version__}, state)
+
+
 def boosting_machine(settings: EBMSettings, rows: Rows, task: Task, seed: int, threads: int = 1) -> Any:
     """Return interpret's model, fitted; it splits its own validation part off the training rows."""
     glassbox = _library("interpret.glassbox")
     options = dict(EBM_027) if settings.release == "0.2.7" else {}
-    options |= {k: v for k in ("outer_bags", "max_rounds") if (v := getattr(settings, k))}
+    options |= {k: v for k in _EBM_OPTIONS if (v := getattr(settings, k))}
     options["interactions"] = settings.interactions if isinstance(settings, EB2MSettings) else 0
     # inputs are numbers; left to itself, the library takes a column of two values for categories
     options["feature_types"] = ["continuous"] * rows.x.shape[1]

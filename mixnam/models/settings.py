@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 #: Revision of each part that a result passes through. Raising one sets aside what passed through it.
 REVISIONS: dict[str, int] = {
     "preprocessing": 1, "training": 1, "mixture": 1, "additive": 1, "pairwise": 1, "basis": 1, "trees": 1, "mlp": 1,
-    "linear": 1, "spline": 1, "xgboost": 1, "ebm": 1,
+    "linear": 1, "spline": 1, "xgboost": 1, "lightgbm": 1, "catboost": 1, "ebm": 1,
 }  # fmt: skip
 #: Settings that leave tensor shapes and control flow alone: members of one stack may differ in them.
 PER_MEMBER = (

@@ -52,12 +52,15 @@ class Plan:
     own, and hands one in `halving` on. The last one's best `finalists` train with `repeats` further seeds or folds,
     whose mean score chooses; then `test_runs` seeds or folds of the choice are tested.
 
-    Raises ValueError for a number out of range, an unknown data set, model or space.
+    All runs are of the one split that `split` names, else of the data set's own: seeds of its first, or its folds.
+
+    Raises ValueError for a number out of range, an unknown data set, model, space or split.
     """
 
     dataset: str
     model: str
     space: Space
+    split: str = ""
     trials: int = _option(64, 1, "settings drawn")
     seed: int = _option(0, 0, "which trials are drawn")
     rungs: int = _option(3, 1, "rungs of successive halving; 1: every trial trains for all its epochs")
@@ -71,7 +74,9 @@ class Plan:
         for name, option in OPTIONS.items():
             if getattr(self, name) < option.metadata["least"]:
                 raise ValueError(f"{name} must be an integer >= {option.metadata['least']}, got {getattr(self, name)}")
-        catalogue.entry(self.dataset)
+        known = catalogue.entry(self.dataset).every_split
+        if self.split and self.split not in known:
+            raise ValueError(f"split of {self.dataset} must be one of {', '.join(known)}, got {self.split!r}")
         if spaces.find(self.model, self.space.name) != self.space:
             raise ValueError(f"the space {self.space.name!r} of {self.model} is another one; take spaces.find's")
 
@@ -93,6 +98,8 @@ class Plan:
 
     def specs(self, settings: Settings, count: int, first: int = 0) -> list[RunSpec]:
         """Return `count` runs from the given one on: seeds of one split, or folds."""
+        if self.split:
+            return [RunSpec(self.dataset, settings, self.split, seed) for seed in range(first, first + count)]
         runs = repetitions(self.dataset, first + count, first + count)[first:]
         return [RunSpec(self.dataset, settings, split, seed) for split, seed in runs]
 
@@ -104,6 +111,8 @@ class Plan:
     def command(self) -> str:
         """Return the command line that repeats this search."""
         words = [f"python -m mixnam search --dataset {self.dataset} --model {self.model} --space {self.space.name}"]
+        if self.split:
+            words.append(f"--split {self.split}")
         for name, option in OPTIONS.items():
             if name == "trials" or getattr(self, name) != option.default:
                 words.append(f"--{name.replace('_', '-')} {getattr(self, name)}")
@@ -206,7 +215,7 @@ class Search:
             "metric": plan.metric,
             "part": "validation",
             "space": plan.space.record(),
-            "plan": {name: getattr(plan, name) for name in OPTIONS},
+            "plan": {name: getattr(plan, name) for name in OPTIONS} | ({"split": plan.split} if plan.split else {}),
             "rungs": rungs,
             "trials": list(trials.values()),
             "finalists": finalists,
@@ -284,9 +293,10 @@ def to_toml(record: Record) -> str:
     named = record["chosen"]["settings"]
     plan, best, known = record["plan"], record["chosen"], catalogue.entry(dataset)
     spread = "" if best["sd"] is None else f" ± {best['sd']:.4f}"
+    where = f" (split {plan['split']})" if "split" in plan else ""
     return "\n".join(
         [
-            f"# searched by us on the validation part of {known.title}: {plan['trials']} trials, "
+            f"# searched by us on the validation part of {known.title}{where}: {plan['trials']} trials, "
             f"space {record['space']['name']}",
             f"# validation {record['metric']} {best['mean']:.4f}{spread}",
             f"[data.{catalogue.family(dataset)}.{model}]",
@@ -320,19 +330,24 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dataset", default="housing")
     command.add_argument("--model", default="MixNAM")
     command.add_argument("--space", default="", help="one of the model's (default: its first; MixNAM has four)")
+    command.add_argument("--split", default="", help="such as holdout3 (default: the data set's first)")
     for name, option in OPTIONS.items():
         told = f"{option.metadata['told']} (default: {option.default})"
         command.add_argument(f"--{name.replace('_', '-')}", type=int, default=option.default, help=told)
     command.add_argument("--budget", help="time after which it stops, such as 25m; the same command goes on")
-    command.add_argument("--out", type=Path, help="the record (default: book/searches/DATASET_MODEL_SPACE.json)")
+    command.add_argument(
+        "--out", type=Path, help="the record (default: book/searches/DATASET_MODEL_SPACE[_SPLIT].json)"
+    )
 
 
 def search(arguments: argparse.Namespace) -> int:
     """Search a model's settings on the validation part, and print the choice as lines of a preset."""
     options = {name: getattr(arguments, name) for name in OPTIONS}
-    plan = Plan(arguments.dataset, arguments.model, spaces.find(arguments.model, arguments.space), **options)
+    space = spaces.find(arguments.model, arguments.space)
+    plan = Plan(arguments.dataset, arguments.model, space, arguments.split, **options)
     store = Store(arguments.results or root() / "runs" / "search" / plan.dataset / "results")
-    out = arguments.out or folder() / f"{plan.dataset}_{plan.model}_{plan.space.name}.json"
+    names = [plan.dataset, plan.model, plan.space.name, *filter(None, [plan.split])]
+    out = arguments.out or folder() / f"{'_'.join(names)}.json"
     seconds = math.inf if arguments.budget is None else seconds_of(arguments.budget)
     try:
         record = Search(plan, store, arguments.device, deadline=time.monotonic() + seconds).run()

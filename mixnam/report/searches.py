@@ -42,7 +42,8 @@ def records(folder: Path | None = None) -> list[Record]:
 
 def title(record: Record) -> str:
     """Return a record's heading, as Markdown."""
-    return f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}"
+    split = f", split {record['plan']['split']}" if "split" in record["plan"] else ""
+    return f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}{split}"
 
 
 def _score(record: Record, of: Record) -> str:
@@ -60,7 +61,7 @@ def summary(record: Record) -> str:
     repeats = finalists[0]["runs"]
     last, command = "", " ".join(record["command"].replace("`", " ").split())
     if repeats:
-        unit = "seed" if repeats[0]["split"] == "holdout" else "fold"
+        unit = "seed" if "split" in plan or repeats[0]["split"] == "holdout" else "fold"
         last = f" The best {len(finalists)} trained again with {plural(len(repeats), f'further {unit}')}."
     after = f" Tested after the choice: test {_score(record, record['test'])}." if record["test"] else ""
     return (

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mixnam.data import catalogue
+from mixnam.data.splits import REPEATS
 from mixnam.models import Settings
 from mixnam.runs.results import Result
 from mixnam.runs.spec import repetitions
@@ -96,7 +97,7 @@ def results_of(store: Store, dataset: str, settings: Settings, seeds: int, every
     found = store.group(dataset, settings.model).runs.get(settings, {})
     runs = repetitions(dataset, seeds)
     if every_split:
-        runs += [(split, 0) for split in entry.every_split if split not in entry.splits]
+        runs += [(split, 0) for split in entry.every_split if split in REPEATS]
     return [found[data, *run] for run in runs if (data, *run) in found]
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Self
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
+from mixnam.data.splits import HOLDOUT, HOLDOUTS
 from mixnam.data.table import DataMissing
 from mixnam.models import REVISIONS, LibrarySettings, Settings
 
@@ -61,8 +61,10 @@ class RunSpec:
 
     @property
     def repetition(self) -> str:
-        """What tells this run from others of the same settings: its seed on the one split, or its fold."""
-        return f"seed {self.seed}" if self.split == HOLDOUT[0] else self.split
+        """What tells this run from others of the same settings: its seed on the one split, its fold, or both."""
+        if self.split in HOLDOUT:
+            return f"seed {self.seed}"
+        return f"{self.split} seed {self.seed}" if self.split in HOLDOUTS else self.split
 
     @property
     def revisions(self) -> dict[str, int]:

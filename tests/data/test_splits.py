@@ -8,7 +8,7 @@ import pytest
 from every import every
 
 from mixnam.data import catalogue
-from mixnam.data.splits import FOLD_FILES, FOLDS, YEAR_FOLDERS, split_rows
+from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUTS, YEAR_FOLDERS, split_rows
 from mixnam.data.table import DataError, Table
 
 
@@ -37,6 +37,30 @@ def test_holdout_is_the_papers_one_split_whatever_the_seed(seed):
     # no key tells which rows were drawn: a scikit-learn that draws others must be noticed here
     first = [[9652, 9390, 16129], [11, 1867, 14030], [14740, 10101, 20566]]
     assert [rows[:3].tolist() for rows in parts(split)] == first
+
+
+def test_other_holdouts_are_other_draws_of_the_same_shares():
+    dataset = make(20640, columns=[np.zeros(20640)])
+    splits = [split_rows(dataset, name, 0) for name in ("holdout", *HOLDOUTS)]
+    for split in splits:
+        assert [len(rows) for rows in parts(split)] == [14447, 2065, 4128]
+        assert np.array_equal(np.sort(np.concatenate(parts(split))), np.arange(20640))
+    for k, one in enumerate(splits):
+        for other in splits[:k]:  # a fifth of the rows is tested: independent draws share a fifth of these
+            assert len(np.intersect1d(one.test, other.test)) == pytest.approx(4128 / 5, rel=0.1)
+    # no key tells which rows were drawn, as above
+    firsts = [split.test[:3].tolist() for split in splits[1:]]
+    assert firsts == [
+        [4712, 2151, 15927], [10385, 1943, 7490], [9491, 11843, 11271], [6939, 8032, 18877], [14772, 10105, 20094],
+    ]  # fmt: skip
+    again = split_rows(dataset, "holdout3", 7)
+    assert all(np.array_equal(a, b) for a, b in zip(parts(splits[3]), parts(again), strict=True))
+
+
+def test_other_holdouts_draw_anew_from_rows_that_a_data_set_fixes():
+    fixed = dataclasses.replace(make(), parts=np.repeat([1, 2, 3], [140, 20, 40]))
+    found, drawn = (split_rows(table, "holdout2", 0) for table in (fixed, make()))
+    assert all(np.array_equal(a, b) for a, b in zip(parts(found), parts(drawn), strict=True))
 
 
 @every("task", ["regression", "classification"])
@@ -91,9 +115,9 @@ def test_repeated_folds_are_other_partitions_of_all_rows(own):
     assert not (partitions[0] & partitions[1] or partitions[0] & partitions[2] or partitions[1] & partitions[2])
 
 
-@every("split", ["fold5", "fold", "test", "", "Holdout", "repeat3-fold0", "repeat1-fold5"])
+@every("split", ["fold5", "fold", "test", "", "Holdout", "repeat3-fold0", "repeat1-fold5", "holdout0", "holdout6"])
 def test_an_unknown_split_is_refused(split):
-    with pytest.raises(ValueError, match=f"split must be holdout or one of fold0, .*, repeat2-fold4, got '{split}'"):
+    with pytest.raises(ValueError, match=f"split must be holdout or one of holdout1, .*, repeat2-fold4, got '{split}'"):
         split_rows(make(), split, 0)
 
 

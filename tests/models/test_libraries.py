@@ -10,23 +10,41 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import root_mean_squared_error
 from sklearn.preprocessing import SplineTransformer
 
-from mixnam.models import EB2MSettings, EBMSettings, LinearSettings, SplineSettings, XGBoostSettings
-from mixnam.models.libraries import EBM_027, PENALTIES, Rows, fit_library
+from mixnam.models import (
+    CatBoostSettings,
+    EB2MSettings,
+    EBMSettings,
+    LightGBMSettings,
+    LinearSettings,
+    SplineSettings,
+    XGBoostSettings,
+)
+from mixnam.models.libraries import EBM_027, PENALTIES, Rows, fit_library, restore
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 
 xgboost = pytest.importorskip("xgboost")
 interpret = pytest.importorskip("interpret")
 glassbox = pytest.importorskip("interpret.glassbox")
+lightgbm = pytest.importorskip("lightgbm")
+try:
+    import catboost
+except ModuleNotFoundError:
+    catboost = None
+needs_catboost = pytest.mark.skipif(catboost is None, reason="no catboost; remedy: pip install 'mixnam[catboost]'")
 
 SETTINGS = {
     "Spline": SplineSettings(knots=5),
     "XGBoost": XGBoostSettings(trees=20, max_depth=3, subsample=0.8),
+    "LightGBM": LightGBMSettings(trees=20, num_leaves=7, subsample=0.8),
+    "CatBoost": CatBoostSettings(trees=20, depth=3, learning_rate=0.3),
     "EBM": EBMSettings(outer_bags=2, max_rounds=40),
     "EBM 0.2.7": EBMSettings(outer_bags=1, max_rounds=40, release="0.2.7"),
     "EB2M": EB2MSettings(outer_bags=1, max_rounds=40, interactions=2),
 }
+SETTINGS = {name: given for name, given in SETTINGS.items() if catboost or name != "CatBoost"}
 ADDITIVE = ("Spline", "EBM", "EBM 0.2.7")
+TREES = [name for name in ("XGBoost", "LightGBM", "CatBoost") if name in SETTINGS]
 TASKS = ("regression", "classification")
 
 
@@ -89,7 +107,7 @@ def test_the_same_seed_gives_the_same_bits(settings, task):
     assert (one.rounds, one.parameters) == (two.rounds, two.parameters)
 
 
-@every("name", ["XGBoost", "EBM", "EB2M"])
+@every("name", [*TREES, "EBM", "EB2M"])
 def test_another_seed_gives_another_model(name):
     rows = made("regression")
     one, two = (fit_library(SETTINGS[name], rows, "regression", seed).predict(rows.x) for seed in (0, 1))
@@ -114,6 +132,65 @@ def test_xgboost_gives_log_odds():
     probability = model.fit(rows.x, rows.y).predict_proba(rows.x_validation)[:, 1]
     prediction = fit_library(SETTINGS["XGBoost"], rows, "classification", 0).predict(rows.x_validation)
     assert prediction == pytest.approx(logit(probability.astype(float)), abs=1e-4)
+
+
+def test_lightgbm_gives_log_odds():
+    rows = made("classification")
+    model = lightgbm.LGBMClassifier(n_estimators=20, num_leaves=7, n_jobs=1, verbose=-1)
+    probability = model.fit(rows.x, rows.y).predict_proba(rows.x_validation)[:, 1]
+    settings = dataclasses.replace(SETTINGS["LightGBM"], subsample=1.0)
+    prediction = fit_library(settings, rows, "classification", 0).predict(rows.x_validation)
+    assert prediction == pytest.approx(logit(probability), abs=1e-6)
+
+
+@needs_catboost
+def test_catboost_gives_log_odds():
+    rows = made("classification")
+    options = {"random_seed": 0, "thread_count": 1, "verbose": False, "allow_writing_files": False}
+    model = catboost.CatBoostClassifier(iterations=20, depth=3, learning_rate=0.3, **options)
+    probability = model.fit(rows.x, rows.y).predict_proba(rows.x_validation)[:, 1]
+    prediction = fit_library(SETTINGS["CatBoost"], rows, "classification", 0).predict(rows.x_validation)
+    assert prediction == pytest.approx(logit(probability), abs=1e-9)
+
+
+@every("task", TASKS)
+@every("name", TREES[1:])
+def test_the_defaults_are_the_librarys_own(name, task):
+    rows, kind = made(task), "Regressor" if task == "regression" else "Classifier"
+    if name == "LightGBM":
+        model = getattr(lightgbm, f"LGBM{kind}")(n_jobs=1, verbose=-1, random_state=0).fit(rows.x, rows.y)
+        expected = model.predict(rows.x_validation, raw_score=True)
+        prediction = fit_library(LightGBMSettings(), rows, task, 0).predict(rows.x_validation)
+    else:
+        options = {"iterations": 30, "random_seed": 0, "verbose": False, "allow_writing_files": False}
+        model = getattr(catboost, f"CatBoost{kind}")(**options).fit(rows.x, rows.y)
+        expected = model.predict(rows.x_validation, prediction_type="RawFormulaVal")
+        prediction = fit_library(CatBoostSettings(trees=30), rows, task, 0).predict(rows.x_validation)
+        assert (
+            CatBoostSettings().trees
+            == catboost.CatBoost({"allow_writing_files": False}).fit(rows.x, rows.y, verbose=False).tree_count_
+        )
+    assert prediction == pytest.approx(expected, abs=1e-6)
+
+
+@needs_catboost
+def test_each_setting_of_catboost_makes_another_model():
+    rows = made("classification")
+    others = {
+        "depth": 2, "learning_rate": 0.02, "l2_leaf_reg": 0.0, "random_strength": 0.0, "bagging_temperature": 0.5,
+        "leaf_estimation_iterations": 7,
+    }  # fmt: skip
+    settings = [SETTINGS["CatBoost"], *(dataclasses.replace(SETTINGS["CatBoost"], **{k: v}) for k, v in others.items())]
+    found = {fit_library(one, rows, "classification", 0).predict(rows.x).tobytes() for one in settings}
+    assert len(found) == 1 + len(others)
+
+
+@every("name", TREES)
+def test_restored_trees_predict_the_same_bits(name):
+    rows = made("regression")
+    model = fit_library(SETTINGS[name], rows, "regression", 0)
+    again = restore(SETTINGS[name], model.state, model.text)
+    assert again.predict(rows.x_validation).tobytes() == model.predict(rows.x_validation).tobytes()
 
 
 def test_ebm_gives_log_odds():
@@ -183,23 +260,25 @@ def test_a_column_of_few_values_is_fitted(kind, settings):
         assert model.predict(x) == pytest.approx(y, abs=0.15)
 
 
-def test_early_stopping_stops_at_the_best_validation_score():
+@every("name", TREES)
+def test_early_stopping_stops_at_the_best_validation_score(name):
     rows = made("regression")
-    stopping = XGBoostSettings(trees=500, learning_rate=0.3, early_stopping_rounds=5)
+    plain = dataclasses.replace(SETTINGS[name], learning_rate=0.3)
+    stopping = dataclasses.replace(plain, trees=500, early_stopping_rounds=5)
     model = fit_library(stopping, rows, "regression", 0)
     assert model.rounds < 400
     prediction = model.predict(rows.x_validation)
-    exact = fit_library(XGBoostSettings(trees=model.rounds), rows, "regression", 0)
+    exact = fit_library(dataclasses.replace(plain, trees=model.rounds), rows, "regression", 0)
     assert np.array_equal(prediction, exact.predict(rows.x_validation))
     assert model.parameters == exact.parameters
     for trees in (model.rounds - 1, model.rounds + 1, model.rounds + 5):
-        other = fit_library(XGBoostSettings(trees=trees), rows, "regression", 0)
+        other = fit_library(dataclasses.replace(plain, trees=trees), rows, "regression", 0)
         assert other.rounds == trees
         worse = root_mean_squared_error(rows.y_validation, other.predict(rows.x_validation))
         assert root_mean_squared_error(rows.y_validation, prediction) < worse
 
 
-@every("name", ["XGBoost", "EBM", "EB2M", "Spline"])
+@every("name", SETTINGS)
 def test_validation_rows_are_for_early_stopping_alone(name):
     rows = made("regression")
     other = dataclasses.replace(rows, y_validation=-rows.y_validation)
@@ -207,10 +286,21 @@ def test_validation_rows_are_for_early_stopping_alone(name):
     assert np.array_equal(one, two)
 
 
-def test_xgboost_counts_leaves_and_splits():
-    rows = made("regression")
-    model = fit_library(XGBoostSettings(trees=4, max_depth=1), rows, "regression", 0)
+@every("name", TREES)
+def test_leaves_and_splits_are_counted(name):
+    stumps = {
+        "XGBoost": XGBoostSettings(trees=4, max_depth=1),
+        "LightGBM": LightGBMSettings(trees=4, num_leaves=2),
+        "CatBoost": CatBoostSettings(trees=4, depth=1),
+    }
+    model = fit_library(stumps[name], made("regression"), "regression", 0)
     assert (model.rounds, model.parameters) == (4, 4 * 3)
+
+
+@needs_catboost
+def test_a_split_that_all_nodes_of_a_level_share_counts_once():
+    model = fit_library(CatBoostSettings(trees=5, depth=3), made("regression"), "regression", 0)
+    assert model.parameters == 5 * (8 + 3)
 
 
 @pytest.mark.parametrize("release", ["today", "0.2.7"])
@@ -224,12 +314,14 @@ def test_ebm_takes_the_arguments_of_its_release(release, monkeypatch):
 
     monkeypatch.setattr(glassbox, "ExplainableBoostingRegressor", Recorded)
     rows = made("regression")
-    for settings in (EBMSettings(release), EB2MSettings(release, outer_bags=3, max_rounds=7, interactions=1)):
+    given = {"outer_bags": 3, "max_rounds": 7, "learning_rate": 0.1, "max_leaves": 4, "min_samples_leaf": 9}
+    given["max_interaction_bins"] = 8
+    for settings in (EBMSettings(release), EB2MSettings(release, **given, interactions=1)):
         fit_library(settings, rows, "regression", 5)
     ours = {"n_jobs": 1, "random_state": 5, "feature_types": ["continuous"] * 6}
     old = EBM_027 if release == "0.2.7" else {}
     assert taken[0] == old | ours | {"interactions": 0}
-    assert taken[1] == old | ours | {"outer_bags": 3, "max_rounds": 7, "interactions": 1}
+    assert taken[1] == old | ours | given | {"interactions": 1}
 
 
 def test_more_interactions_than_pairs_are_no_error():
@@ -239,15 +331,25 @@ def test_more_interactions_than_pairs_are_no_error():
 
 
 def test_an_unknown_model_is_refused():
-    with pytest.raises(ValueError, match="no library model 'Linear'; there are Spline, XGBoost, EBM and EB2M"):
+    with pytest.raises(
+        ValueError, match="no library model 'Linear'; there are Spline, XGBoost, LightGBM, CatBoost, EBM and EB2M"
+    ):
         fit_library(LinearSettings(), made("regression"), "regression", 0)
 
 
-@pytest.mark.parametrize("name, package", [("XGBoost", "xgboost"), ("EBM", "interpret")])
-def test_a_missing_library_comes_with_its_remedy(name, package, monkeypatch):
+@every(
+    "settings, package, extra",
+    [
+        (XGBoostSettings(), "xgboost", "baselines"),
+        (LightGBMSettings(), "lightgbm", "baselines"),
+        (CatBoostSettings(), "catboost", "catboost"),
+        (EBMSettings(), "interpret", "baselines"),
+    ],
+)
+def test_a_missing_library_comes_with_its_remedy(settings, package, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"{package}.*pip install 'mixnam\[baselines\]'"):
-        fit_library(SETTINGS[name], made("regression"), "regression", 0)
+    with pytest.raises(ModuleNotFoundError, match=rf"{package}.*pip install 'mixnam\[{extra}\]'"):
+        fit_library(settings, made("regression"), "regression", 0)
 
 
 SHOWN = {"grid", "grid_mean", "contribution_mean", "density", "density_range"}
@@ -260,7 +362,7 @@ def test_a_result_holds_what_its_model_has(settings, dataset, split):
     scores = [score for part in result.metrics.values() for score in part.values()]
     assert result.metrics.keys() == {"train", "validation", "test"}
     assert all(map(math.isfinite, scores))
-    additive = settings.model != "EB2M" and settings.model != "XGBoost"
+    additive = settings.model not in ("EB2M", *TREES)
     assert result.arrays.keys() == {"test_prediction"} | (SHOWN if additive else set())
     assert result.measures.keys() == {"revision", "rows"} | ({"importance"} if additive else set())
     assert result.weights == {}
@@ -273,7 +375,9 @@ def test_a_result_holds_what_its_model_has(settings, dataset, split):
         assert len(result.arrays["grid"]) == features
         assert np.array_equal(np.isnan(result.arrays["grid"]), np.isnan(result.arrays["grid_mean"]))
     versions = result.provenance["versions"]
-    own = {"XGBoost": {"xgboost": xgboost.__version__}, "Spline": {}}
+    own = {"Spline": {}, "XGBoost": {"xgboost": xgboost.__version__}}
+    own |= {"LightGBM": {"lightgbm": lightgbm.__version__}}
+    own |= {"CatBoost": {"catboost": catboost.__version__}} if catboost else {}
     assert versions.keys() >= {"python", "mixnam", "torch", "numpy", "scikit-learn"}
     expected = own.get(settings.model, {"interpret": interpret.__version__})
-    assert {k: v for k, v in versions.items() if k in ("xgboost", "interpret")} == expected
+    assert {k: v for k, v in versions.items() if k in ("xgboost", "lightgbm", "catboost", "interpret")} == expected

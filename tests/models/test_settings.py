@@ -8,8 +8,10 @@ from mixnam.models import (
     MODELS,
     PER_MEMBER,
     REVISIONS,
+    CatBoostSettings,
     EB2MSettings,
     EBMSettings,
+    LightGBMSettings,
     LinearSettings,
     MixNAMDSettings,
     MixNAMESettings,
@@ -237,7 +239,8 @@ _TREES = {
     "averaged_checkpoints": 5,
 }
 _CHOICE = {"anneal_steps": 4000, "min_temperature": 0.01, "attention": 0, "warmup_steps": 500, "decay_steps": 5000}
-_EBM = {"release": "today", "outer_bags": 0, "max_rounds": 0}
+_EBM = {"release": "today", "outer_bags": 0, "max_rounds": 0, "learning_rate": 0.0, "max_leaves": 0}
+_EBM |= {"min_samples_leaf": 0, "max_interaction_bins": 0}
 FROZEN = {
     MixNAMSettings: _MIXTURE | {"router": "dense"},
     MixNAMDSettings: _MIXTURE
@@ -265,6 +268,26 @@ FROZEN = {
         "reg_lambda": 1.0,
         "early_stopping_rounds": 0,
     },
+    LightGBMSettings: {
+        "trees": 100,
+        "num_leaves": 31,
+        "learning_rate": 0.1,
+        "min_child_samples": 20,
+        "subsample": 1.0,
+        "colsample_bytree": 1.0,
+        "reg_lambda": 0.0,
+        "early_stopping_rounds": 0,
+    },
+    CatBoostSettings: {
+        "trees": 1000,
+        "depth": 6,
+        "learning_rate": 0.0,
+        "l2_leaf_reg": 3.0,
+        "random_strength": 1.0,
+        "bagging_temperature": 0.0,
+        "leaf_estimation_iterations": 0,
+        "early_stopping_rounds": 0,
+    },
 }
 # and of these none may leave the settings that a model's results pass through
 PARTS = {
@@ -284,6 +307,8 @@ PARTS = {
     EBMSettings: ("preprocessing", "ebm"),
     EB2MSettings: ("preprocessing", "ebm"),
     XGBoostSettings: ("preprocessing", "xgboost"),
+    LightGBMSettings: ("preprocessing", "lightgbm"),
+    CatBoostSettings: ("preprocessing", "catboost"),
 }
 
 

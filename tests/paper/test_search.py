@@ -7,6 +7,7 @@ import re
 import tomllib
 
 import pytest
+from every import every
 from searched import SMALL, by_rate, searched
 
 from mixnam.__main__ import main
@@ -14,6 +15,7 @@ from mixnam.models import make_settings
 from mixnam.paper import search, spaces
 from mixnam.paper.presets import load_preset
 from mixnam.paper.search import Plan, Search, shortened
+from mixnam.report import searches
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -160,10 +162,36 @@ def test_a_plan_that_cannot_be_is_refused():
         ({"halving": 1}, "halving must be an integer >= 2, got 1"),
         ({"finalists": 0}, "finalists must be an integer >= 1, got 0"),
         ({"dataset": "hausing"}, "dataset must be one of .*housing.*, got 'hausing'"),
+        ({"split": "fold0"}, "split of diabetes must be one of holdout, .*, holdout5, got 'fold0'"),
         ({"model": "XGBoost"}, "the space 'fast' of XGBoost is another one"),
     ]:
         with pytest.raises(ValueError, match=message):
             Plan(**SMALL | {"space": spaces.find("MLP")} | options)
+
+
+@every("dataset, split", [("diabetes", "holdout3"), ("breast_cancer", "repeat1-fold2"), ("breast_cancer", "fold0")])
+def test_a_search_keeps_to_the_split_that_it_is_given(dataset, split, planted):
+    options = {"dataset": dataset, "split": split, "trials": 6, "finalists": 2, "repeats": 2, "test_runs": 4}
+    record, store = planted(by_rate, **options)
+    assert {spec.split for spec in store.trained} == {split}
+    assert {spec.seed for spec in store.trained} == {0, 1, 2, 3}
+    assert record["plan"]["split"] == split and f" --split {split} " in record["command"]
+    assert f"(split {split})" in search.to_toml(record)
+    assert searches.title(record).endswith(f"space fast, split {split}")
+    assert "2 further seeds" in searches.summary(record)
+    unsplit, _ = planted(by_rate, dataset=dataset, trials=2, rungs=1)
+    assert "split" not in unsplit["plan"] and "split" not in unsplit["command"] + searches.title(unsplit)
+
+
+def test_the_record_of_a_split_has_a_name_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(search, "folder", lambda: tmp_path)
+    line = ["search", "--dataset", "diabetes", "--model", "Spline", "--trials", "2", "--repeats", "0"]
+    line += ["--device", "cpu", "--results", str(tmp_path / "r")]
+    assert main(line) == main([*line, "--split", "holdout2"]) == 0
+    assert {path.name for path in tmp_path.glob("*.json")} == {
+        "diabetes_Spline_fast.json",
+        "diabetes_Spline_fast_holdout2.json",
+    }
 
 
 def test_the_choice_as_a_preset_gives_the_choice(planted):

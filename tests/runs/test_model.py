@@ -1,5 +1,6 @@
 """A trained model predicts new rows, says what each feature adds, and is the same after it was saved."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -34,11 +35,16 @@ SETTINGS = {
     "Spline": {"knots": 5},
     "EBM": {"max_rounds": 20, "outer_bags": 2},
     "XGBoost": {"trees": 5},
+    "LightGBM": {"trees": 5},
+    "CatBoost": {"trees": 5},
     "EB2M": {"max_rounds": 20, "outer_bags": 2, "interactions": 1},
     "NA2M": {"hidden": [8], "epochs": 2, "batch_size": 64},
     "MLP": {"hidden": [8], "epochs": 2, "batch_size": 64},
 }
-NO_SUM = ("XGBoost", "EB2M", "NA2M", "MLP")
+if importlib.util.find_spec("catboost") is None:
+    del SETTINGS["CatBoost"]
+NO_SUM = ("XGBoost", "LightGBM", "CatBoost", "EB2M", "NA2M", "MLP")
+BOOSTED = ("XGBoost", "LightGBM", "CatBoost")
 BOUNDED = ("MixNAM", "MixNAM-D", "MixNAM-E")
 
 
@@ -197,7 +203,7 @@ def test_what_is_no_model_is_refused_by_name(models, tmp_path):
 
 def test_weights_of_one_change_nothing_and_weights_of_zero_leave_rows_out(frame):
     table = read_table(frame, "price", drop=["dear"])
-    for name in ("MixNAM", "NAM", "NODE-GAM", "Linear", "Spline", "EBM", "XGBoost"):
+    for name in SETTINGS.keys() & {"MixNAM", "NAM", "NODE-GAM", "Linear", "Spline", "EBM", *BOOSTED}:
         settings = make_settings(name, SETTINGS[name])
         plain = train(table, settings, device="cpu").predict(table)
         ones = train(table, settings, sample_weight=np.ones(len(frame)), device="cpu").predict(table)
@@ -309,7 +315,7 @@ def test_what_cannot_be_trained_is_refused_before_it_is(frame):
 def test_weights_may_be_zero_and_on_any_scale(frame):
     table = read_table(frame, "dear", drop=["price"])
     weights = np.where(np.arange(240) % 3, 1.0, 0.0)
-    for name in ("Linear", "Spline", "EBM", "XGBoost", "NAM"):
+    for name in SETTINGS.keys() & {"Linear", "Spline", "EBM", "NAM", *BOOSTED}:
         settings = make_settings(name, SETTINGS[name])
         one = train(table, settings, sample_weight=weights, device="cpu").predict(table)
         np.testing.assert_allclose(

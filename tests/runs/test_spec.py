@@ -105,7 +105,7 @@ def test_a_revision_of_a_part_to_come_changes_no_key(monkeypatch):
     "wrong, message",
     [
         ({"dataset": "boston"}, "dataset must be one of housing, .*, got 'boston'"),
-        ({"split": "fold0"}, "split of diabetes must be one of holdout, got 'fold0'"),
+        ({"split": "fold0"}, "split of diabetes must be one of holdout, holdout1, .*, holdout5, got 'fold0'"),
         ({"seed": -1}, "seed must be an integer >= 0, got -1"),
         ({"seed": True}, "seed must be an integer >= 0, got True"),
         ({"seed": 1.0}, "seed must be an integer >= 0, got 1.0"),
