@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)), (31, 1))
 _own = threading.local()
 _CHUNK = 1 << 16  # counters mixed at a time: they stay in the processor's second-level cache
@@ -29,7 +29,7 @@ def key(seed: int, stream: str, step: int = 0) -> int:
 
 @lru_cache(maxsize=8)
 def _counters(count: int) -> Tensor:
-    return torch.arange(count).mul_(_GOLDEN)
+    return torch.arange(count).mul_(GOLDEN)
 
 
 def _mix(part: Tensor, scratch: Tensor) -> Tensor:
@@ -43,6 +43,13 @@ def _mix(part: Tensor, scratch: Tensor) -> Tensor:
     return part
 
 
+def mixed(counters: Tensor) -> Tensor:
+    """Return the draws that counters, an int64 tensor of any shape, turn into."""
+    for shift, factor in _MIX:
+        counters = (counters ^ ((counters >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return counters
+
+
 def bits(keys: Sequence[int] | Tensor, count: int, device: torch.device | str = "cpu") -> Tensor:
     """Return `count` 64-bit draws for each key: int64, (M, count). Keys are numbers, or lie on the device."""
     starts = (keys if isinstance(keys, Tensor) else torch.tensor(list(keys), device=device))[:, None]
@@ -50,7 +57,7 @@ def bits(keys: Sequence[int] | Tensor, count: int, device: torch.device | str = 
     if out.device.type == "cpu":
         counters, chunk = _counters(count), _CHUNK
     else:  # not kept: a captured step may outlive a cache
-        counters, chunk = torch.arange(count, device=device).mul_(_GOLDEN), max(count, 1)
+        counters, chunk = torch.arange(count, device=device).mul_(GOLDEN), max(count, 1)
     scratch = torch.empty_like(out[:, :chunk])
     for start in range(0, count, chunk):
         part = out[:, start : start + chunk]
@@ -111,7 +118,7 @@ def keep_part(key: int, drop: float, start: int, out: Tensor) -> Tensor:
     lead, size = start % 4, out.numel()
     count = -(-(lead + size) // 4)
     # a later counter is a later start of the same sequence
-    moved = (key + (start // 4) * _GOLDEN + (1 << 63)) % (1 << 64) - (1 << 63)
+    moved = (key + (start // 4) * GOLDEN + (1 << 63)) % (1 << 64) - (1 << 63)
     draws, scratch = _scratch(count)
     torch.add(_counters(count), moved, out=draws)
     lanes = _mix(draws, scratch).view(torch.int16)[lead : lead + size]

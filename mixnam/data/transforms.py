@@ -60,6 +60,10 @@ class Preprocessing:
         transformed: Any = self.transformer.transform(self._encode(x))
         return np.asarray(transformed, dtype=np.float32)
 
+    def numbers(self, inputs: Array) -> Array:
+        """Return the raw numbers that network inputs (rows, n) belong to; a category's is its mean target."""
+        return np.asarray(self.transformer.inverse_transform(inputs), dtype=np.float64)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all that was fitted, by name, for `restored`."""
         arrays = {f"encoding.{column}": values for column, values in self.encodings.items()}

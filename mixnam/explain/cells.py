@@ -19,8 +19,12 @@ def least_rows(dataset: str) -> int:
     return LEAST_ROWS if catalogue.credentialed(dataset) else 1
 
 
-def curve_grid(column: Array, categories: int = 0, points: int = CURVE, least: int = 1) -> Array:
+def curve_grid(
+    column: Array, categories: int = 0, points: int = CURVE, least: int = 1, kinks: Array | None = None
+) -> Array:
     """Return where a feature's curves are stored: half at quantiles, half evenly spaced; padded with NaN.
+
+    A curve of many values that has `kinks` is stored there too, beside the `points`.
 
     The even half spans the central 99 % of the rows, the extremes are included; a feature with few distinct values is
     stored at those. `least` leaves out values of fewer rows, and then quantiles lie between the rows' values and in the
@@ -37,7 +41,11 @@ def curve_grid(column: Array, categories: int = 0, points: int = CURVE, least: i
         ends, method = ((0, 1), "inverted_cdf") if least == 1 else ((0.005, 0.995), "linear")
         quantiles = np.quantile(column, np.linspace(*ends, points // 2), method=method)  # type: ignore[call-overload]
         distinct = np.unique(np.concatenate([quantiles, np.linspace(low, high, points - points // 2)]))
-    return np.pad(distinct[:points], (0, max(0, points - len(distinct))), constant_values=np.nan)
+        if kinks is not None and least == 1:
+            inside = kinks[(kinks >= distinct[0]) & (kinks <= distinct[-1])]
+            distinct = np.unique(np.concatenate([distinct, inside]))
+    most = points + (0 if kinks is None else len(kinks))
+    return np.pad(distinct[:most], (0, max(0, most - len(distinct))), constant_values=np.nan)
 
 
 def histogram_range(x: Array) -> Array:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mixnam import randomness
+from mixnam.models import fused
 from mixnam.models.base import Featurewise, Outputs
 from mixnam.models.encoding import encode
 from mixnam.models.layers import (
@@ -168,7 +169,11 @@ class MixNAM(Featurewise):
             h = linear(h, tensors[f"encoder.{layer}.weight"], tensors[f"encoder.{layer}.bias"])
             name = "norm" if self.settings.shared_normalization else f"norm.{layer}"
             gain, shift = tensors[f"{name}.gain"], tensors[f"{name}.shift"]
-            if self.settings.normalization == "layer_norm":
+            layer_wise = self.settings.normalization == "layer_norm"
+            if layer_wise and draws is not None and fused.pays(h, draws.rates):
+                h = fused.apply(h, gain, shift, draws, f"dropout/{layer}", self.settings.activation == "silu")
+                continue
+            if layer_wise:
                 h = layer_norm(h, gain, shift)
             else:
                 running = (tensors[f"{name}.mean"], tensors[f"{name}.variance"])

@@ -27,7 +27,8 @@ from mixnam.explain.measures import (
     importance,
 )
 from mixnam.explain.surfaces import SURFACES, pair_surfaces
-from mixnam.models import Network, NetworkSettings, make_network
+from mixnam.models import Featurewise, Network, NetworkSettings, make_network
+from mixnam.models.encoding import EDGES
 from mixnam.models.layers import Tensors
 from mixnam.models.libraries import Fitted
 from mixnam.models.pairs import Pairwise
@@ -164,8 +165,18 @@ def _explain(
     scale, offset = prep.target_scale, prep.target_mean
     columns = range(dataset.x.shape[1])
     least = cells.least_rows(dataset.name)
+    edges = tensors.get(EDGES) if isinstance(model, Featurewise) else None
+    kinks = None if edges is None else prep.numbers(edges[0, :, 0].double().cpu().numpy().T)
     grid = np.stack(
-        [cells.curve_grid(dataset.x[:, i], len(dataset.categories.get(i, ())), least=least) for i in columns]
+        [
+            cells.curve_grid(
+                dataset.x[:, i],
+                len(dataset.categories.get(i, ())),
+                least=least,
+                kinks=None if kinks is None else kinks[:, i],
+            )
+            for i in columns
+        ]
     )
     at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
     probe = None if dataset.probe is None else prep.inputs(dataset.probe)
