@@ -96,3 +96,19 @@ def test_every_experiment_names_each_spec_once():
                 specs = experiments.specs_for(experiment, dataset, preset)
                 assert specs or (experiment == "ahead" and preset in ("smoke", "quick"))
                 assert len(set(specs)) == len(specs)
+
+
+def test_our_own_recipe_runs_where_no_choice_has_seen():
+    ten = [("holdout", seed) for seed in range(10, 20)]
+    assert experiments.fresh_runs("housing") == experiments.fresh_runs("bike") == ten
+    for dataset in ("income", "support2"):
+        runs = experiments.fresh_runs(dataset)
+        assert {split.split("-")[0] for split, _ in runs} == {"repeat1", "repeat2"} and len(runs) == 40
+    specs = experiments.specs_for("ahead", "housing", "best")
+    main, other = specs[:80], specs[80:]
+    assert {s.split for s in main} == {"holdout"} and {s.split for s in other} == {f"holdout{k}" for k in range(1, 6)}
+    assert [s.seed for s in main] == sorted(s.seed for s in main)  # each model once before any is repeated
+    assert len({s.settings for s in main}) == 8 and len({s.settings for s in other}) == 4
+    assert {s.seed for s in other} == {10, 11, 12, 13} and len(set(specs)) == len(specs) == 160
+    paper = experiments.specs_for("ahead", "housing", "paper")
+    assert {s.settings for s in paper} == {experiments.specs_of("housing", "MixNAM", "paper")[0].settings}
