@@ -161,4 +161,4 @@ def test_members_other_presets_and_splits_are_for_own_scores_at_one_preset():
         with pytest.raises(ValueError, match="members, other presets and splits"):
             claim(**good | wrong)
     with pytest.raises(ValueError, match="members, other presets and splits"):
-        claim(other_splits=True)
+        claim("value", other_splits=True)

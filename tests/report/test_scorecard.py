@@ -281,10 +281,9 @@ def test_every_rerun_command_is_understood_by_the_command_line(monkeypatch):
         words = shlex.split(scorecard.rerun(claim))
         assert words[:3] == ["python", "-m", "mixnam"]
         assert command_line.main(words[3:]) == 0
+    # never the reference
     presets = [claim.preset or "quick" for claim in claims()]
-    expected = [
-        (preset, verdicts.LEAST_RUNS, Path(f"runs/{preset}/results")) for preset in presets
-    ]  # not the reference
+    expected = [(preset, verdicts.LEAST_RUNS, Path(f"runs/{preset}/results")) for preset in presets]
     assert called == [([claim.id], *rest) for claim, rest in zip(claims(), expected, strict=True)]
 
 
