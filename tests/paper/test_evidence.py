@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import Memory, fill, on_split, result
+from planted import Memory, fill, on_split, predicted, result
 from scipy import stats
 from stated import KNOWN, ONE, claim
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT, HOLDOUTS, REPEATS, split_rows
+from mixnam.data.splits import HOLDOUT, HOLDOUTS, REPEATS
 from mixnam.paper import derived, evidence, experiments, intervals, published, verdicts
 from mixnam.paper.claim import claims
 from mixnam.paper.verdicts import Sample
@@ -311,20 +311,6 @@ def test_every_joint_measure_can_be_taken_of_the_references_results():
             assert found.n == 0 or math.isfinite(found.mean), one.id
             looked |= {one.measure} if found.n else set()
     assert len(looked) >= 5
-
-
-def predicted(seed, error, dataset="housing", split="", model="MixNAM"):
-    """A result of our recipe's fresh runs: the truth of its test rows and an error of its own, drawn with the seed."""
-    table = catalogue.load(dataset)
-    first = result(dataset, model, 0, 1.0, preset="best")
-    spec = dataclasses.replace(first.spec, seed=seed, split=split or first.spec.split)
-    y = table.y[split_rows(table, spec.split, seed).test]
-    noise = np.random.default_rng(seed).normal(size=len(y))
-    arrays = {"test_prediction": (y + error * noise).astype(np.float32)}
-    score = float(np.sqrt(np.mean((error * noise) ** 2)))
-    metrics = {"test": {catalogue.entry(dataset).metric: score}}
-    key = spec.key_for(first.provenance["data_sha256"])
-    return dataclasses.replace(first, spec=spec, metrics=metrics, key=key, fresh=(arrays, {}))
 
 
 def test_means_of_seeds_average_over_every_mean_that_can_be_made():
