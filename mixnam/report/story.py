@@ -141,7 +141,7 @@ def _recipe(told: Iterable[tuple[Claim, Verdict]], link: Link | None) -> str:
     """Return where our own recipe is ahead of boosted trees, behind or neither; empty where it was not run."""
     said: dict[str, list[str]] = {}
     for claim, verdict in told:
-        if claim.preset and claim.short:
+        if claim.preset and claim.subjects[1]["model"] in experiments.BOOSTED:
             name = f"[{claim.short}]({link(claim)})" if link else claim.short
             said.setdefault(verdict.verdict, []).append(name)
     words = {REPRODUCED: "ahead of", NOT_REPRODUCED: "behind one of", UNDECIDED: "neither ahead of nor behind"}
