@@ -74,7 +74,7 @@ def test_other_draws_of_the_one_split_are_no_seeds_of_it(tmp_path):
     fill(store, 2, scores=[0.3, 0.1])
     own = runs_of(store, "housing", load_preset("paper").settings("housing", "MixNAM"), 10)["result"]
     spec = dataclasses.replace(own.iloc[0].spec, split="holdout2", seed=1)
-    store.put(dataclasses.replace(result(score=0.9), spec=spec))
+    store.put(dataclasses.replace(result(score=0.9), spec=spec, key=""))
     assert store.get(spec).spec.repetition == "holdout2 seed 1"
     for every_split in (False, True):
         found = results_of(store, "housing", spec.settings, 10, every_split)
