@@ -180,12 +180,11 @@ class Store:
     def describe(self, table: Table) -> None:
         """Store what a table is, once for all results on it, and of open data the test targets of every split."""
         path = about_file(self.root / table.name, table.checksum)
-        secret = catalogue.credentialed(table.name)
-        if described(path) == table.about and (path.with_suffix(".safetensors").exists() or secret):
+        secret, splits = catalogue.credentialed(table.name), catalogue.entry(table.name).every_split
+        if described(path) == table.about and (secret or _names(path.with_suffix(".safetensors")) >= set(splits)):
             return
         if not secret:
             kind = np.uint8 if table.task == "classification" else np.float64
-            splits = catalogue.entry(table.name).every_split
             tests = {split: table.y[split_rows(table, split, 0).test].astype(kind) for split in splits}
             write_file(path.with_suffix(".safetensors"), save(tests))
         write_file(path, (json.dumps(table.about.to_json(), indent=1) + "\n").encode())
@@ -203,6 +202,15 @@ class Store:
             identity = json.dumps([spec.dataset, spec.model, spec.split, spec.settings.shared()], sort_keys=True)
             name = "stack-" + hashlib.sha256(identity.encode()).hexdigest()
         return self.root / ".unfinished" / f"{name}.pt"
+
+
+def _names(path: Path) -> set[str]:
+    """Return the names of a file's arrays, none of a file that cannot be read."""
+    try:
+        with safe_open(path, "numpy") as arrays:
+            return set(arrays.keys())
+    except (OSError, SafetensorError):
+        return set()
 
 
 def _contiguous(arrays: Mapping[str, NDArray[Any]]) -> Arrays:

@@ -9,7 +9,7 @@ from every import every
 
 from mixnam.data import catalogue, publishers
 from mixnam.data.own import TableError, read_table
-from mixnam.data.splits import FOLD_FILES
+from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, HOLDOUTS, REPEATS
 from mixnam.data.table import DataMissing
 from mixnam.models import LinearSettings
 from mixnam.paper.presets import load_preset
@@ -88,6 +88,19 @@ def test_missing_data_name_their_files_and_are_never_downloaded(name, network, t
     if name.startswith("mimic"):
         assert "PhysioNet" in str(caught.value) and "NODE-GAM" in str(caught.value)
     assert network.asked == []
+
+
+@every(
+    "name, more",
+    [
+        ("housing", HOLDOUTS), ("bike", HOLDOUTS), ("diabetes", HOLDOUTS), ("income", REPEATS), ("mimic2", REPEATS),
+        ("breast_cancer", REPEATS), ("year", ()), ("sim_noise", ()),
+    ],
+)  # fmt: skip
+def test_other_partitions_of_the_rows_stand_beside_a_data_sets_own_splits(name, more):
+    known = catalogue.entry(name)
+    assert known.splits in (HOLDOUT, FOLDS)
+    assert known.every_split == known.splits + more
 
 
 def test_the_order_of_the_registry_is_the_papers_then_ours():

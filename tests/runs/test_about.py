@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save
 
 from mixnam.data import catalogue
 from mixnam.data.own import read_table
@@ -60,6 +61,15 @@ def test_a_damaged_description_is_passed_over_and_mended(stored):
     read = next(iter(Store(store.root)))
     vars(read).pop("about", None)
     assert read.about == table.about
+
+
+def test_test_rows_of_a_split_that_came_later_are_added(stored):
+    store, result, table = stored
+    path = about_file(result.folder.parent, table.checksum).with_suffix(".safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(save({"of another split": np.zeros(3)}))
+    store.describe(table)
+    assert path.read_bytes() == whole
 
 
 def test_better_names_of_the_same_rows_replace_the_old_ones(stored):

@@ -69,6 +69,18 @@ def test_a_selections_rows_are_those_of_the_frame_in_the_order_of_seeds(tmp_path
     assert runs_of(store, "housing", make_settings("NAM", {}), 2).empty
 
 
+def test_other_draws_of_the_one_split_are_no_seeds_of_it(tmp_path):
+    store = Store(tmp_path)
+    fill(store, 2, scores=[0.3, 0.1])
+    own = runs_of(store, "housing", load_preset("paper").settings("housing", "MixNAM"), 10)["result"]
+    spec = dataclasses.replace(own.iloc[0].spec, split="holdout2", seed=1)
+    store.put(dataclasses.replace(result(score=0.9), spec=spec, key=""))
+    assert store.get(spec).spec.repetition == "holdout2 seed 1"
+    for every_split in (False, True):
+        found = results_of(store, "housing", spec.settings, 10, every_split)
+        assert [r.spec.repetition for r in found] == ["seed 0", "seed 1"]
+
+
 def test_a_frame_is_made_once_and_anew_when_files_come_change_or_go(tmp_path):
     store = Store(tmp_path)
     assert frame(store).empty
