@@ -80,7 +80,9 @@ class Ahead:
         if len(several) > 1:
             found = Sample.of(several)
         digits = 2 if found.mean >= 10 else 4
-        return spread(found.mean, math.nan if members > 1 and len(several) < 2 else found.sd, digits, found.n)
+        if members > 1 and len(several) == 1:
+            return spread(found.mean, digits=digits)
+        return spread(found.mean, found.sd, digits, found.n)
 
     def _ahead(self, dataset: str, case: Case, members: int, other_splits: bool) -> str:
         """Return the advantage with its 95 % interval and its word; a dash with less than five runs on a side."""
@@ -93,7 +95,8 @@ class Ahead:
             return "–"
         word = "ahead" if off.chance_above(0) <= LEVEL else "behind" if off.chance_below(0) <= LEVEL else "level"
         digits, (low, high) = 2 if ours.mean >= 10 else 4, off.interval
-        return f"{off.mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}] {word}"
+        interval = f"[{low:+.{digits}f},\N{NO-BREAK SPACE}{high:+.{digits}f}]".replace("-", "−")
+        return f"{word} {off.mean:+.{digits}f} {interval}".replace(" -", " −")
 
     @cached_property
     def sweep(self) -> pd.DataFrame:
@@ -136,7 +139,7 @@ class Ahead:
 
     def shapes(self, mean: Mean) -> Figure:
         """Draw one feature for the first member and for the mean, with the members' spread."""
-        panels: dict[str, Result | None] = {MEANS[1]: mean.members[0], f"mean of {len(mean.members)}": mean}
+        panels: dict[str, Result | None] = {MEANS[1]: mean.members[0], MEANS[len(mean.members)]: mean}
         return shapes.compare_shapes(panels, shapes.featured(mean.members[0]))
 
 

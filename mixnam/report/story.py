@@ -132,22 +132,22 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
         f"{joined(by_setting((UNDECIDED,)))}",
         "**Better than printed**: ": "; ".join(better),
         "**New**: ": "; ".join(new),
-        "**Ahead of the paper**: ": _recipe(told, link),
+        "**Ahead of the paper**: ": recipe(card, link),
     }
     return [f"{start}{text}." for start, text in found.items() if text]
 
 
-def _recipe(told: Iterable[tuple[Claim, Verdict]], link: Link | None) -> str:
+def recipe(card: Scorecard, link: Link | None = evidence_link) -> str:
     """Return where our own recipe is ahead of boosted trees, behind or neither; empty where it was not run."""
     said: dict[str, list[str]] = {}
-    for claim, verdict in told:
+    for claim in card.claims:
         if claim.preset and claim.subjects[1]["model"] in experiments.BOOSTED:
             name = f"[{claim.short}]({link(claim)})" if link else claim.short
-            said.setdefault(verdict.verdict, []).append(name)
+            said.setdefault(card.settled(claim)[1].verdict, []).append(name)
     words = {REPRODUCED: "ahead of", NOT_REPRODUCED: "behind one of", UNDECIDED: "neither ahead of nor behind"}
     parts = [f"{word} {_listed(experiments.BOOSTED)} with {_listed(said[v])}" for v, word in words.items() if v in said]
-    recipe = "[a recipe of our own](ahead.html)" if link else "a recipe of our own"
-    return f"{recipe} is {'; '.join(parts)}" if parts else ""
+    linked = "[a recipe of our own](ahead.html)" if link else "a recipe of our own"
+    return f"{linked} is {'; '.join(parts)}" if parts else ""
 
 
 def _items(card: Scorecard) -> dict[str, list[Claim]]:
