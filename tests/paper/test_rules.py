@@ -16,7 +16,7 @@ import pytest
 from scipy import special, stats
 from stated import TWO, claim
 
-from mixnam.data.splits import FOLDS, REPEATS
+from mixnam.data.splits import FOLDS, HOLDOUTS, REPEATS
 from mixnam.paper import derived, evidence, intervals, verdicts
 from mixnam.paper.experiments import specs_of
 from mixnam.paper.intervals import Sample
@@ -208,6 +208,10 @@ class Run:
     metrics: dict = field(default_factory=dict)
     history: dict = field(default_factory=dict)
 
+    @property
+    def keys(self):
+        return (self.key,)
+
 
 MODELS = ("MixNAM", "NAM")
 OF_SEEDS = {model: specs_of("housing", model, "paper", seeds=RUNS) for model in MODELS}
@@ -279,6 +283,25 @@ def test_over_folds_whose_differences_hang_together_as_nadeau_and_bengio_assume(
 
     assert sound(judged(planted, draw), WON, LOST)
     assert min(plain[1], plain[-1]) > 1.2 * allowed()
+
+
+@pytest.mark.parametrize("dataset, splits", [("income", REPEATS), ("housing", HOLDOUTS)])
+def test_over_two_other_partitions_and_over_other_holdouts_two_models_are_level(dataset, splits):
+    """Each two of the folds or splits are correlated by the share of rows that is tested, as above."""
+    planted = claim("order", TWO, **FOLDED | {"dataset": dataset})
+    tested, count = intervals.share_tested(dataset), len(splits)
+    together = tested / (1 + tested)
+    specs = {
+        model: [dataclasses.replace(specs_of(dataset, model, "paper")[0], split=split) for split in splits]
+        for model in MODELS
+    }
+
+    def draw(generator):
+        level = generator.normal(0.9, 0.01, count)
+        parts = math.sqrt(together) * generator.normal() + math.sqrt(1 - together) * generator.normal(size=count)
+        return [runs(specs[model], v) for model, v in zip(MODELS, (level + 0.003 * parts, level), strict=True)]
+
+    assert sound(judged(planted, draw), WON, LOST)
 
 
 def folded(generator, rows):
