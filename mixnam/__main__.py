@@ -70,12 +70,13 @@ def claim(arguments: argparse.Namespace) -> int:
         raise ValueError(f"no claim {unknown[0]!r}; known are {', '.join(known)}")
     store = Store(arguments.results)
     for chosen_claim in (known[name] for name in arguments.claims):
+        preset = chosen_claim.preset or arguments.preset
         if not chosen_claim.unavailable:
-            specs = evidence.specs_for_claim(chosen_claim, arguments.preset, arguments.seeds or verdicts.LEAST_RUNS)
+            specs = evidence.specs_for_claim(chosen_claim, preset, arguments.seeds or verdicts.LEAST_RUNS)
             at_hand = store.current if derived.rests_on_measures(chosen_claim.measure) else store.get
             lacking = [spec for spec in specs if at_hand(spec) is None]
-            train_available(lacking, store, chosen_claim.id, arguments.device, arguments.preset)
-        verdict = verdicts.on_results(chosen_claim, arguments.preset, store)
+            train_available(lacking, store, chosen_claim.id, arguments.device, preset)
+        verdict = verdicts.on_results(chosen_claim, preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")
         print(f"  on the paper's own numbers: {verdicts.on_paper(chosen_claim).verdict}")
         where = f"{store.root} ({'one setting, ours' if chosen_claim.one_setting else arguments.preset})"

@@ -17,8 +17,10 @@ KINDS = ("value", "order", "tie", "trend", "threshold", "mean", "static")
 
 
 #: Claims are counted apart: of the paper on real data, on simulations (which have one setting, ours), and arithmetic;
-#: and our own.
+#: and our own, of which those on simulations and those on our own recipe stand apart.
 GROUPS = REAL, SIMULATIONS, ARITHMETIC, OWN = "real data", "simulations", "arithmetic", "our own"
+ON_SIMULATIONS, ON_RECIPE = "our own, on simulations", "our own recipe"
+COUNTED_IN = (*GROUPS, ON_SIMULATIONS, ON_RECIPE)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Claim:
     pass a threshold; `leaders`, how many leading subjects of an order must each be better than each other one;
     `one_model`, whether the printed number stands on one model, so that its ± is none; `in_copy`, whether what the
     paper shows is in the text that we work from; `own`, whether the claim is ours and not the paper's;
+    `preset`, where the claim is judged at one setting of ours alone: on runs that no choice of it has seen
+    (`experiments.fresh_runs`), with `other_splits` on other holdouts; a subject of such a claim may have a preset of
+    its own, and `members` of which its mean is taken;
     `unavailable`, what keeps the claim from being tested whatever data are at hand; `short`, of the claims that a
     summary names, what they are about in a few words.
     """
@@ -57,6 +62,8 @@ class Claim:
     one_model: bool = False
     in_copy: bool = True
     own: bool = False
+    preset: str = ""
+    other_splits: bool = False
     note: str = ""
     unavailable: str = ""
     short: str = ""
@@ -73,6 +80,9 @@ class Claim:
             raise ValueError(f"claim {self.id}: {self.leaders} leaders leave no rival of {len(self.subjects)} subjects")
         if self.joint and self.kind not in ("threshold", "mean"):
             raise ValueError(f"claim {self.id}: {self.kind} takes subjects one by one, {self.measure} together")
+        means = any("members" in subject or "preset" in subject for subject in self.subjects) or self.other_splits
+        if means and not (self.preset and self.own and self.measure.startswith("metrics.test.")):
+            raise ValueError(f"claim {self.id}: members, other presets and splits are for own scores at one preset")
         derived.check(self.measure)
         if self.kind == "static" and self.measure.removeprefix("static.") not in checks.CHECKS:
             raise ValueError(f"claim {self.id}: no check {self.measure!r}; known are {', '.join(checks.CHECKS)}")
@@ -85,6 +95,13 @@ class Claim:
         if self.one_setting:
             return ARITHMETIC if self.kind == "static" else SIMULATIONS
         return REAL
+
+    @property
+    def counted(self) -> str:
+        """Which of `COUNTED_IN` it is counted in."""
+        if self.own and self.one_setting:
+            return ON_RECIPE if self.preset else ON_SIMULATIONS
+        return self.group
 
     @property
     def item(self) -> str:
@@ -106,9 +123,9 @@ class Claim:
 
     @property
     def one_setting(self) -> bool:
-        """Whether it has no setting of the paper's: simulations have ours, counts and identities none."""
+        """Whether it has no setting of the paper's: simulations and our recipe have ours, counts none."""
         counted = self.kind == "static" and self.measure != "static.top_four"
-        return counted or catalogue.family(self.dataset) == "simulations"
+        return bool(self.preset) or counted or catalogue.family(self.dataset) == "simulations"
 
     @property
     def joint(self) -> bool:

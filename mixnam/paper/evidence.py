@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,8 @@ from mixnam.paper import derived, experiments, published
 from mixnam.paper.claim import Claim
 from mixnam.paper.derived import Numbers
 from mixnam.paper.intervals import LEVEL, Sample, Values
+from mixnam.runs.members import mean_of
+from mixnam.runs.model import scores
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
@@ -33,7 +36,7 @@ _LEARNED = 0.1  # a median run this much better than a constant shows that there
 
 def parts(claim: Claim, subject: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """Return a subject's data set, model and setting overrides."""
-    overrides = {k: v for k, v in subject.items() if k not in ("model", "dataset")}
+    overrides = {k: v for k, v in subject.items() if k not in ("model", "dataset", "members", "preset")}
     return subject.get("dataset", claim.dataset), subject["model"], overrides
 
 
@@ -74,8 +77,13 @@ def printed_joint(claim: Claim) -> Sample | None:
 
 
 def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) -> list[Result]:
-    """Return every stored seed or fold of a subject, of other partitions into folds those that are whole."""
+    """Return every stored seed or fold of a subject, of other partitions into folds those that are whole.
+
+    Of a claim on our own recipe those of its fresh runs.
+    """
     dataset, model, overrides = parts(claim, subject)
+    if claim.preset:
+        return [result for spec in _fresh(claim, subject) if (result := store.get(spec)) is not None]
     found = experiments.stored(store, dataset, model, preset, overrides, every_split=True)
     sizes = Counter(partition(result.spec.split) for result in found)
     whole = {"", *(name for name, size in sizes.items() if size == len(catalogue.entry(dataset).splits))}
@@ -83,12 +91,24 @@ def stored(claim: Claim, subject: Mapping[str, Any], preset: str, store: Store) 
 
 
 def specs_for_claim(claim: Claim, preset: str, seeds: int) -> list[RunSpec]:
-    """Return the runs that a claim rests on, first seeds first: so many seeds of one split, or all folds."""
+    """Return the runs that a claim rests on, first seeds first: so many seeds of one split, or all folds.
+
+    A claim on our own recipe says itself which.
+    """
+    if claim.preset:
+        fresh = (spec for subject in claim.subjects for spec in _fresh(claim, subject))
+        return sorted(dict.fromkeys(fresh), key=lambda spec: (spec.seed, spec.split))
     subjects = [parts(claim, subject) for subject in claim.subjects]
     found = [
         spec for d, m, overrides in subjects for spec in experiments.specs_of(d, m, preset, overrides, seeds=seeds)
     ]
     return sorted(dict.fromkeys(found), key=lambda spec: (spec.seed, spec.split))
+
+
+def _fresh(claim: Claim, subject: Mapping[str, Any]) -> list[RunSpec]:
+    dataset, model, overrides = parts(claim, subject)
+    preset = subject.get("preset", claim.preset)
+    return experiments.fresh_specs(dataset, model, preset, overrides, claim.other_splits)
 
 
 def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
@@ -100,7 +120,10 @@ def stored_samples(claim: Claim, preset: str, store: Store) -> list[Sample]:
     """
     runs = [stored(claim, subject, preset, store) for subject in claim.subjects]
     if not claim.joint:
-        return [_single(claim, results) for results in runs]
+        return [
+            of_means(results, subject["members"], claim.measure) if "members" in subject else _single(claim, results)
+            for subject, results in zip(claim.subjects, runs, strict=True)
+        ]
     kind, _, name = claim.measure.partition(".")
     by_run = [{(r.spec.split, r.spec.seed): r for r in results} for results in runs]
     seeds = [[found[run] for found in by_run] for run in by_run[0] if all(run in other for other in by_run)]
@@ -162,6 +185,31 @@ def _single(claim: Claim, results: Iterable[Result]) -> Sample:
     pairs = [(r, v) for r in results if (v := derived.find(r, claim.measure)) is not None]
     kept = [(r, v) for r, v in pairs if _counts(claim, v)]
     return Sample.of([value for _, value in kept], tuple(result for result, _ in kept))
+
+
+def of_means(results: Sequence[Result], members: int, measure: str) -> Sample:
+    """Return a test score of the mean of so many members, each result being one of them.
+
+    Where results are of one split, the score is averaged over all means that its seeds make. Its values are the
+    jackknife's pseudo-values, one a seed: their mean is that average, and their standard error its own over seeds
+    (Efron and Stein 1981: not too small). Beside them stand as many means, in turn, for what test rows add. Else each
+    fold or split has one mean, of its first seeds.
+    """
+    metric, by_split = measure.removeprefix("metrics.test."), dict[str, list[Result]]()
+    for result in results:
+        by_split.setdefault(result.spec.split, []).append(result)
+    groups = [group for group in by_split.values() if len(group) >= members]
+    if len(by_split) > 1 or not groups or len(groups[0]) == members:
+        means = tuple(mean_of(group[:members]) for group in groups)
+        return Sample.of([mean.value(measure) for mean in means], means)
+    (seeds,), count = groups, len(groups[0])
+    predictions = np.stack([result.arrays["test_prediction"].astype(float) for result in seeds])
+    y, task = seeds[0].targets, seeds[0].about.task
+    picks = np.array([*itertools.combinations(range(count), members)])
+    found = np.array([scores(predictions[pick].mean(axis=0), y, task)[metric] for pick in picks])
+    without = np.array([found[(picks != left).all(axis=1)].mean() for left in range(count)])
+    turns = [[seeds[(start + k) % count] for k in range(members)] for start in range(count)]
+    return Sample.of(count * found.mean() - (count - 1) * without, tuple(map(mean_of, turns)))
 
 
 def _pooled(name: str, seeds: Sequence[Sequence[Result]]) -> Sample:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixnam.data import catalogue
+from mixnam.data.splits import HOLDOUT, HOLDOUTS, REPEATS
 from mixnam.models import make_settings
 from mixnam.paper.presets import Preset, load_preset
 from mixnam.runs.frame import results_of
@@ -19,7 +21,8 @@ from mixnam.runs.store import Store
 class Case:
     """One row of an experiment: a model with settings over the preset's, on the page's data set or its own.
 
-    `label` names it in tables; `published`, where the paper prints its number, the name it has there.
+    `label` names it in tables; `published`, where the paper prints its number, the name it has there; `preset`, where
+    it is not the experiment's, whose settings it has.
     """
 
     label: str
@@ -27,6 +30,32 @@ class Case:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     dataset: str = ""
     published: str = ""
+    preset: str = ""
+
+
+#: Seeds of one split and of each fold that no choice of our own recipe has seen, and of each other split.
+FRESH_SEEDS, FRESH_IN_FOLDS, FRESH_ELSEWHERE = range(10, 20), range(4), range(10, 14)
+
+
+def fresh_runs(dataset: str, other_splits: bool = False) -> list[tuple[str, int]]:
+    """Return the split and seed of each run that our own recipe is judged by, first seeds first.
+
+    They are ten seeds of the one split, or four seeds in each of the ten folds of two other partitions of the rows;
+    with `other_splits` four seeds of each of five other holdouts.
+    """
+    if other_splits:
+        return [(split, seed) for seed in FRESH_ELSEWHERE for split in HOLDOUTS]
+    if catalogue.entry(dataset).splits == HOLDOUT:
+        return [(HOLDOUT[0], seed) for seed in FRESH_SEEDS]
+    return [(split, seed) for seed in FRESH_IN_FOLDS for split in REPEATS]
+
+
+def fresh_specs(
+    dataset: str, model: str, preset: str, overrides: Mapping[str, Any] | None = None, other_splits: bool = False
+) -> list[RunSpec]:
+    """Return the specs of `fresh_runs` of one model at a preset."""
+    settings = load_preset(preset).settings(dataset, model, overrides)
+    return [RunSpec(dataset, settings, split, seed) for split, seed in fresh_runs(dataset, other_splits)]
 
 
 def specs_of(
@@ -192,11 +221,34 @@ def ablations(preset: Preset) -> list[Case]:
     return [_mixture(label, **overrides) for label, overrides in SWITCHES.items()]
 
 
+#: Baselines that our own recipe is held against, those of boosted trees first.
+BOOSTED = ("XGBoost", "LightGBM", "CatBoost")
+RIVALS = (*BOOSTED, "EB2M", "NB2M", "NAM")
+#: Data that our own recipe is judged on: all open ones with rows enough, and those of which other splits are.
+AHEAD_ON, ELSEWHERE_ON = ("housing", "bike", "income", "support2"), "housing"
+
+
+def ahead(preset: Preset) -> list[Case]:
+    """Our own recipe at the preset `best`, beside baselines searched with equal care and MixNAM's quick setting.
+
+    Its runs are `fresh_runs`. At the paper's setting it is MixNAM alone; other presets have no row.
+    """
+    rows = {
+        "best": [
+            Case("MixNAM, our recipe", "MixNAM"),
+            *(Case(model, model) for model in RIVALS),
+            Case("MixNAM, quick setting", "MixNAM", preset="quick"),
+        ],
+        "paper": [Case("MixNAM, the paper's setting", "MixNAM")],
+    }
+    return rows.get(preset.name, [])
+
+
 EXPERIMENTS: dict[str, Callable[[Preset], list[Case]]] = {
     f.__name__: f
     for f in (
         accuracy, lambda_sweep, explanations, simulation, sparsity, variability, mixnam_d, mixnam_e, expert_scaling,
-        complexity, routing, ablations,
+        complexity, routing, ablations, ahead,
     )
 }  # fmt: skip
 #: Experiments on simulated data only: they need no data set.
@@ -212,8 +264,22 @@ def cases(experiment: str, preset: str) -> list[Case]:
 
 def specs_for(experiment: str, dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
     """Return an experiment's specs, first seeds first; ValueError lists the known experiments."""
+    if experiment == "ahead":
+        return _ahead_specs(dataset, preset)
     specs: dict[RunSpec, None] = {}
     for case in cases(experiment, preset):
         found = specs_of(case.dataset or dataset, case.model, preset, case.overrides, experiment, seeds)
         specs |= dict.fromkeys(found)
     return sorted(specs, key=lambda spec: (spec.seed, spec.split))
+
+
+def _ahead_specs(dataset: str, preset: str) -> list[RunSpec]:
+    """Return the specs of `ahead`: one seed of all rows first, other splits last, and there the recipe and trees."""
+    rows, specs = cases("ahead", preset), []
+    for case in rows:
+        specs += fresh_specs(dataset, case.model, case.preset or preset, case.overrides)
+    specs.sort(key=lambda spec: spec.seed)
+    for case in rows if preset == "best" and dataset == ELSEWHERE_ON else []:
+        if case.model in (*BOOSTED, "MixNAM") and not case.preset:
+            specs += fresh_specs(dataset, case.model, preset, case.overrides, other_splits=True)
+    return specs

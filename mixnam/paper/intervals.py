@@ -56,9 +56,11 @@ class Sample:
 
     @property
     def by_split(self) -> dict[str, float]:
-        """The values by the name of their result's split."""
-        values = () if self.values is None else self.values
-        return {r.spec.split: float(value) for r, value in zip(self.results, values, strict=True)}
+        """The values by the name of their result's split, each the mean of that split's."""
+        found: dict[str, list[float]] = {}
+        for result, value in zip(self.results, () if self.values is None else self.values, strict=True):
+            found.setdefault(result.spec.split, []).append(float(value))
+        return {split: float(np.mean(values)) for split, values in found.items()}
 
     @property
     def partitions(self) -> list[dict[str, float]]:
@@ -185,11 +187,13 @@ def of_one_more(sample: Sample, scale: Scale = LINEAR) -> Interval:
 
 
 def share_tested(dataset: str) -> float:
-    """Return the test rows of a fold over its training rows, of which a fifth are kept for validation.
+    """Return the test rows of a fold over its training rows, of which a fifth are kept for validation; of a holdout.
 
-    >>> round(share_tested("income"), 4)
-    0.3125
+    >>> round(share_tested("income"), 4), round(share_tested("housing"), 4)
+    (0.3125, 0.2857)
     """
+    if catalogue.entry(dataset).splits == HOLDOUT:
+        return 0.2 / 0.7
     folds = len(catalogue.entry(dataset).splits)
     return (1 / folds) / ((1 - 1 / folds) * 0.8)
 
@@ -202,14 +206,17 @@ def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVa
 
     Over seeds of one split the variance is that over seeds and, where `metric` names a test score, over test rows
     (`rows`, by default `row_variance`). Over folds it is that of the differences on shared folds, by the corrected
-    resampled t (Nadeau and Bengio 2003); over three partitions into folds or more that of the partitions' means, and
-    over test rows, which scores of credentialed data lack: there the data set's own folds decide. The mean is NaN where
+    resampled t (Nadeau and Bengio 2003), and so it is over several holdouts, and over all folds of other partitions
+    where the data set's own are not there (Bouckaert and Frank 2004). Over three partitions into folds or more it is
+    that of the partitions' means, and over test rows, which scores of credentialed data lack: there the data set's own
+    folds decide. The mean is NaN where
     no fold is shared; the error is infinite where fewer than two runs are.
     Printed means, which have no results, vary over their seeds alone; beside several partitions of ours they are one
     more.
     """
     rows, folds = rows or row_variance, catalogue.entry(dataset).splits
-    if folds == HOLDOUT or not a.results:
+    one_split = len({result.spec.split for result in (*a.results, *b.results)}) < 2
+    if (folds == HOLDOUT and one_split) or not a.results:
         parts = [_over_runs(a), _over_runs(b)]
         if metric and a.results and b.results:
             parts.append(rows(a.results, b.results, metric))
@@ -224,11 +231,11 @@ def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVa
     theirs = b.by_split
     shared = [{split: v - theirs[split] for split, v in part.items() if split in theirs} for part in a.partitions]
     whole = [part for part in shared if len(part) == len(folds)]
-    if len(whole) >= LEAST_PARTITIONS and not (metric and catalogue.credentialed(dataset)):
+    if folds != HOLDOUT and len(whole) >= LEAST_PARTITIONS and not (metric and catalogue.credentialed(dataset)):
         mean, variance, freedom = _over_partitions(whole)
         by_row = [_fold_rows(a, b, whole, metric, rows)] if metric else []
         return _sum(mean, [(variance, freedom), *by_row], sum(map(len, whole)))
-    values = np.array([*shared[0].values()])
+    values = np.array([*shared[0].values()] or [value for part in shared for value in part.values()])
     n = len(values)
     variance = float(values.var(ddof=1)) * (1 / n + share_tested(dataset)) if n > 1 else math.inf
     return _sum(float(values.mean()) if n else math.nan, [(variance, n - 1)], n)

@@ -102,8 +102,10 @@ def subject_name(subject: Mapping[str, Any]) -> str:
     shown = [
         f"{symbols.get(k, k)} = {v:g}" if isinstance(v, (int, float)) else f"{k} {v}"
         for k, v in subject.items()
-        if k not in ("model", "dataset", "expert_dropout")
+        if k not in ("model", "dataset", "expert_dropout", "members", "preset")
     ]
+    shown += [f"{subject['preset']} setting"] if "preset" in subject else []
+    shown += [f"mean of {subject['members']}"] if "members" in subject else []
     where = [catalogue.entry(subject["dataset"]).title] if "dataset" in subject else []
     return str(subject["model"]) + (f" ({', '.join([*shown, *where])})" if shown or where else "")
 
@@ -277,7 +279,7 @@ def judge(claim: Claim, samples: list[Sample], printed: list[Sample], rows: RowV
     not learn count, and are named with what the verdict would be without them.
     """
     runs = min(s.n for s in samples)
-    keys = tuple(dict.fromkeys(r.key for s in samples for r in s.results))
+    keys = tuple(dict.fromkeys(key for s in samples for r in s.results for key in r.keys))
     enough = [sample.n >= LEAST_RUNS for sample in samples]
     found = _judged(claim, samples, enough, printed, rows)
     text = found.text
@@ -351,7 +353,7 @@ def _on_paper(claim: Claim) -> Verdict:
 
 
 def on_results(claim: Claim, preset: str, store: Store, rows: RowVariance | None = None) -> Verdict:
-    """Judge a claim on stored results of a preset."""
+    """Judge a claim on stored results of a preset, or of the one that it has itself."""
     if claim.unavailable:
         return Verdict(NO_DATA, claim.unavailable)
     if claim.measure == "static.top_four":

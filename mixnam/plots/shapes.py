@@ -117,7 +117,7 @@ def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
         cells = ((grid[chosen] - low) / max(high - low, 1e-9) * len(quantiles)).astype(int)
         known = cells < len(quantiles) if names else np.ones(len(cells), bool)
         _cells(ax, at[known], quantiles[np.minimum(cells[known], len(quantiles) - 1)])
-    else:
+    elif "sample_x" in arrays:
         rows, y = centred_rows(arrays, feature)
         row, place = np.nonzero(np.isclose(rows[:, None], grid[chosen]))
         spread = np.arange(len(row)) * 0.618034 % 1 * 2 - 1  # evenly and always the same
@@ -144,12 +144,16 @@ def _numbers(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
     if "cell_quantiles" in arrays:
         quantiles = arrays["cell_quantiles"][feature] - arrays["contribution_mean"][feature]
         _cells(ax, (edges[1:] + edges[:-1]) / 2, quantiles)
-    else:
+    elif "sample_x" in arrays:
         rows, y = centred_rows(arrays, feature)
         inside = (rows >= low) & (rows <= high)
         _rows(ax, rows[inside], y[inside])
     shown = (x >= low) & (x <= high)
     draw(ax.plot, x[shown], {name: curve[shown] for name, curve in curves.items()})
+    if "grid_spread" in arrays:
+        off = arrays["grid_spread"][feature][: len(x)][shown]
+        for sign, end in ((1, "+"), (-1, "−")):
+            ax.plot(x[shown], curves["mean"][shown] + sign * off, ":", color="#444444", label=f"mean {end} spread")
     ax.set_xlim(low, high)
     ax.xaxis.set_major_locator(MaxNLocator(5 if high < 10_000 else 3))
     if high >= 10_000:

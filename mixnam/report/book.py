@@ -48,6 +48,8 @@ def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     names = list(dict.fromkeys(names))
     chosen = [name for name in names if not catalogue.entry(name).bundled]
     tables = {f"accuracy_{d}": ("accuracy", d) for d in names}
+    if chosen:
+        tables["ahead"] = "ahead", chosen[0]
     tables |= {f"explanations_{d}": ("explanations", d) for d in chosen}
     tables |= {f"lambda_sweep_{d}": ("lambda_sweep", d) for d in chosen[:1]}
     tables |= {notebook: (notebook, d) for d in chosen[:1] for notebook in FOCUSED}

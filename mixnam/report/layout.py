@@ -21,6 +21,7 @@ from mixnam.plots import look
 from mixnam.report.parameters import Parameters
 from mixnam.runs.files import told
 from mixnam.runs.results import Result
+from mixnam.runs.spec import RunSpec
 
 NOTHING = " "  # as Markdown: where a text is empty, notebooks show the name of its class
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
@@ -173,6 +174,8 @@ def _unbroken(text: str) -> str:
 
 def page_results(experiment: str, parameters: Parameters) -> list[Result]:
     """Return the results behind a page: every column's, over all seeds or folds of the experiment's rows."""
+    if experiment == "ahead":
+        return [result for spec in _fresh() if (result := parameters.best.store.get(spec)) is not None]
     runs = parameters.runs(experiments.cases(experiment, "paper"))
     return list(runs.loc[~runs.index.duplicated(), "result"])
 
@@ -185,9 +188,16 @@ def notice(outcome: Outcome, parameters: Parameters) -> str:
     return f"**Not run here.** {literal(outcome.skipped)}" if outcome.skipped else NOTHING
 
 
+def _fresh() -> list[RunSpec]:
+    """Return the runs of the page on our own recipe, which is about several data sets at one preset."""
+    return [spec for name in experiments.AHEAD_ON for spec in experiments.specs_for("ahead", name, "best")]
+
+
 def _remedy(experiment: str, parameters: Parameters) -> str:
-    dataset = f" --dataset {parameters.dataset}" if parameters.dataset else ""
-    command = f"python -m mixnam run {experiment}{dataset} --preset {parameters.own_first[0].preset}"
+    preset, dataset = parameters.own_first[0].preset, parameters.dataset
+    if experiment == "ahead":
+        preset, dataset = "best", ",".join(experiments.AHEAD_ON)
+    command = f"python -m mixnam run {experiment}{f' --dataset {dataset}' if dataset else ''} --preset {preset}"
     return f"`{command} --results {told(parameters.results)}`"
 
 
@@ -197,7 +207,10 @@ def progress(experiment: str, parameters: Parameters) -> str:
     Results whose measures are of an older revision are counted: tables show their scores alone.
     """
     column = parameters.own_first[0]
-    specs = experiments.specs_for(experiment, parameters.dataset, column.preset)
+    if experiment == "ahead":
+        column, specs = parameters.best, _fresh()
+    else:
+        specs = experiments.specs_for(experiment, parameters.dataset, column.preset)
     done = sum(column.store.current(spec) is not None for spec in specs)
     found = page_results(experiment, parameters)
     old = sum(result.outdated for result in found)

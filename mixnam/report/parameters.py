@@ -99,6 +99,12 @@ class Parameters:
         return [known[0], Column("this rerun", self.preset, self.preset, Store(self.results))]
 
     @property
+    def best(self) -> Column:
+        """The column of our own recipe: this rerun's where it is one at the preset `best`, else the reference's."""
+        where = self.results if self.preset == "best" else self.reference
+        return Column("ours", "our recipe", "best", Store(where))
+
+    @property
     def colors(self) -> dict[str, str]:
         """The colour of each source in pictures, by the label of its column; the paper's too."""
         kinds = {c.label: "rerun" if c.source == "this rerun" else c.preset for c in self.columns}

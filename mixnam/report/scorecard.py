@@ -13,9 +13,8 @@ from html import escape
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mixnam.data import catalogue
 from mixnam.paper import evidence, experiments, sheet, verdicts
-from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, SIMULATIONS, Claim, claims
+from mixnam.paper.claim import ARITHMETIC, COUNTED_IN, ON_RECIPE, ON_SIMULATIONS, OWN, SIMULATIONS, Claim, claims
 from mixnam.paper.verdicts import Verdict
 from mixnam.paper.words import COUNTED, DECIDED, NO_DATA, NOT_APPLICABLE, SEVERITY, TOO_FEW, UNDECIDED
 from mixnam.report.layout import Element, Judged, badge, csv_link, kind, result_link, show
@@ -32,13 +31,14 @@ def page_name(notebook: str, dataset: str = "housing") -> str:
 
 def rerun(claim: Claim, preset: str = "quick") -> str:
     """Return the one command that trains what a claim lacks and judges it."""
+    preset = claim.preset or preset
     seeds, where = verdicts.LEAST_RUNS, f"runs/{preset}/results"
     return f"python -m mixnam claim {claim.id} --preset {preset} --seeds {seeds} --results {where}"
 
 
 def settled_on(claim: Claim, page: str, dataset: str) -> bool:
     """Return whether a page settles a claim: the notebook's claims, on the page's data set where it has one."""
-    shared = claim.kind == "static" or catalogue.family(claim.dataset) == "simulations"
+    shared = claim.kind == "static" or claim.one_setting
     own = page in experiments.SIMULATED or (shared and page not in PER_DATASET)
     return claim.page == page and (own or claim.dataset == dataset)
 
@@ -47,13 +47,9 @@ def settled_on(claim: Claim, page: str, dataset: str) -> bool:
 _ONE_SETTING = {
     SIMULATIONS: "simulations (one setting, ours)",
     ARITHMETIC: "arithmetic, by our code",
-    OWN: (ON_SIMULATIONS := "our own, on simulations"),
+    ON_SIMULATIONS: ON_SIMULATIONS,
+    ON_RECIPE: ON_RECIPE,
 }
-
-
-def group_name(group: str, one_setting: bool) -> str:
-    """Return what a claim's group is called beside its verdicts; our own claims on simulations stand apart."""
-    return ON_SIMULATIONS if group == OWN and one_setting else group
 
 
 @dataclass(frozen=True)
@@ -161,16 +157,12 @@ class Scorecard:
     def counts(self) -> list[Count]:
         """Return how many verdicts of each kind each group of claims has, by setting."""
         found = {}  # by heading: what our code counts is the same in a rerun
-        for group, number, once in itertools.product(GROUPS, range(len(self.labels)), (False, True)):
-            judged = {
-                claim.id: self.verdicts[claim.id][number]
-                for claim in self.claims
-                if claim.group == group and claim.one_setting == once
-            }
+        for group, number in itertools.product(COUNTED_IN, range(len(self.labels))):
+            judged = {claim.id: self.verdicts[claim.id][number] for claim in self.claims if claim.counted == group}
             kept = {name: verdict for name, verdict in judged.items() if verdict.verdict != NOT_APPLICABLE}
             if kept:
-                heading = self._heading(group, number, once)
-                found[heading] = Count(heading, group_name(group, once), number, kept)
+                heading = self._heading(group, number)
+                found[heading] = Count(heading, group, number, kept)
         return list(found.values())
 
     def count(self) -> str:
@@ -205,10 +197,10 @@ class Scorecard:
         """Return in which column of `show` a verdict stands: ours follow the statement, the one on print is last."""
         return number or len(self.labels)
 
-    def _heading(self, group: str, number: int, once: bool) -> str:
+    def _heading(self, group: str, number: int) -> str:
         """Return what a group's verdicts of a column are counted under; what has one setting is named so."""
-        if number == 0 or not once:
-            heading = f"{group_name(group, once)}, {self.labels[number]}"
+        if number == 0 or group not in _ONE_SETTING:
+            heading = f"{group}, {self.labels[number]}"
         else:
             reference = self.parameters.is_reference or group == ARITHMETIC
             heading = _ONE_SETTING[group] + ("" if reference else f", {self.columns[number - 1].source}")
@@ -229,7 +221,7 @@ class Scorecard:
             print_, *ours = self.verdicts[claim.id]
             cells = [escape(claim.statement)]
             cells += [f"{badge(v.verdict)} <small>{escape(v.number)}</small>" for v in (*ours, print_)]
-            cells += [escape(group_name(claim.group, claim.one_setting)), self._to_page(claim)]
+            cells += [escape(claim.counted), self._to_page(claim)]
             cells.append(f"<a href='evidence.html#{claim.id}'>{escape(claim.id)}</a>")
             kinds = ["", *["verdict"] * len(self.labels), "", "", ""]
             tagged = [

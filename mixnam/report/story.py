@@ -53,6 +53,8 @@ def evidence_link(claim: Claim) -> str:
 def setting(card: Scorecard, claim: Claim) -> str:
     """Return at which setting a claim's verdict stands, in words."""
     number, _ = card.settled(claim)
+    if claim.preset:
+        return "with our own recipe"
     if claim.one_setting:
         return "by counting" if claim.group == ARITHMETIC or number == 0 else "in simulations"
     return ("in print", "at the paper's setting", "at our quick setting")[number]
@@ -87,13 +89,14 @@ def _missing(card: Scorecard) -> tuple[list[Claim], str]:
 
 
 def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
-    """Return what came out in five sentences of Markdown, from the verdicts of the reference.
+    """Return what came out in five sentences of Markdown or six, from the verdicts of the reference.
 
     They name the claims that have a short form: what is reproduced, what is not, what could not be tested or decided,
-    what is better than printed, and what is new. `link` leads from a claim to its evidence.
+    what is better than printed, what is new, and where our own recipe is ahead. `link` leads from a claim
+    to its evidence.
     """
     told = [(claim, card.settled(claim)[1]) for claim in card.claims]
-    short = [(claim, verdict) for claim, verdict in told if claim.short]
+    short = [(claim, verdict) for claim, verdict in told if claim.short and not claim.preset]
 
     def by_setting(kept: Collection[str], own: bool = False) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -129,8 +132,22 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
         f"{joined(by_setting((UNDECIDED,)))}",
         "**Better than printed**: ": "; ".join(better),
         "**New**: ": "; ".join(new),
+        "**Ahead of the paper**: ": _recipe(told, link),
     }
     return [f"{start}{text}." for start, text in found.items() if text]
+
+
+def _recipe(told: Iterable[tuple[Claim, Verdict]], link: Link | None) -> str:
+    """Return where our own recipe is ahead of boosted trees, behind or neither; empty where it was not run."""
+    said: dict[str, list[str]] = {}
+    for claim, verdict in told:
+        if claim.preset and claim.subjects[1]["model"] in experiments.BOOSTED:
+            name = f"[{claim.short}]({link(claim)})" if link else claim.short
+            said.setdefault(verdict.verdict, []).append(name)
+    words = {REPRODUCED: "ahead of", NOT_REPRODUCED: "behind one of", UNDECIDED: "neither ahead of nor behind"}
+    parts = [f"{word} {_listed(experiments.BOOSTED)} with {_listed(said[v])}" for v, word in words.items() if v in said]
+    recipe = "[a recipe of our own](ahead.html)" if link else "a recipe of our own"
+    return f"{recipe} is {'; '.join(parts)}" if parts else ""
 
 
 def _items(card: Scorecard) -> dict[str, list[Claim]]:

@@ -57,6 +57,11 @@ class Result:
             object.__setattr__(self, "revisions", self.spec.revisions)
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the trainings that it rests on: its own."""
+        return (self.key,)
+
+    @property
     def superseded(self) -> bool:
         """Whether a part that this result passed through has been revised since."""
         return self.revisions != self.spec.revisions

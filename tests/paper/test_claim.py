@@ -8,6 +8,7 @@ from stated import KNOWN, TWO, claim
 from mixnam.data import catalogue
 from mixnam.paper import published
 from mixnam.paper.claim import ARITHMETIC, GROUPS, OWN, REAL, SIMULATIONS, claims
+from mixnam.paper.experiments import AHEAD_ON
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,6 +99,15 @@ ADDED = {
     *(f"T1-interactions{name}" for name in ("", "-mimic2", "-mimic3", "-income", "-credit", "-year")),
     "T1-beats-ebm-today",
     "T1-beats-ebm-today-income",
+    # our own recipe, on fresh runs
+    *(
+        f"AH-{name}-{rivals}{mean}"
+        for name in AHEAD_ON
+        for rivals in ("trees", "glass", "quick")
+        for mean in ("", "-4")
+    ),
+    "AH-splits-trees",
+    "AH-splits-trees-4",
 }
 
 
@@ -139,3 +149,16 @@ def test_every_claim_has_a_page_a_place_and_data():
         for subject in one.subjects:
             name = subject.get("dataset", one.dataset)
             assert name in catalogue.REGISTRY, one.id
+
+
+def test_members_other_presets_and_splits_are_for_own_scores_at_one_preset():
+    means = ({"model": "MixNAM", "members": 4}, {"model": "NAM", "members": 4})
+    good = {"kind": "order", "better": -1, "subjects": means, "own": True, "preset": "best"}
+    good["measure"] = "metrics.test.rmse"
+    one = claim(**good)
+    assert one.one_setting and one.counted == "our own recipe"
+    for wrong in ({"own": False}, {"preset": ""}, {"measure": "measures.additivity.marginal"}):
+        with pytest.raises(ValueError, match="members, other presets and splits"):
+            claim(**good | wrong)
+    with pytest.raises(ValueError, match="members, other presets and splits"):
+        claim("value", other_splits=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import Memory, fill, result
+from planted import Memory, fill, on_split, predicted, result
 from scipy import stats
 from stated import KNOWN, ONE, claim
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT
-from mixnam.paper import derived, evidence, published, verdicts
+from mixnam.data.splits import HOLDOUT, HOLDOUTS, REPEATS
+from mixnam.paper import derived, evidence, experiments, intervals, published, verdicts
 from mixnam.paper.claim import claims
 from mixnam.paper.verdicts import Sample
 from mixnam.runs.store import Store
@@ -243,6 +243,10 @@ def test_the_runs_of_a_claim_are_those_that_it_is_judged_on():
         specs = evidence.specs_for_claim(one, "smoke", 5)
         assert len(set(specs)) == len(specs)
         assert [s.seed for s in specs] == sorted(s.seed for s in specs)
+        if one.preset:
+            runs = experiments.fresh_runs(one.dataset, one.other_splits)
+            assert {(s.split, s.seed) for s in specs} == set(runs) and len(specs) == len(runs) * len(one.subjects)
+            continue
         splits = catalogue.entry(one.dataset).splits
         assert len(specs) <= 5 * len(one.subjects) and (one.kind == "static") == (not specs)
         assert splits == HOLDOUT or {s.split for s in specs} == set(splits)
@@ -307,3 +311,95 @@ def test_every_joint_measure_can_be_taken_of_the_references_results():
             assert found.n == 0 or math.isfinite(found.mean), one.id
             looked |= {one.measure} if found.n else set()
     assert len(looked) >= 5
+
+
+def test_means_of_seeds_average_over_every_mean_that_can_be_made():
+    runs = [predicted(seed, 0.5) for seed in range(6)]
+    found = evidence.of_means(runs, 4, "metrics.test.rmse")
+    assert found.n == 6
+    # independent errors of 0.5: a mean of four has half of it
+    assert found.mean == pytest.approx(0.25, abs=0.01)
+    assert found.sd / math.sqrt(6) < 0.01
+    assert all(len(mean.keys) == 4 for mean in found.results)
+    assert {key for mean in found.results for key in mean.keys} == {run.key for run in runs}
+    singles = evidence.of_means(runs, 1, "metrics.test.rmse")
+    assert np.allclose(singles.values, [run.metrics["test"]["rmse"] for run in runs], atol=1e-4)
+
+
+def test_the_jackknife_of_means_is_not_too_small():
+    """Seeds of random size of error: the standard error covers how the average over means varies between draws."""
+    draw = np.random.default_rng(1)
+    base = [predicted(seed, 1.0) for seed in range(6)]
+    y = base[0].targets
+    noise = [run.arrays["test_prediction"].astype(float) - y for run in base]
+    means, errors = [], []
+    for _ in range(60):
+        sizes = draw.uniform(0.3, 0.9, 6)
+        runs = [
+            dataclasses.replace(run, fresh=({"test_prediction": (y + size * own).astype(np.float32)}, {}))
+            for run, size, own in zip(base, sizes, noise, strict=True)
+        ]
+        found = evidence.of_means(runs, 3, "metrics.test.rmse")
+        means.append(found.mean)
+        errors.append(found.sd**2 / found.n)
+    assert np.mean(errors) > 0.8 * np.var(means, ddof=1)
+    assert np.mean(errors) < 2 * np.var(means, ddof=1)
+
+
+def test_so_many_seeds_as_members_make_one_mean_and_fewer_none():
+    runs = [predicted(seed, 0.5) for seed in range(4)]
+    assert evidence.of_means(runs, 4, "metrics.test.rmse").n == 1
+    assert evidence.of_means(runs[:3], 4, "metrics.test.rmse").n == 0
+    assert evidence.of_means([], 4, "metrics.test.rmse").n == 0
+
+
+def test_each_fold_and_each_split_has_a_mean_of_its_own():
+    runs = [predicted(seed, 0.5, split=split) for seed in range(10, 14) for split in HOLDOUTS]
+    found = evidence.of_means([*runs, predicted(10, 0.5)], 4, "metrics.test.rmse")
+    assert [*found.by_split] == [*HOLDOUTS] and found.n == 5  # one run of the first split makes no mean
+    assert found.mean == pytest.approx(0.25, abs=0.02)
+
+
+def test_our_own_recipe_is_judged_on_fresh_runs_alone():
+    one, store = KNOWN["AH-housing-trees"], Memory()
+    for seed in range(20):
+        for model, error in (("MixNAM", 0.3), ("XGBoost", 0.5), ("LightGBM", 0.5), ("CatBoost", 0.5)):
+            store.put(predicted(seed, error if seed >= 10 else 9.0, model=model))
+    for id, runs in (("AH-housing-trees", 10), ("AH-housing-trees-4", 10)):
+        for preset in ("best", "quick", "paper"):  # it has one setting, whatever the column
+            found = verdicts.on_results(KNOWN[id], preset, store)
+            assert (found.verdict, found.n) == ("reproduced", runs), id
+    assert {run.spec.seed for run in evidence.stored(one, one.subjects[0], "best", store)} == set(range(10, 20))
+    assert len(verdicts.on_results(KNOWN["AH-housing-trees-4"], "best", store).keys) == 40
+    assert verdicts.on_results(KNOWN["AH-splits-trees"], "best", store).verdict == "not enough runs"
+
+
+def test_several_holdouts_are_paired_and_corrected_for_the_rows_that_they_share():
+    ours = [predicted(seed, 0.4, split=split) for seed in range(10, 14) for split in HOLDOUTS]
+    theirs = [predicted(seed, 0.5, split=split, model="XGBoost") for seed in range(10, 14) for split in HOLDOUTS]
+    one = KNOWN["AH-splits-trees"]
+    a, b = (evidence._single(one, runs) for runs in (ours, theirs))
+    found = intervals.difference(a, b, "housing", "rmse")
+    apart = np.array([a.by_split[split] - b.by_split[split] for split in HOLDOUTS])
+    assert found.n == 5 and found.mean == pytest.approx(apart.mean())
+    assert found.error == pytest.approx(math.sqrt(apart.var(ddof=1) * (1 / 5 + 2 / 7)))
+    assert found.freedom == pytest.approx(4)
+
+
+def test_folds_of_other_partitions_alone_are_compared_all_together():
+    draw = np.random.default_rng(0)
+
+    def sample(model, level):
+        runs = tuple(on_split(result("income", model, 0, level), split) for split in REPEATS)
+        return Sample.of(level + 0.01 * draw.normal(size=len(runs)), runs)
+
+    a, b = sample("MixNAM", 0.93), sample("XGBoost", 0.92)
+    found = intervals.difference(a, b, "income", "auc")
+    apart = a.values - b.values
+    assert found.n == 10 and found.mean == pytest.approx(apart.mean())
+    assert found.error == pytest.approx(math.sqrt(apart.var(ddof=1) * (1 / 10 + intervals.share_tested("income"))))
+
+
+def test_values_of_one_split_count_once_where_splits_are_paired():
+    runs = tuple(on_split(result("income", "MixNAM", 0, 0.9), split) for split in ("fold0", "fold0", "fold1"))
+    assert Sample.of([0.8, 0.9, 0.7], runs).by_split == {"fold0": pytest.approx(0.85), "fold1": 0.7}

@@ -154,7 +154,7 @@ def test_stored_results_are_used_where_data_are_missing(copy, monkeypatch):
     [
         ({"experiment": "table1"}, "experiment must be one of accuracy, .*, got 'table1'"),
         ({"dataset": "boston"}, "dataset must be one of housing, .*, got 'boston'"),
-        ({"preset": "fast"}, "preset must be one of smoke, quick, paper, got 'fast'"),
+        ({"preset": "fast"}, "preset must be one of smoke, quick, paper, best, got 'fast'"),
         ({"device": "tpu"}, "device must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
     ],
 )

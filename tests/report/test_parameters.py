@@ -28,7 +28,7 @@ def test_wrong_parameters_are_refused():
         ({"train": "yes"}, TypeError, "parameter train must be true or false, got 'yes'"),
         ({"train": 1}, TypeError, "parameter train must be true or false, got 1"),
         ({"preset": 3}, TypeError, "parameter preset must be text, got 3"),
-        ({"preset": "fast"}, ValueError, "preset must be one of smoke, quick, paper, got 'fast'"),
+        ({"preset": "fast"}, ValueError, "preset must be one of smoke, quick, paper, best, got 'fast'"),
         ({"dataset": "hosing"}, ValueError, "dataset must be one of housing, .*got 'hosing'"),
         ({"device": "tpu"}, ValueError, "device must be 'auto', 'cpu' or 'cuda', got 'tpu'"),
     ]

@@ -157,12 +157,13 @@ def test_verdicts_are_counted_group_by_group(card):
         told = {phrase.partition(",")[0]: word for word, phrase in words.COUNTED.items()}
         counted[heading] = {told.get(phrase, phrase): int(count) for count, phrase in numbers}
     once = {SIMULATIONS: "simulations (one setting, ours)", ARITHMETIC: "arithmetic, by our code"}
-    once[OWN] = "our own, on simulations"
     expected = {}
     for claim in claims():
         for number, (label, verdict) in enumerate(zip(card.labels, card.verdicts[claim.id], strict=True)):
-            group = once[OWN] if claim.group == OWN and claim.one_setting else claim.group
-            where = once[claim.group] if number and claim.one_setting else f"{group}, {label}"
+            group = claim.group
+            if group == OWN and claim.one_setting:
+                group = "our own recipe" if claim.preset else "our own, on simulations"
+            where = once.get(group, group) if number and claim.one_setting else f"{group}, {label}"
             if verdict.verdict != "not applicable":
                 expected.setdefault(f"{where[0].upper()}{where[1:]}", Counter())[verdict.verdict] += 1
     assert counted == expected
@@ -280,8 +281,10 @@ def test_every_rerun_command_is_understood_by_the_command_line(monkeypatch):
         words = shlex.split(scorecard.rerun(claim))
         assert words[:3] == ["python", "-m", "mixnam"]
         assert command_line.main(words[3:]) == 0
-    where = Path("runs/quick/results")  # never the reference
-    assert called == [([claim.id], "quick", verdicts.LEAST_RUNS, where) for claim in claims()]
+    # never the reference
+    presets = [claim.preset or "quick" for claim in claims()]
+    expected = [(preset, verdicts.LEAST_RUNS, Path(f"runs/{preset}/results")) for preset in presets]
+    assert called == [([claim.id], *rest) for claim, rest in zip(claims(), expected, strict=True)]
 
 
 def test_the_evidence_gives_a_command_where_training_decides(evidence):

@@ -85,7 +85,7 @@ def test_what_quick_decides_stands_beside_what_the_papers_setting_says_so_far(tm
 
 
 def test_better_and_new_are_told_apart(tmp_path):
-    own = [c.id for c in claims() if c.group == OWN and c.short]
+    own = [c.id for c in claims() if c.group == OWN and c.short and not c.preset]
     card = card_of(tmp_path, {"T1-node-housing": words.BETTER, own[0]: words.REPRODUCED, own[1]: words.NOT_REPRODUCED})
     told = story.sentences(card, None)
     assert any(t.startswith("**Better than printed**: NODE's test RMSE on Housing is 0.523 in print") for t in told)
@@ -93,6 +93,18 @@ def test_better_and_new_are_told_apart(tmp_path):
     shown, contradicted = new.split(", and contradict that ")
     assert KNOWN[own[0]].short in shown and KNOWN[own[1]].short in contradicted
     assert not any(KNOWN[name].short in line for name in own for line in told if line != new)
+
+
+def test_one_sentence_says_where_our_own_recipe_is_ahead_of_boosted_trees(tmp_path):
+    assert not any("recipe" in line for line in story.sentences(card_of(tmp_path, {})))  # it was not run
+    said = {"AH-housing-trees": words.UNDECIDED, "AH-bike-trees": words.REPRODUCED, "AH-bike-glass": words.NOT_REPRODUCED}
+    said["AH-income-trees-4"] = words.NOT_REPRODUCED
+    (line,) = [line for line in story.sentences(card_of(tmp_path, said), None) if "recipe" in line]
+    trees = "XGBoost, LightGBM and CatBoost"
+    assert line == (
+        f"**Ahead of the paper**: a recipe of our own is ahead of {trees} with one model on Bike; behind one of {trees} "
+        f"with the mean of four on Income; neither ahead of nor behind {trees} with one model on Housing."
+    )
 
 
 def test_a_sentence_links_to_the_evidence(tmp_path):
