@@ -29,4 +29,5 @@ def recommended(rows: int, task: Task) -> MixNAMSettings:
         chosen |= {"learning_rate": 1.56e-3, "initialization": "authors"}
     else:
         own = {"bins": 128, "width": 64, "experts": 8, "batch_size": 256, "epochs": 20, "averaging": 0.995}
-    return MixNAMSettings(**(chosen | own), active_experts=own["experts"])
+    chosen |= own
+    return MixNAMSettings(**chosen, active_experts=chosen["experts"])
