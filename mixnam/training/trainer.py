@@ -166,7 +166,7 @@ class Trainer:
             experts, scores = self.blocked.forward(flat, chosen[0], draws)
             network, bias = self.blocked.network, flat[:, -1]
             gradients = head_gradients(network, experts, scores, bias, y, self.task, self.values, draws, weights)
-            return self.blocked.backward(flat, *gradients)
+            return self.blocked.backward(*gradients)
         leaf = flat.detach().requires_grad_(True)
         x = self.fold.x[self.member_column, chosen]
         outputs = self.network(self.tensors(leaf, self.state.buffers), x, draws)

@@ -126,7 +126,7 @@ def assert_agrees(engine, network, tensors, flat, x, chosen, rates):
     kept = experts.clone(), scores.clone()
     upstream = [normal(*t.shape, seed=i) for i, t in enumerate((experts, scores, leaf[:, -1]))]
     total = sum((t * u).sum() for t, u in zip((general, general_scores, leaf[:, -1]), upstream, strict=True))
-    assert_close(engine.backward(flat, *upstream), torch.autograd.grad(total, leaf)[0])
+    assert_close(engine.backward(*upstream), torch.autograd.grad(total, leaf)[0])
     assert torch.equal(experts, kept[0])  # what the caller holds is no buffer
     assert torch.equal(scores, kept[1])
 
@@ -191,7 +191,7 @@ def test_masks_do_not_depend_on_the_blocks(build, case):
     for block in (1 << 16, 15, 35, 60):  # blocks of all rows, and of 3, 7 and 12: no multiple of 4 times 5 values
         engine = Blocked(network, x, BATCH, keep=True, gather=False, block=block)
         experts, scores = engine.forward(flat, torch.arange(BATCH), drawing({"dropout": 0.4})())
-        found.append((experts, scores, engine.backward(flat, experts, scores, flat[:, -1]).clone()))
+        found.append((experts, scores, engine.backward(experts, scores, flat[:, -1]).clone()))
     for other in found[1:]:
         for first, second in zip(found[0], other, strict=True):
             assert_close(first, second)
@@ -220,10 +220,10 @@ def test_the_gradient_of_one_batch_does_not_linger_in_the_next(build, case):
     for x in (few(n), table(ROWS, [None] * n)):
         engine = Blocked(network, x, BATCH, keep=True, gather=True, edges=fitted(network, tensors, x).get(EDGES))
         experts, scores = engine.forward(flat, torch.arange(BATCH))
-        assert engine.backward(flat, experts, scores, flat[:, -1]).abs().max() > 0
+        assert engine.backward(experts, scores, flat[:, -1]).abs().max() > 0
         engine.forward(flat, torch.arange(4))
         nothing = [torch.zeros_like(t[:, :4]) for t in (experts, scores)]
-        assert torch.equal(engine.backward(flat, *nothing, torch.zeros(1)), torch.zeros_like(flat))
+        assert torch.equal(engine.backward(*nothing, torch.zeros(1)), torch.zeros_like(flat))
 
 
 @every("block", [1 << 16, 25])

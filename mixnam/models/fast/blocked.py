@@ -125,12 +125,11 @@ def split(pieces: tuple[Piece, ...], limit: int) -> list[list[Piece]]:
 class Blocked:
     """One member of a network on a CPU, for batches of at most `batch` different rows of a table x, (N, n).
 
-    `edges` (1, n, 1, T + 1) are those of the bins, where the network reads a number in pieces.
-
-    `keep` stores what the backward pass needs; `gather` encodes repeated values once, where that pays (not where codes
-    are dropped: each row has its own mask); `block` activations and `head` experts and scores are handled at a time.
-    `forward` and `backward` take flat parameters (1, P) and leave what stands between them, from experts and scores to
-    the loss, to the caller.
+    `edges` (1, n, 1, T + 1) are those of the bins where the network reads a number in pieces. `keep` stores what the
+    backward pass needs; `gather` encodes repeated values once, where that pays (not where codes are dropped: each row
+    has its own mask); `block` activations and `head` experts and scores are handled at a time. `forward` takes flat
+    parameters (1, P) and `backward` returns their gradient; what stands between them, from experts and scores to the
+    loss, is left to the caller.
     """
 
     @staticmethod
@@ -307,7 +306,7 @@ class Blocked:
         return own[None], (scores + self._named(flat, "router.bias"))[None]
 
     @torch.no_grad()
-    def backward(self, flat: Tensor, d_experts: Tensor, d_scores: Tensor, d_bias: Tensor) -> Tensor:
+    def backward(self, d_experts: Tensor, d_scores: Tensor, d_bias: Tensor) -> Tensor:
         """Return the gradient (1, P), valid until the next call, from those of the last `forward` and of the bias."""
         rows, d_experts, d_scores = self.rows, d_experts[0], d_scores[0]
         self.gradient.zero_()
@@ -322,7 +321,7 @@ class Blocked:
             self.head.zero_()
             for i, column in enumerate(rows.index.T):
                 self.head.index_add_(0, column, torch.cat([d_experts[:, i], d_router[:, i]], dim=1))
-        self.share = self.norms[0][0] / len(self.average)
+        share = self.norms[0][0] / len(self.average)
         for block in self._plan(rows.pieces):
             for head in (head for group in block.groups for head in group.heads):
                 if rows.index is None:
@@ -330,7 +329,7 @@ class Blocked:
                         head.out[..., columns] = part[head.batch_rows, head.features].transpose(0, 1)
                 torch.bmm(head.out, head.weight_t, out=head.g)
                 head.d_weight.baddbmm_(head.code_t, head.out)
-            self._decode(block)
+            self._decode(block, share)
         self.d_encoder_rows.sub_(self.d_encoder_rows.mean(dim=1, keepdim=True))
         if self.scale != 1:
             self.d_encoder_rows.mul_(self.row_scale)
@@ -340,8 +339,8 @@ class Blocked:
             weight.view(*self.head_weight.shape[:2], -1).copy_(self.d_head_weight[..., columns])
         return self.gradient
 
-    def _decode(self, block: _Block) -> None:
-        """Go back through a block's layers, from the gradient of its codes in `block.g`."""
+    def _decode(self, block: _Block, share: Tensor) -> None:
+        """Go back through a block's layers, from the gradient of its codes in `block.g`; `share` is a shared gain/d."""
         g, t = block.g, block.t
         g3, t3 = [group.g for group in block.groups], [group.t for group in block.groups]
         for layer in reversed(range(self.layers)):
@@ -355,7 +354,7 @@ class Blocked:
             if self.shared:
                 d_shift.addmv_(g.T, block.ones)
                 d_gain.addmv_(t.T, block.ones)
-                torch.mv(t, self.share, out=block.mean)
+                torch.mv(t, share, out=block.mean)
                 g.mul_(gain)
             else:
                 for group, part, product in zip(block.groups, g3, t3, strict=True):
