@@ -32,8 +32,10 @@ class Peer:
                 f"peers route to all experts: active_experts must be experts ({settings.experts}), "
                 f"got {settings.active_experts}"
             )
-        if not settings.shared_normalization:
-            raise ValueError("peers share one normalisation: shared_normalization must be true, got False")
+        wanted = {"shared_normalization": True, "encoding": "scalar", "activation": "relu"}
+        for name, value in wanted.items():
+            if getattr(settings, name) != value:
+                raise ValueError(f"peers have no formulas for {name} {getattr(settings, name)!r}: it must be {value!r}")
         self.settings, self.features, self.task = settings, features, task
         self.leaves = {k: v.detach().clone().contiguous().requires_grad_(True) for k, v in self.layout(named).items()}
         some = named["bias"]

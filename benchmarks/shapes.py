@@ -53,6 +53,7 @@ SHAPES = (
     Shape("Income", "income", "paper", 14, "classification", repeats=True),
     Shape("Credit", "credit", "paper", 30, "classification"),
     Shape("Year", "year", "paper", 90, "regression"),
+    Shape("Housing, our recipe", "housing", "best", 8, "regression"),
 )
 HOUSING = SHAPES[1]
 

@@ -17,7 +17,8 @@ def multiply_adds(settings: MixtureSettings, features: int, routed: bool = True)
     240
     """
     n, d, layers = features, settings.width, settings.layers
-    encoder = n * (d + (layers - 1) * d * d)
+    inputs = 1 if settings.encoding == "scalar" else 1 + settings.bins
+    encoder = n * (inputs * d + (layers - 1) * d * d)
     if not routed:
         return encoder + n * d
     return encoder + n * d * settings.experts + (n * d) * (n * settings.experts)

@@ -32,16 +32,25 @@ class Masks:
     expert_rate: float
 
 
+def inputs(weights, i, x):
+    """What the network of feature i is given for values (B,): each value and its share in each bin."""
+    if "encoding.edges" not in weights:
+        return x[:, None]
+    bins = list(itertools.pairwise(weights["encoding.edges"][i, 0]))
+    shares = [[min(max((v - a) / (b - a), 0.0), 1.0) if b > a else 0.0 for a, b in bins] for v in x]
+    return np.array([[v, *row] for v, row in zip(x, shares, strict=True)])
+
+
 def encoder(weights, settings, i, x, masks=None):
-    """z_i = f_i(x_i) for one feature: (B,) → (B, d). Linear, norm, ReLU, dropout in each layer."""
-    h = x[:, None]
+    """z_i = f_i(x_i) for one feature: (B,) → (B, d). Linear, norm, activation, dropout in each layer."""
+    h = inputs(weights, i, x)
     for layer in range(settings.layers):
         weight, bias = weights[f"encoder.{layer}.weight"][i], weights[f"encoder.{layer}.bias"][i]
         h = np.array(
             [[sum(row[a] * weight[a, b] for a in range(len(row))) + bias[b] for b in range(len(bias))] for row in h]
         )
         h = normalize(weights, settings, i, layer, h, training=masks is not None)
-        h = np.where(h > 0, h, 0.0)
+        h = h / (1 + np.exp(-h)) if settings.activation == "silu" else np.where(h > 0, h, 0.0)
         if masks is not None:
             h = h * masks.encoder[layer][i] / (1 - masks.rate)
     return h

@@ -98,7 +98,10 @@ def test_peers_drop_at_the_rates_of_the_settings(build, kind, monkeypatch):
     assert rates == [0.1] * layers + [0.4] * (kind is not Conv1d)
 
 
-@every("changed", [{"active_experts": 2}, {"shared_normalization": False}])
+@every(
+    "changed",
+    [{"active_experts": 2}, {"shared_normalization": False}, {"encoding": "piecewise_linear"}, {"activation": "silu"}],
+)
 def test_settings_that_peers_cannot_follow_are_refused(build, changed):
     settings = MixNAMSettings(**(STILL | changed))
     with pytest.raises(ValueError, match=next(iter(changed))):
@@ -110,8 +113,17 @@ def test_work_counted_by_hand():
     encoder, experts, router = 5 * (1 * 3 + 3 * 3), 5 * 3 * 2, (5 * 3) * (5 * 2)
     assert multiply_adds(settings, 5) == encoder + experts + router == 240
     assert multiply_adds(settings, 5, routed=False) == encoder + 5 * 3
+    pieces = MixNAMSettings(**settings.all() | {"encoding": "piecewise_linear", "bins": 4})
+    assert multiply_adds(pieces, 5) == 240 + 5 * 4 * 3
     # two operations a multiply-add, and backward twice forward
     assert step_flop(settings, 5, rows=7) == 6 * 7 * 240
+
+
+def test_our_recipe_is_trained_in_blocks():
+    shape = next(shape for shape in shapes.SHAPES if shape.preset == "best")
+    assert shape.settings.encoding == "piecewise_linear"
+    _, how = contestants.CONTESTANTS["ours"].build(shape.job("ours", rows=8))
+    assert how["blocked"]
 
 
 def test_a_batch_that_does_not_fit_is_cut():
@@ -233,6 +245,7 @@ def test_every_part_is_recorded_with_the_fields_of_the_page(small, tmp_path, mon
     assert repeating["distinct"]["counts"] == list(shapes.INCOME_DISTINCT)
     assert one["blocked"] and not one["gathers"]
     assert set(one["contestants"]) == names
+    assert set(measured["Housing, our recipe"]["contestants"]) == {"ours", "general"}
     for found in one["contestants"].values():
         assert set(found) == {
             "rows", "seconds", "times", "rows_per_second", "gflop", "matrix_share", "peak_mb", "ratio",

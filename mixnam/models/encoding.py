@@ -48,13 +48,18 @@ def encode(tensors: dict[str, Tensor], h: Tensor) -> Tensor:
     return piecewise_linear(h, tensors[EDGES]) if EDGES in tensors else h
 
 
+def bins_of(edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the bins' lower edges and inverse widths, 0 where there is none: (..., bins + 1) → two of (..., bins)."""
+    width = edges.diff(dim=-1)
+    return edges[..., :-1], torch.where(width > 0, 1 / width, torch.zeros_like(width))
+
+
 def piecewise_linear(x: Tensor, edges: Tensor) -> Tensor:
     """Return values and their shares in each bin, 0 below it and 1 above: (M, n, B, k) → (M, n, B, k·(1 + bins)).
 
     `edges` are (M, n, k, bins + 1). A bin without width, which only fills up, has share 0. Beyond the edges the value
     alone goes on.
     """
-    low, width = edges[..., :-1], edges.diff(dim=-1)
-    inverse = torch.where(width > 0, 1 / width, torch.zeros_like(width))[:, :, None]
-    shares = ((x[..., None] - low[:, :, None]) * inverse).clamp(0, 1)  # (M, n, B, k, bins)
+    low, inverse = bins_of(edges[:, :, None])
+    shares = ((x[..., None] - low) * inverse).clamp(0, 1)  # (M, n, B, k, bins)
     return torch.cat([x[..., None], shares], dim=-1).flatten(3)

@@ -19,7 +19,7 @@ from mixnam.models.layers import Draws
 from mixnam.randomness import GOLDEN, mixed
 
 #: Activations (M, n, B, d) from which on compiling, some seconds a process, is worth it.
-LEAST = 1 << 22
+LEAST = 1 << 25
 
 
 def keeps(keys: Tensor, drop: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -53,9 +53,9 @@ def fresh_runs(dataset: str, other_splits: bool = False) -> list[tuple[str, int]
 def fresh_specs(
     dataset: str, model: str, preset: str, overrides: Mapping[str, Any] | None = None, other_splits: bool = False
 ) -> list[RunSpec]:
-    """Return the specs of `fresh_runs` of one model at a preset."""
-    settings = load_preset(preset).settings(dataset, model, overrides)
-    return [RunSpec(dataset, settings, split, seed) for split, seed in fresh_runs(dataset, other_splits)]
+    """Return the specs of `fresh_runs` of one model at a preset, where that searched on a split with its settings."""
+    chosen, runs = load_preset(preset), fresh_runs(dataset, other_splits)
+    return [RunSpec(dataset, chosen.settings(dataset, model, overrides, split), split, seed) for split, seed in runs]
 
 
 def specs_of(

@@ -294,12 +294,13 @@ def to_toml(record: Record) -> str:
     plan, best, known = record["plan"], record["chosen"], catalogue.entry(dataset)
     spread = "" if best["sd"] is None else f" ± {best['sd']:.4f}"
     where = f" (split {plan['split']})" if "split" in plan else ""
+    table = f"splits.{dataset}.{plan['split']}" if "split" in plan else f"data.{catalogue.family(dataset)}"
     return "\n".join(
         [
             f"# searched by us on the validation part of {known.title}{where}: {plan['trials']} trials, "
             f"space {record['space']['name']}",
             f"# validation {record['metric']} {best['mean']:.4f}{spread}",
-            f"[data.{catalogue.family(dataset)}.{model}]",
+            f"[{table}.{model}]",
             *(
                 f"{name} = {json.dumps(plain(value)) if isinstance(value, (str, bool, tuple)) else repr(value)}"
                 for name, value in chosen.items()

@@ -19,6 +19,7 @@ from torch import Tensor
 from mixnam import randomness
 from mixnam.models import PER_MEMBER, Network, NetworkSettings
 from mixnam.models.base import EVALUATED
+from mixnam.models.encoding import EDGES
 from mixnam.models.fast.blocked import Blocked, evaluate
 from mixnam.models.layers import Draws, Tensors
 from mixnam.training.graphs import Captured
@@ -98,15 +99,15 @@ class Trainer:
         numbers = {k: [s.all()[k] for s in settings] for k in PER_MEMBER if k in settings[0].all()}
         self.all_values = {k: torch.tensor(v, dtype=dtype, device=device) for k, v in numbers.items()}
         self.dropped = [k for k, v in numbers.items() if k.endswith("dropout") and any(v)]
-        self.blocked = self.evaluated = None
-        if blocked and Blocked.covers(network, count, device):
-            gather = "dropout" not in self.dropped  # with dropout each row has a mask of its own
-            self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, keep=True, gather=gather)
-            self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, keep=False, gather=True)
         parameters, buffers = network.initialize(self.seeds, device)
         buffers |= network.fitted(self.fold.x)
         flat = torch.cat([p.reshape(count, -1) for p in parameters.values()], dim=1).to(dtype)
         buffers = {k: b.to(dtype) for k, b in buffers.items()}
+        self.blocked = self.evaluated = None
+        if blocked and Blocked.covers(network, count, device):
+            gather, edges = "dropout" not in self.dropped, buffers.get(EDGES)  # each row has its own mask of dropout
+            self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, True, gather, edges)
+            self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, False, True, edges)
         self.state = self.state_class(
             flat=flat, optimizer=self.optimizer_class(flat), buffers=buffers, averaged=flat[:0], averaged_buffers={},
             best=flat.clone(),
@@ -165,7 +166,7 @@ class Trainer:
             experts, scores = self.blocked.forward(flat, chosen[0], draws)
             network, bias = self.blocked.network, flat[:, -1]
             gradients = head_gradients(network, experts, scores, bias, y, self.task, self.values, draws, weights)
-            return self.blocked.backward(flat, *gradients)
+            return self.blocked.backward(*gradients)
         leaf = flat.detach().requires_grad_(True)
         x = self.fold.x[self.member_column, chosen]
         outputs = self.network(self.tensors(leaf, self.state.buffers), x, draws)

@@ -13,6 +13,7 @@ from stacks_by_hand import assert_same, by_autograd, data
 
 from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, MLPSettings, NAMSettings, make_network
 from mixnam.models.base import EVALUATED
+from mixnam.models.encoding import EDGES
 from mixnam.models.fast import blocked, columns
 from mixnam.models.fast.blocked import BLOCK, Blocked, evaluate, split
 from mixnam.models.fast.columns import Columns, Piece
@@ -24,6 +25,8 @@ from mixnam.training.trainer import Fold, Trainer, predict
 CPU = torch.device("cpu")
 SMALL = {"layers": 2, "width": 5, "experts": 3, "active_experts": 3}
 SPARSE = {"layers": 3, "width": 6, "experts": 5, "active_experts": 2}
+PIECES = {"encoding": "piecewise_linear", "bins": 6}
+RECIPE = PIECES | {"activation": "silu", "shared_normalization": False}
 #: settings and number of features; widths that 4 does not divide begin a block's masks amid a draw
 NETWORKS = {
     "dense": (MixNAMSettings(**SMALL), 3),
@@ -44,6 +47,14 @@ NETWORKS = {
     "even": (MixNAMESettings(**SPARSE), 3),
     "even shared": (MixNAMESettings(**SPARSE, router="shared"), 3),
     "even, all experts": (MixNAMESettings(**SMALL), 2),
+    "pieces": (MixNAMSettings(**SMALL, **PIECES), 3),
+    "one bin, one layer": (MixNAMSettings(**SMALL | {"layers": 1, "width": 1}, **PIECES | {"bins": 1}), 3),
+    "silu": (MixNAMSettings(**SPARSE, activation="silu"), 3),
+    "norms": (MixNAMSettings(**SMALL, shared_normalization=False), 4),
+    "recipe": (MixNAMSettings(**SMALL, **RECIPE), 4),
+    "recipe, sparse shared, one feature": (MixNAMSettings(**SPARSE, **RECIPE, router="shared"), 1),
+    "recipe, diagonal": (MixNAMDSettings(**SMALL, **RECIPE), 3),
+    "recipe, even": (MixNAMESettings(**SPARSE, **RECIPE), 4),
 }
 ROWS, BATCH = 23, 9
 TOLERANCE = 1e-8  # of weights after 200 steps: Adam blows up the rounding of small gradients, to 2e-10 at most here
@@ -67,13 +78,19 @@ def few(n):
     return table(ROWS, [(1, 2, None, 4)[i % 4] for i in range(n)])
 
 
+def fitted(network, tensors, x):
+    """Let edges, if there are any, be those of every other row of x, (N, n): other values lie beyond them."""
+    return tensors | network.fitted(x[None, ::2])
+
+
 def joined(network, tensors):
     return torch.cat([tensors[name].reshape(1, -1) for name in network.parameters], dim=1)
 
 
-def named(network, flat):
+def named(network, flat, tensors):
+    """The parameters in `flat`, and the buffers of `tensors`."""
     parts = flat.split([p.size for p in network.parameters.values()], dim=1)
-    return {name: t.view(1, *p.shape) for (name, p), t in zip(network.parameters.items(), parts, strict=True)}
+    return tensors | {name: t.view(1, *p.shape) for (name, p), t in zip(network.parameters.items(), parts, strict=True)}
 
 
 def batches(rows=ROWS, batch=BATCH):
@@ -95,10 +112,10 @@ def assert_close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-11)
 
 
-def assert_agrees(engine, network, flat, x, chosen, rates):
+def assert_agrees(engine, network, tensors, flat, x, chosen, rates):
     """Compare experts and scores, and the gradient of a random sum of them, with the general formulation."""
     draws, leaf = drawing(rates), flat.clone().requires_grad_(True)
-    tensors, rows = named(network, leaf), x[chosen][None]
+    tensors, rows = named(network, leaf, tensors), x[chosen][None]
     general = network(tensors, rows, draws()).experts
     general_scores = network._scores(tensors, network.encode(tensors, rows, draws()))
     experts, scores = engine.forward(flat, chosen, draws())
@@ -109,7 +126,7 @@ def assert_agrees(engine, network, flat, x, chosen, rates):
     kept = experts.clone(), scores.clone()
     upstream = [normal(*t.shape, seed=i) for i, t in enumerate((experts, scores, leaf[:, -1]))]
     total = sum((t * u).sum() for t, u in zip((general, general_scores, leaf[:, -1]), upstream, strict=True))
-    assert_close(engine.backward(flat, *upstream), torch.autograd.grad(total, leaf)[0])
+    assert_close(engine.backward(*upstream), torch.autograd.grad(total, leaf)[0])
     assert torch.equal(experts, kept[0])  # what the caller holds is no buffer
     assert torch.equal(scores, kept[1])
 
@@ -130,12 +147,13 @@ def test_experts_scores_and_gradients_equal_the_general_formulation(build, case,
     network, tensors = build(settings, n)
     flat = joined(network, tensors)
     x = few(n) if mode == "gathered" else table(ROWS, [None] * n)
-    engine = Blocked(network, x, BATCH, keep=True, gather=mode == "gathered", block=block, head=head)
+    tensors, gather = fitted(network, tensors, x), mode == "gathered"
+    engine = Blocked(network, x, BATCH, True, gather, tensors.get(EDGES), block=block, head=head)
     assert engine.columns.gathers == (mode == "gathered")
     if block == 17 and mode != "gathered":
         assert engine.limit < engine.columns.most  # or one block would hold all rows
     for chosen in batches():
-        assert_agrees(engine, network, flat, x, chosen, {"dropout": 0.3} if mode == "dropout" else None)
+        assert_agrees(engine, network, tensors, flat, x, chosen, {"dropout": 0.3} if mode == "dropout" else None)
 
 
 @given(st.data())
@@ -148,6 +166,9 @@ def test_any_shape_equals_the_general_formulation(build, data):
     shape["active_experts"] = integer(1, experts)
     kind = data.draw(st.sampled_from(["dense", "shared", "diagonal", "even"]))
     router = {"router": "shared"} if kind == "shared" else {}
+    for name, value in {"bins": integer(1, 9), **RECIPE}.items():
+        if name == "bins" or data.draw(st.booleans()):
+            shape[name] = value
     settings = {"diagonal": MixNAMDSettings, "even": MixNAMESettings}.get(kind, MixNAMSettings)(**shape, **router)
     n, rows, batch = integer(1, 5), integer(1, 40), integer(1, 25)
     gather = data.draw(st.booleans())
@@ -155,19 +176,22 @@ def test_any_shape_equals_the_general_formulation(build, data):
     x = table(rows, data.draw(st.lists(counts, min_size=n, max_size=n)))
     rates = None if gather else data.draw(st.sampled_from([None, {"dropout": 0.5}, {"dropout": 0.05}]))
     network, tensors = build(settings, n)
-    engine = Blocked(network, x, batch, keep=True, gather=gather, block=integer(1, 200), head=integer(1, 400))
+    tensors = fitted(network, tensors, x)
+    sizes = {"block": integer(1, 200), "head": integer(1, 400)}
+    engine = Blocked(network, x, batch, keep=True, gather=gather, edges=tensors.get(EDGES), **sizes)
     for chosen in batches(rows, batch):
-        assert_agrees(engine, network, joined(network, tensors), x, chosen, rates)
+        assert_agrees(engine, network, tensors, joined(network, tensors), x, chosen, rates)
 
 
-def test_masks_do_not_depend_on_the_blocks(build):
-    settings, n = NETWORKS["dense"]
+@every("case", ["dense", "silu"])
+def test_masks_do_not_depend_on_the_blocks(build, case):
+    settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     flat, x, found = joined(network, tensors), table(ROWS, [None] * n), []
     for block in (1 << 16, 15, 35, 60):  # blocks of all rows, and of 3, 7 and 12: no multiple of 4 times 5 values
         engine = Blocked(network, x, BATCH, keep=True, gather=False, block=block)
         experts, scores = engine.forward(flat, torch.arange(BATCH), drawing({"dropout": 0.4})())
-        found.append((experts, scores, engine.backward(flat, experts, scores, flat[:, -1]).clone()))
+        found.append((experts, scores, engine.backward(experts, scores, flat[:, -1]).clone()))
     for other in found[1:]:
         for first, second in zip(found[0], other, strict=True):
             assert_close(first, second)
@@ -175,39 +199,43 @@ def test_masks_do_not_depend_on_the_blocks(build):
     assert not torch.allclose(found[0][0], engine.forward(flat, torch.arange(BATCH))[0])
 
 
-def test_rates_and_modes_may_change_from_call_to_call(build):
-    settings, n = NETWORKS["dense sparse"]
+@every("case", ["dense sparse", "recipe"])
+def test_rates_and_modes_may_change_from_call_to_call(build, case):
+    settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     x = table(ROWS, [None] * n)
-    engine = Blocked(network, x, BATCH, keep=True, gather=False)
+    tensors = fitted(network, tensors, x)
+    engine = Blocked(network, x, BATCH, keep=True, gather=False, edges=tensors.get(EDGES))
     several = [{"dropout": 0.5}, None, {"dropout": 0.1}, {}, {"dropout": 0.5}, {"expert_dropout": 0.5}]
     for i, rates in enumerate(several):
         flat = joined(network, tensors) * (1 + 0.1 * i)
-        assert_agrees(engine, network, flat, x, torch.arange(BATCH - i % 2), rates)
+        assert_agrees(engine, network, tensors, flat, x, torch.arange(BATCH - i % 2), rates)
 
 
-def test_the_gradient_of_one_batch_does_not_linger_in_the_next(build):
-    settings, n = NETWORKS["diagonal"]
+@every("case", ["diagonal", "recipe"])
+def test_the_gradient_of_one_batch_does_not_linger_in_the_next(build, case):
+    settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     flat = joined(network, tensors)
     for x in (few(n), table(ROWS, [None] * n)):
-        engine = Blocked(network, x, BATCH, keep=True, gather=True)
+        engine = Blocked(network, x, BATCH, keep=True, gather=True, edges=fitted(network, tensors, x).get(EDGES))
         experts, scores = engine.forward(flat, torch.arange(BATCH))
-        assert engine.backward(flat, experts, scores, flat[:, -1]).abs().max() > 0
+        assert engine.backward(experts, scores, flat[:, -1]).abs().max() > 0
         engine.forward(flat, torch.arange(4))
         nothing = [torch.zeros_like(t[:, :4]) for t in (experts, scores)]
-        assert torch.equal(engine.backward(flat, *nothing, torch.zeros(1)), torch.zeros_like(flat))
+        assert torch.equal(engine.backward(*nothing, torch.zeros(1)), torch.zeros_like(flat))
 
 
 @every("block", [1 << 16, 25])
 @every("gather", [True, False])
-@every("case", ["dense sparse", "one feature", "shared", "diagonal", "even"])
+@every("case", ["dense sparse", "one feature", "shared", "diagonal", "even", "recipe", "recipe, diagonal"])
 def test_predictions_for_a_table_equal_the_general_formulation(build, case, gather, block):
     settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     for x in (few(n), table(ROWS, [None] * n), table(1, [None] * n)):
+        tensors = fitted(network, tensors, x)
         for batch in (BATCH, 100):
-            engine = Blocked(network, x, batch, keep=False, gather=gather, block=block)
+            engine = Blocked(network, x, batch, keep=False, gather=gather, edges=tensors.get(EDGES), block=block)
             assert_close(engine.predict(joined(network, tensors)), network(tensors, x[None]).prediction)
 
 
@@ -226,7 +254,7 @@ def test_sampled_predictions_of_mixnam_d_are_those_of_the_same_parts(build):
     [
         *(settings for settings, _ in NETWORKS.values()),
         MixNAMSettings(**SMALL, normalization="batch_norm"),
-        MixNAMSettings(**SMALL, shared_normalization=False),
+        NAMSettings(hidden=(3,), **PIECES),
         NAMSettings(hidden=(3,)),
         MLPSettings(hidden=(3,)),
     ],
@@ -234,6 +262,7 @@ def test_sampled_predictions_of_mixnam_d_are_those_of_the_same_parts(build):
 def test_outputs_in_parts_are_those_of_the_network_called_on_all_rows(build, settings, members):
     network, tensors = build(settings, 4, range(members))
     x = few(4).expand(members, -1, -1) + torch.arange(members)[:, None, None]
+    tensors |= network.fitted(x[:, ::2])
     expected, parts = network(tensors, x), list(evaluate(network, tensors, x, BATCH))
     assert [part.prediction.shape[1] for part in parts] == [9, 9, 5]
     for name in ("prediction", "contributions", "experts", "relevance"):
@@ -267,7 +296,7 @@ def test_predictions_encode_each_value_once_and_hold_the_activations_of_one_bloc
 
 
 @every("case", [case for case in NETWORKS if case not in ("many experts", "width 1")])
-def test_a_mixture_with_one_layer_norm_is_covered_as_one_member_on_a_processor(case):
+def test_a_mixture_with_layer_norm_is_covered_as_one_member_on_a_processor(case):
     settings, n = NETWORKS[case]
     network = make_network(settings, n)
     assert Blocked.covers(network, 1, CPU)
@@ -279,7 +308,6 @@ def test_a_mixture_with_one_layer_norm_is_covered_as_one_member_on_a_processor(c
     "settings",
     [
         MixNAMSettings(**SMALL, normalization="batch_norm"),
-        MixNAMSettings(**SMALL, shared_normalization=False),
         MixNAMDSettings(**SMALL, normalization="batch_norm", shared_normalization=False),
         NAMSettings(hidden=(3,)),
         MLPSettings(hidden=(3,)),
@@ -378,6 +406,7 @@ def trainer(settings, fold, task, fast):
 STEPS = {"batch_size": 8, "learning_rate": 0.01, "weight_decay": 0.1, "output_penalty": 0.05, "variation_penalty": 0.7}
 NOISY = STEPS | {"dropout": 0.2, "expert_dropout": 0.3}
 QUIET = STEPS | {"dropout": 0.0, "expert_dropout": 0.0}
+MEAN = QUIET | {"expert_dropout": 0.5, "averaging": 0.97}
 #: without dropout of codes, values are gathered
 CASES = {
     "dense": (MixNAMSettings(**SMALL, **NOISY), "regression"),
@@ -393,6 +422,14 @@ CASES = {
     "diagonal, gathered": (MixNAMDSettings(**SPARSE, **QUIET, temperature=1.0), "classification"),
     "even": (MixNAMESettings(**SPARSE, **NOISY), "classification"),
     "even, gathered": (MixNAMESettings(**SPARSE, **QUIET, router="shared"), "regression"),
+    "pieces, gathered": (MixNAMSettings(**SMALL, **QUIET, **PIECES), "classification"),
+    "silu": (MixNAMSettings(**SMALL, **NOISY, activation="silu"), "regression"),
+    "norms": (MixNAMSettings(**SMALL, **NOISY, shared_normalization=False), "regression"),
+    "recipe": (MixNAMSettings(**SMALL, **MEAN, **RECIPE), "regression"),
+    "recipe, codes dropped": (MixNAMSettings(**SPARSE, **NOISY, **RECIPE, averaging=0.97), "classification"),
+    "recipe, gathered": (MixNAMSettings(**SPARSE, **MEAN, **RECIPE), "regression"),
+    "recipe, diagonal": (MixNAMDSettings(**SMALL, **MEAN, **RECIPE, temperature=1.0), "regression"),
+    "recipe, even": (MixNAMESettings(**SPARSE, **MEAN, **RECIPE), "classification"),
 }
 
 
@@ -420,8 +457,9 @@ def test_the_gradient_of_a_step_equals_the_general_formulation(case, block):
 def in_blocks(one, block):
     """Let a trainer's engines handle so many activations at a time."""
     network, fold, gather = one.network, one.fold, "dropout" not in one.dropped
-    one.blocked = Blocked(network, fold.x[0], one.settings.batch_size, keep=True, gather=gather, block=block)
-    one.evaluated = Blocked(network, fold.x_validation[0], EVALUATED, keep=False, gather=True, block=block)
+    edges = one.state.buffers.get(EDGES)
+    one.blocked = Blocked(network, fold.x[0], one.settings.batch_size, True, gather, edges, block=block)
+    one.evaluated = Blocked(network, fold.x_validation[0], EVALUATED, False, True, edges, block=block)
 
 
 def train(case, fast, block=BLOCK):
@@ -452,10 +490,15 @@ def plainly_trained(case):
 def assert_same_training(found, expected):
     moved = (found.state.flat - trainer(found.settings, found.fold, found.task, False).state.flat).abs().mean()
     assert moved > 0.01  # it has learnt something
-    ours, theirs = (one.tensors(one.state.flat, {}) for one in (found, expected))
-    assert_same(ours, theirs, TOLERANCE)
-    prediction = found.network(ours, found.fold.x_validation).prediction
-    assert_close(found.evaluated.predict(found.state.flat), prediction)
+    states = found.state, expected.state
+    for kind in ("averaged", "flat") if len(found.state.averaged) else ("flat",):
+        ours, theirs = (found.tensors(getattr(state, kind), state.buffers) for state in states)
+        assert_same(ours, theirs, TOLERANCE)
+        prediction = found.network(ours, found.fold.x_validation).prediction
+        assert_close(found.evaluated.predict(getattr(found.state, kind)), prediction)
+    for moment in ("first", "second"):
+        ours, theirs = (getattr(state.optimizer, moment) for state in states)
+        torch.testing.assert_close(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE / 10)
 
 
 @every("case", CASES)
@@ -482,7 +525,7 @@ def test_torch_s_fused_optimizer_alone_changes_nothing():
     assert_same(*(one.tensors(one.state.flat, {}) for one in (found, expected)), TOLERANCE)
 
 
-@every("case", ["dense, classes", "dense, gathered", "diagonal"])
+@every("case", ["dense, classes", "dense, gathered", "diagonal", "recipe", "recipe, gathered"])
 def test_runs_return_the_same_epochs_scores_and_weights(monkeypatch, case):
     settings, task = CASES[case]
     settings = type(settings)(**settings.all() | {"epochs": 12})

@@ -20,6 +20,7 @@ from mixnam.training.trainer import loss
 ROWS = 7
 SMALL = {"layers": 2, "width": 5, "experts": 3, "active_experts": 3}
 SPARSE = {"layers": 3, "width": 4, "experts": 5, "active_experts": 2}
+RECIPE = {"encoding": "piecewise_linear", "bins": 4, "activation": "silu", "shared_normalization": False}
 #: settings, features, members
 CASES = {
     "dense": (SMALL, 3, 1),
@@ -28,6 +29,9 @@ CASES = {
     "own_batch_norms": (SMALL | {"normalization": "batch_norm", "shared_normalization": False}, 3, 1),
     "own_layer_norms": (SMALL | {"shared_normalization": False}, 3, 2),
     "own_layer_norms_alone": (SPARSE | {"shared_normalization": False}, 2, 1),
+    "our_recipe": (SMALL | RECIPE, 3, 2),
+    "in_pieces": (SPARSE | {"encoding": "piecewise_linear", "bins": 3}, 2, 1),
+    "silu": (SMALL | {"activation": "silu", "normalization": "batch_norm"}, 2, 1),
     "one_expert_one_feature": ({"layers": 1, "width": 3, "experts": 1, "active_experts": 1}, 1, 1),
 }
 
@@ -183,9 +187,9 @@ def test_relevance_lies_on_the_simplex(scores, data):
     assert int((relevance > 0).sum()) <= active
 
 
-@given(st.integers(0, 1000), st.integers(1, 4), st.integers(1, 4))
-def test_contributions_lie_within_bounds_and_add_up(build, seed, experts, active):
-    settings = MixNAMSettings(layers=1, width=3, experts=experts, active_experts=min(active, experts))
+@given(st.integers(0, 1000), st.integers(1, 4), st.integers(1, 4), st.sampled_from([{}, RECIPE]))
+def test_contributions_lie_within_bounds_and_add_up(build, seed, experts, active, recipe):
+    settings = MixNAMSettings(layers=1, width=3, experts=experts, active_experts=min(active, experts), **recipe)
     network, tensors = build(settings, 3, (seed, seed + 1))
     outputs = network(tensors, 3 * normal(2, ROWS, 3, seed=seed))
     assert bool((outputs.contributions >= outputs.lower - 1e-12).all())
@@ -228,8 +232,9 @@ def test_gradients_stay_finite_where_a_feature_lost_every_expert(build):
         assert gradient is None or bool(torch.isfinite(gradient).all())
 
 
-def test_one_expert_makes_a_plain_additive_network(build):
-    settings = MixNAMSettings(layers=2, width=5, experts=1, active_experts=1)
+@every("recipe", [{}, RECIPE])
+def test_one_expert_makes_a_plain_additive_network(build, recipe):
+    settings = MixNAMSettings(layers=2, width=5, experts=1, active_experts=1, **recipe)
     network, tensors = build(settings, 3)
     x = normal(1, ROWS, 3)
 
@@ -249,8 +254,9 @@ def test_one_expert_makes_a_plain_additive_network(build):
     assert torch.equal(network(routed, x).prediction, predict(x))
 
 
-def test_logit_of_the_relevance_is_additive_for_two_experts(build):
-    network, tensors = build(MixNAMSettings(layers=2, width=6, experts=2, active_experts=2), 4)
+@every("recipe", [{}, RECIPE])
+def test_logit_of_the_relevance_is_additive_for_two_experts(build, recipe):
+    network, tensors = build(MixNAMSettings(layers=2, width=6, experts=2, active_experts=2, **recipe), 4)
     x = normal(1, 50, 4)
 
     def logits(rows):

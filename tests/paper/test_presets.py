@@ -7,6 +7,7 @@ import pytest
 from mixnam.data import catalogue
 from mixnam.data.laws import SIMULATIONS
 from mixnam.models import MODELS
+from mixnam.models.recipe import recommended
 from mixnam.paper import presets, published
 from mixnam.paper.presets import Preset, load_preset
 
@@ -148,3 +149,21 @@ def test_a_preset_of_version_0_4_is_refused_with_the_new_heading():
         message = re.escape(f"[{old.split('.')[0]}] is of version 0.4; write [{new}]")
         with pytest.raises(ValueError, match=message):
             presets.parse("smoke", f"seeds = 1\nfolds = 1\n[{old}]\n")
+
+
+def test_tables_without_a_search_have_our_recipe_for_their_size():
+    rows = {"housing": 20_640, "income": 32_561, "credit": 284_807, "mimic2": 24_508, "mimic3": 27_348, "year": 515_345}
+    for dataset, count in (rows | {"diabetes": 442, "breast_cancer": 569}).items():
+        chosen = load_preset("best").settings(dataset, "MixNAM")
+        assert chosen == recommended(count, catalogue.entry(dataset).task), dataset
+
+
+def test_a_preset_lies_over_its_base():
+    quick, best = (load_preset(name).settings("income", "NA2M") for name in ("quick", "best"))
+    assert best == quick
+    found = presets.parse("mine", 'base = "quick"\n[models.NAM]\nepochs = 7\n[data.income.MixNAM]\nwidth = 5')
+    assert found.settings("income", "NAM").epochs == 7
+    assert found.settings("income", "NAM").batch_size == load_preset("quick").settings("income", "NAM").batch_size
+    assert found.settings("income", "MixNAM").width == 5
+    with pytest.raises(ValueError, match="preset must be one of"):
+        presets.parse("mine", 'base = "other"')

@@ -7,6 +7,7 @@ from gpu_stacks import CASES, CHUNKED, trainer
 
 from mixnam.models import (
     MixNAMSettings,
+    fused,
     make_network,
 )
 from mixnam.runs.fitting import fit
@@ -78,3 +79,14 @@ def test_the_estimate_covers_what_a_stack_takes():
     Trainer(network, [settings] * members, range(members), Fold(x, y, x[:, :2048], y[:, :2048]), "regression").run()
     taken = torch.cuda.max_memory_reserved() - before
     assert taken < members * member_bytes(network, 10240) * 1.25
+
+
+def test_fused_kernels_give_the_numbers_of_the_processor(monkeypatch):
+    monkeypatch.setattr(fused, "LEAST", 0)
+    for case in ("MixNAM", "MixNAM of our recipe"):
+        stack, alone = trainer(CASES[case], 3, "cuda"), trainer(CASES[case], 3, "cpu")
+        for _ in range(5):
+            stack.epoch()
+            alone.epoch()
+        assert set(stack.captured.graphs) == {64, 8}
+        torch.testing.assert_close(stack.state.flat.cpu(), alone.state.flat, rtol=1e-6, atol=1e-6)

@@ -410,3 +410,50 @@ def test_an_unreadable_checkpoint_is_reported_and_training_starts_afresh(tmp_pat
     with pytest.warns(UserWarning, match=r"run\.pt cannot be read, training starts afresh"):
         (found,) = trainer(settings[0], part(fold, 0), [4]).run(checkpoint=tmp_path / "run.pt")
     assert_same(found.tensors, expected.tensors)
+
+
+def test_averages_follow_the_weights_and_running_statistics():
+    settings = [
+        NAMSettings(hidden=(4,), batch_size=16, averaging=rate, learning_rate=0.01) for rate in (0.0, 0.5, 0.95)
+    ]
+    one = trainer(settings, data(3), seeds=(0, 0, 0))
+    flat, buffers = one.state.flat.clone(), {k: b.clone() for k, b in one.state.buffers.items()}
+    for step, chosen in enumerate(torch.arange(24).expand(3, -1).split(4, dim=1)):
+        one.step(chosen, 1.0)
+        for m, rate in enumerate((0.0, 0.5, 0.95)):
+            kept = min(rate, (1 + step) / (10 + step))  # young averages forget the start
+            flat[m] = kept * flat[m] + (1 - kept) * one.state.flat[m]
+            for name, buffer in buffers.items():
+                buffer[m] = kept * buffer[m] + (1 - kept) * one.state.buffers[name][m]
+    torch.testing.assert_close(one.state.averaged, flat, rtol=1e-12, atol=1e-12)
+    assert torch.equal(one.state.averaged[0], one.state.flat[0])
+    assert not torch.equal(one.state.averaged[1], one.state.averaged[2])
+    for name, buffer in buffers.items():
+        torch.testing.assert_close(one.state.averaged_buffers[name], buffer, rtol=1e-12, atol=1e-12)
+
+
+@every("better", ["weights", "averages"])
+def test_the_better_of_weights_and_averages_is_kept(monkeypatch, better):
+    settings = NAMSettings(hidden=(4,), batch_size=16, epochs=3, averaging=0.9, learning_rate=0.01)
+    one = trainer(settings, data())
+
+    seen = {}
+
+    def scores(self, weights, buffers):
+        averaged = weights is self.state.averaged
+        assert averaged == (buffers is self.state.averaged_buffers)
+        seen["averages" if averaged else "weights"] = weights.clone()
+        return [1.0 - 0.1 * self.state.epoch - (averaged == (better == "averages"))]
+
+    monkeypatch.setattr(training.Trainer, "scores", scores)
+    (trained,) = one.run()
+    found = {name: one.tensors(flat, {})["layer.0.weight"] for name, flat in seen.items()}
+    assert trained.best_epoch == 3
+    assert not torch.equal(found["weights"], found["averages"])
+    assert torch.equal(trained.tensors["layer.0.weight"], found[better])
+
+
+def test_without_averaging_no_average_is_held():
+    one = trainer(NAMSettings(hidden=(4,), batch_size=16), data())
+    assert len(one.state.averaged) == 0
+    assert len(one.candidates()) == 1

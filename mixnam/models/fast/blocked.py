@@ -5,8 +5,8 @@ blocks that stay in the second-level cache, from the first layer to the last and
 identities make the work between the matrix products small:
 
 - Weights and bias are centred once a step: layer normalisation finds a mean of 0, and divides by the mean square.
-- Where a stored activation is 0 (negative, or dropped) so is its gradient: no mask is kept, and dropout's scale
-  1/(1-p) goes into the next layer's weights.
+- Where ReLU's stored activation is 0 (negative, or dropped) so is its gradient: no mask is kept. SiLU's slope is kept,
+  0 where dropped. Dropout's scale 1/(1-p) goes into the next layer's weights.
 - f_i sees one number: what repeats in a column is encoded once and gathered (`columns.Columns`).
 """
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mixnam import randomness
 from mixnam.models.base import EVALUATED, Network, Outputs
+from mixnam.models.encoding import EDGES, bins_of
 from mixnam.models.fast.columns import Columns, Piece
 from mixnam.models.layers import Draws, Tensors
 from mixnam.models.mixture import MixNAM
@@ -47,10 +48,12 @@ class _Group:
         self.x = cut(engine.values, self.all)
         self.normal, self.code = [cut(t) for t in block.normal], [cut(t) for t in block.code]
         self.g, self.t = cut(block.g), cut(block.t)
+        # of each layer, then the head's
+        self.source = [self.x if block.pieces is None else cut(block.pieces), *self.code]
         self.weight = [w[self.features] for w, _ in engine.encoder]
         self.bias = [b[self.features, None] for _, b in engine.encoder]
         self.weight_t = [w.transpose(1, 2) for w in self.weight]
-        self.source_t = [t.transpose(1, 2) for t in (self.x, *self.code)]  # of each layer, then the head's
+        self.source_t = [t.transpose(1, 2) for t in self.source]
         if engine.keep:
             self.ones = engine.ones[: self.size].view(1, 1, -1).expand(k, -1, -1)
             self.d_weight = [w[self.features] for w, _ in engine.d_encoder]
@@ -58,6 +61,13 @@ class _Group:
         columns = engine.head.shape[1]
         step = max(1, engine.head_cells // (self.size * columns))
         self.heads = [_Head(engine, self, i, min(i + step, k)) for i in range(0, k, step)]
+
+    def encode(self, low: Tensor, inverse: Tensor) -> None:
+        """Put values and their shares in the bins, of these lower edges and inverse widths (n, 1, T), in the source."""
+        source, shares = self.source[0], self.source[0][..., 1:]
+        source[..., :1] = self.x
+        torch.sub(self.x, low[self.features], out=shares)
+        shares.mul_(inverse[self.features]).clamp_(0, 1)
 
 
 class _Head:
@@ -87,6 +97,8 @@ class _Block:
         self.code = [t[rows] for t in engine.code]
         self.inverse = [t[rows] for t in engine.inverse]
         self.inverse_column = [t[:, None] for t in self.inverse]
+        self.slope = [t[rows] for t in engine.slope]
+        self.pieces = None if engine.pieces is None else engine.pieces[rows]
         self.g, self.t = (t[:size] for t in engine.scratch)
         self.mean, self.ones = engine.mean[:size], engine.ones[:size]
         self.mean_column = self.mean[:, None]
@@ -113,29 +125,29 @@ def split(pieces: tuple[Piece, ...], limit: int) -> list[list[Piece]]:
 class Blocked:
     """One member of a network on a CPU, for batches of at most `batch` different rows of a table x, (N, n).
 
-    `keep` stores what the backward pass needs; `gather` encodes repeated values once, where that pays (not where codes
-    are dropped: each row has its own mask); `block` activations and `head` experts and scores are handled at a time.
-    `forward` and `backward` take flat parameters (1, P) and leave what stands between them, from experts and scores to
-    the loss, to the caller.
+    `edges` (1, n, 1, T + 1) are those of the bins where the network reads a number in pieces. `keep` stores what the
+    backward pass needs; `gather` encodes repeated values once, where that pays (not where codes are dropped: each row
+    has its own mask); `block` activations and `head` experts and scores are handled at a time. `forward` takes flat
+    parameters (1, P) and `backward` returns their gradient; what stands between them, from experts and scores to the
+    loss, is left to the caller.
     """
 
     @staticmethod
     def covers(network: Network, members: int, device: torch.device) -> TypeGuard[MixNAM]:
-        """Say whether a network is handled this way: one member on a CPU, one layer norm for all."""
-        if not isinstance(network, MixNAM) or members != 1 or device.type != "cpu":
-            return False
-        settings = network.settings
-        plain = settings.encoding == "scalar" and settings.activation == "relu"
-        return plain and settings.normalization == "layer_norm" and settings.shared_normalization
+        """Say whether a network is handled this way: one member on a CPU, with layer norm."""
+        one = isinstance(network, MixNAM) and members == 1 and device.type == "cpu"
+        return one and network.settings.normalization == "layer_norm"
 
     def __init__(
-        self, network: MixNAM, x: Tensor, batch: int, keep: bool, gather: bool, block: int = BLOCK, head: int = HEAD
-    ) -> None:
+        self, network: MixNAM, x: Tensor, batch: int, keep: bool, gather: bool, edges: Tensor | None = None,
+        block: int = BLOCK, head: int = HEAD,
+    ) -> None:  # fmt: skip
         self.network, self.keep, self.batch, self.head_cells = network, keep, batch, head
         self.columns = Columns(x, batch, gather)
         rows, dtype = self.columns.most, x.dtype
         settings, n, d = network.settings, network.features, network.settings.width
-        self.layers = settings.layers
+        self.layers, self.silu = settings.layers, settings.activation == "silu"
+        self.shared = settings.shared_normalization
 
         def empty(*shape: int) -> Tensor:
             return torch.empty(shape, dtype=dtype)
@@ -143,7 +155,7 @@ class Blocked:
         sizes = [p.size for p in network.parameters.values()]
         self.starts, size = dict(zip(network.parameters, accumulate(sizes, initial=0), strict=False)), sum(sizes)
         # the encoder's weights and biases come first, as rows of d values: they are centred together
-        encoder_rows = self.starts["norm.gain"] // d
+        encoder_rows = self.starts["norm.gain" if self.shared else "norm.0.gain"] // d
         self.centred, self.row_mean = empty(encoder_rows, d), empty(encoder_rows, 1)
         self.row_scale = torch.ones(encoder_rows, 1, dtype=dtype)
         self.scale = 1.0
@@ -155,10 +167,13 @@ class Blocked:
         self.limit = max(1, min(block // d, rows))
         self.head_weight, self.head_bias = empty(n, d, columns), torch.zeros(n, columns, dtype=dtype)
         self.values = empty(rows)
+        self.bins = None if edges is None else bins_of(edges[0])
+        self.pieces = None if edges is None else empty(rows if keep else self.limit, edges.shape[-1])
         self.head = empty(rows if self.columns.gathers else min(self.limit, max(head // columns, batch)), columns)
         stored, kept = (rows, self.layers) if keep else (self.limit, 1)  # or all layers and blocks share one
         of = [(empty(stored, d), empty(stored, d), empty(stored)) for _ in range(kept)] * (self.layers // kept)
         self.normal, self.code, self.inverse = map(list, zip(*of, strict=True))
+        self.slope = [empty(rows, d) for _ in range(self.layers if keep and self.silu else 0)]
         self.scratch = [empty(self.limit, d) for _ in range(2)]
         self.mean, self.ones = empty(self.limit), torch.ones(self.limit, dtype=dtype)
         self.average = torch.full((d,), 1 / d, dtype=dtype)
@@ -166,6 +181,7 @@ class Blocked:
             self.gradient = empty(1, size)
             self.d_named = {name: self._named(self.gradient[0], name) for name in self.starts}
             self.d_encoder = self._encoder(self.gradient[0])
+            self.d_norms = self._norms(self.gradient[0])
             self.d_encoder_rows = self.gradient[0, : encoder_rows * d].view(encoder_rows, d)
             self.d_head_weight = torch.empty_like(self.head_weight)
         self.plans: dict[tuple[Piece, ...], list[_Block]] = {}
@@ -177,6 +193,10 @@ class Blocked:
     def _encoder(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
         names = [f"encoder.{i}" for i in range(self.layers)]
         return [(self._named(flat, f"{name}.weight"), self._named(flat, f"{name}.bias")) for name in names]
+
+    def _norms(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
+        names = ["norm" if self.shared else f"norm.{i}" for i in range(self.layers)]
+        return [(self._named(flat, f"{name}.gain"), self._named(flat, f"{name}.shift")) for name in names]
 
     def outputs(self, flat: Tensor) -> Iterator[Outputs]:
         """Yield what the network says about the table in evaluation mode, `batch` rows at a time."""
@@ -191,7 +211,7 @@ class Blocked:
         return torch.cat([out.prediction for out in self.outputs(flat)], dim=1)
 
     def _prepare(self, flat: Tensor, draws: Draws | None) -> None:
-        """Centre the encoder's weights, and scale each weight behind a dropout."""
+        """Centre the encoder's weights, scale each weight behind a dropout, and find the norms' gain and shift."""
         scale = 1.0
         if draws is not None and "dropout" in draws.rates:
             scale = 1 / (1 - float(draws.rates["dropout"]))
@@ -211,28 +231,47 @@ class Blocked:
                 self.head_bias[:, columns] = self._named(flat, f"{name}.bias")
         if scale != 1:
             self.centred.mul_(self.row_scale)
+        self.norms = self._norms(flat)
 
     def _plan(self, pieces: tuple[Piece, ...]) -> list[_Block]:
         if pieces not in self.plans:
             self.plans[pieces] = [_Block(self, part) for part in split(pieces, self.limit)]
         return self.plans[pieces]
 
-    def _encode(self, block: _Block, gain: Tensor, shift: Tensor, masks: list[tuple[int, float]]) -> None:
-        for layer in range(self.layers):
+    def _encode(self, block: _Block, masks: list[tuple[int, float]]) -> None:
+        for layer, (gain, shift) in enumerate(self.norms):
             normal, code = block.normal[layer], block.code[layer]
             for group in block.groups:
-                if layer:
-                    source, out = group.code[layer - 1], group.normal[layer]
-                    torch.baddbmm(group.bias[layer], source, group.weight[layer], out=out)
+                if not layer and self.bins is not None:
+                    group.encode(*self.bins)
+                source, weight, bias = group.source[layer], group.weight[layer], group.bias[layer]
+                if layer or self.bins is not None:
+                    torch.baddbmm(bias, source, weight, out=group.normal[layer])
                 else:
-                    torch.addcmul(group.bias[0], group.x, group.weight[0], out=group.normal[0])
+                    torch.addcmul(bias, source, weight, out=group.normal[layer])
             torch.mul(normal, normal, out=block.t)
             inverse = torch.mv(block.t, self.average, out=block.inverse[layer])
             inverse.add_(_EPSILON).rsqrt_()
             normal.mul_(block.inverse_column[layer])
-            torch.addcmul(shift, normal, gain, out=code).relu_()
+            if self.shared:
+                torch.addcmul(shift, normal, gain, out=code)
+            else:
+                for group in block.groups:
+                    own = group.features
+                    torch.addcmul(shift[own, None], group.normal[layer], gain[own, None], out=group.code[layer])
+            if not self.silu:
+                code.relu_()
+            elif not self.keep:
+                F.silu(code, inplace=True)
+            else:  # s = sigmoid(a), the code a·s, its slope s + a·s·(1 - s)
+                slope = torch.sigmoid(code, out=block.slope[layer])
+                code.mul_(slope)
+                slope.addcmul_(code, slope, value=-1).add_(code)
             if masks:
-                code.mul_(randomness.keep_part(*masks[layer], block.start * len(gain), block.t))
+                mask = randomness.keep_part(*masks[layer], block.start * code.shape[1], block.t)
+                code.mul_(mask)
+                if self.silu and self.keep:
+                    block.slope[layer].mul_(mask)
 
     @torch.no_grad()
     def forward(self, flat: Tensor, chosen: Tensor, draws: Draws | None = None) -> tuple[Tensor, Tensor]:
@@ -241,7 +280,6 @@ class Blocked:
         rows = self.rows = self.columns.rows(chosen)
         self._prepare(flat, draws)
         self.values[: len(rows.values)] = rows.values
-        gain, shift = self._named(flat, "norm.gain"), self._named(flat, "norm.shift")
         masks = []
         if draws is not None and "dropout" in draws.rates:
             rate = float(draws.rates["dropout"])
@@ -251,7 +289,7 @@ class Blocked:
         own = flat.new_empty(rows.batch, n, experts if self.routed else experts + size)
         scores = flat.new_zeros(rows.batch, size) if self.routed else None
         for block in self._plan(rows.pieces):
-            self._encode(block, gain, shift, masks)
+            self._encode(block, masks)
             for head in (head for group in block.groups for head in group.heads):
                 torch.baddbmm(head.bias, head.code, head.weight, out=head.out)
                 if rows.index is None:
@@ -268,9 +306,9 @@ class Blocked:
         return own[None], (scores + self._named(flat, "router.bias"))[None]
 
     @torch.no_grad()
-    def backward(self, flat: Tensor, d_experts: Tensor, d_scores: Tensor, d_bias: Tensor) -> Tensor:
+    def backward(self, d_experts: Tensor, d_scores: Tensor, d_bias: Tensor) -> Tensor:
         """Return the gradient (1, P), valid until the next call, from those of the last `forward` and of the bias."""
-        flat, rows, d_experts, d_scores = flat[0], self.rows, d_experts[0], d_scores[0]
+        rows, d_experts, d_scores = self.rows, d_experts[0], d_scores[0]
         self.gradient.zero_()
         self.gradient[:, -1] = d_bias
         self.d_head_weight.zero_()
@@ -283,8 +321,7 @@ class Blocked:
             self.head.zero_()
             for i, column in enumerate(rows.index.T):
                 self.head.index_add_(0, column, torch.cat([d_experts[:, i], d_router[:, i]], dim=1))
-        gain = self._named(flat, "norm.gain")
-        share = gain / len(gain)
+        share = self.norms[0][0] / len(self.average)
         for block in self._plan(rows.pieces):
             for head in (head for group in block.groups for head in group.heads):
                 if rows.index is None:
@@ -292,7 +329,7 @@ class Blocked:
                         head.out[..., columns] = part[head.batch_rows, head.features].transpose(0, 1)
                 torch.bmm(head.out, head.weight_t, out=head.g)
                 head.d_weight.baddbmm_(head.code_t, head.out)
-            self._decode(block, gain, share, named["norm.gain"], named["norm.shift"])
+            self._decode(block, share)
         self.d_encoder_rows.sub_(self.d_encoder_rows.mean(dim=1, keepdim=True))
         if self.scale != 1:
             self.d_encoder_rows.mul_(self.row_scale)
@@ -302,18 +339,32 @@ class Blocked:
             weight.view(*self.head_weight.shape[:2], -1).copy_(self.d_head_weight[..., columns])
         return self.gradient
 
-    def _decode(self, block: _Block, gain: Tensor, share: Tensor, d_gain: Tensor, d_shift: Tensor) -> None:
-        """Go back through a block's layers, from the gradient of its codes in `block.g`."""
+    def _decode(self, block: _Block, share: Tensor) -> None:
+        """Go back through a block's layers, from the gradient of its codes in `block.g`; `share` is a shared gain/d."""
         g, t = block.g, block.t
         g3, t3 = [group.g for group in block.groups], [group.t for group in block.groups]
         for layer in reversed(range(self.layers)):
             normal = block.normal[layer]
-            torch.ops.aten.threshold_backward.grad_input(g, block.code[layer], 0, grad_input=g)
+            if self.silu:
+                g.mul_(block.slope[layer])
+            else:
+                torch.ops.aten.threshold_backward.grad_input(g, block.code[layer], 0, grad_input=g)
             torch.mul(g, normal, out=t)
-            d_shift.addmv_(g.T, block.ones)
-            d_gain.addmv_(t.T, block.ones)
-            torch.mv(t, share, out=block.mean)
-            g.mul_(gain).addcmul_(normal, block.mean_column, value=-1).mul_(block.inverse_column[layer])
+            (gain, _), (d_gain, d_shift) = self.norms[layer], self.d_norms[layer]
+            if self.shared:
+                d_shift.addmv_(g.T, block.ones)
+                d_gain.addmv_(t.T, block.ones)
+                torch.mv(t, share, out=block.mean)
+                g.mul_(gain)
+            else:
+                for group, part, product in zip(block.groups, g3, t3, strict=True):
+                    own = group.features
+                    d_shift[own, None].baddbmm_(group.ones, part)
+                    d_gain[own, None].baddbmm_(group.ones, product)
+                    part.mul_(gain[own, None])
+                    product.mul_(gain[own, None])
+                torch.mv(t, self.average, out=block.mean)
+            g.addcmul_(normal, block.mean_column, value=-1).mul_(block.inverse_column[layer])
             for i, group in enumerate(block.groups):
                 group.d_bias[layer].baddbmm_(group.ones, g3[i])
                 group.d_weight[layer].baddbmm_(group.source_t[layer], g3[i])
@@ -329,7 +380,7 @@ def evaluate(network: Network, tensors: Tensors, x: Tensor, rows: int = EVALUATE
     """
     if Blocked.covers(network, len(x), x.device):
         flat = torch.cat([tensors[name].reshape(1, -1) for name in network.parameters], dim=1)
-        yield from Blocked(network, x[0], rows, keep=False, gather=True).outputs(flat)
+        yield from Blocked(network, x[0], rows, keep=False, gather=True, edges=tensors.get(EDGES)).outputs(flat)
     else:
         for part in x.split(rows, dim=1):
             with torch.no_grad():

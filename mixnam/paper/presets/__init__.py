@@ -52,12 +52,15 @@ class Preset:
         """Return the (C, K) that an experiment runs for a model."""
         return [(c, k) for c, k in self._of("experiments", experiment)[model]]
 
-    def settings(self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> Settings:
-        """Return the settings of `model` on `dataset` under this preset, `overrides` last."""
+    def settings(
+        self, dataset: str, model: str, overrides: Mapping[str, Any] | None = None, split: str = ""
+    ) -> Settings:
+        """Return the settings of `model` on `dataset` under this preset, with those of a `split`; `overrides` last."""
         parent = settings_class(model).parent
         merged = {k: v for k, v in self.published(dataset, parent).items() if k not in _OWN} if parent else {}
         merged |= self.published(dataset, model)
-        for said in (self.content.get("models", {}), self._of("data", catalogue.family(dataset))):
+        of_split = self._of("splits", dataset).get(split, {})
+        for said in (self.content.get("models", {}), self._of("data", catalogue.family(dataset)), of_split):
             merged |= {**said.get(parent, {}), **said.get(model, {})}
         return make_settings(model, merged | dict(overrides or {}))
 
@@ -84,14 +87,17 @@ def parse(name: str, text: str) -> Preset:
     families = {catalogue.family(dataset) for dataset in catalogue.REGISTRY}
     moved = {entry: f"[experiments.{entry}]" for entry in _EXPERIMENTS}
     moved |= {entry: f"[models.{entry}]" for entry in MODELS} | {entry: f"[data.{entry}.MODEL]" for entry in families}
-    models, experiments, data = (content.get(kind, {}) for kind in ("models", "experiments", "data"))
+    models, experiments, data, splits = (content.get(k, {}) for k in ("models", "experiments", "data", "splits"))
     checked: list[tuple[Mapping[str, Any], set[str]]] = [
-        (content, {"seeds", "folds", "models", "experiments", "data"}),
+        (content, {"seeds", "folds", "models", "experiments", "data", "splits"}),
         (models, set(MODELS)),
         (experiments, set(_EXPERIMENTS)),
         *((entries, {"values", "seeds", "folds", *MODELS}) for entries in experiments.values()),
         (data, families),
         *((entries, set(MODELS)) for entries in data.values()),
+        (splits, families),
+        *((entries, set(catalogue.entry(dataset).every_split)) for dataset, entries in splits.items()),
+        *((models, set(MODELS)) for entries in splits.values() for models in entries.values()),
     ]
     for entries, known in checked:
         for entry in entries:
