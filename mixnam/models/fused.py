@@ -18,6 +18,8 @@ from torch import Tensor
 from mixnam.models.layers import Draws
 from mixnam.randomness import GOLDEN, mixed
 
+#: What was compiled in this process and has given the plain functions' numbers once, by type and activation.
+_CHECKED: set[tuple[torch.dtype, bool]] = set()
 #: Activations (M, n, B, d) from which on compiling, some seconds a process, is worth it.
 LEAST = 1 << 25
 
@@ -59,7 +61,16 @@ def _triton() -> bool:
 
 
 def apply(x: Tensor, gain: Tensor, shift: Tensor, draws: Draws, stream: str, silu: bool) -> Tensor:
-    """Return `unit` of x, (M, n, B, d), with gain and shift (M, d) or (M, n, d), and a stream's random numbers."""
+    """Return `unit` of x, (M, n, B, d), with gain and shift (M, d) or (M, n, d), and a stream's random numbers.
+
+    Raises AssertionError where a process's first kernel gives other numbers than the functions that it was made of.
+    """
     shape = (len(gain), -1, 1, gain.shape[-1])
     keys = torch.as_tensor(draws.keys(stream), device=x.device)
-    return compiled()(x, gain.view(shape), shift.view(shape), keys, draws.rates["dropout"], silu)
+    given = x, gain.view(shape), shift.view(shape), keys, draws.rates["dropout"], silu
+    found = compiled()(*given)
+    if (x.dtype, silu) not in _CHECKED:
+        with torch.no_grad():
+            torch.testing.assert_close(found.detach(), unit(*given), rtol=1e-3, atol=1e-3)
+        _CHECKED.add((x.dtype, silu))
+    return found

@@ -118,12 +118,11 @@ class Item:
 
 
 def keeps_weights(spec: RunSpec) -> bool:
-    """Say whether the reference keeps a result's weights: of the first MixNAM at each λ and NAM; they are large."""
+    """Say whether the reference keeps a result's weights: of the first MixNAM and NAM of a preset; they are large."""
     if not spec.first or spec.model not in ("MixNAM", "NAM"):
         return False
-    penalty = {k: v for k, v in spec.settings.all().items() if k == "variation_penalty"}
-    presets = map(load_preset, ("paper", "quick"))
-    return any(spec.settings == preset.settings(spec.dataset, spec.model, penalty) for preset in presets)
+    presets = map(load_preset, ("paper", "quick", "best"))
+    return any(spec.settings == preset.settings(spec.dataset, spec.model) for preset in presets)
 
 
 def lacking(

@@ -182,12 +182,13 @@ def test_what_is_lacking_is_trained_into_another_directory_and_merges_by_copying
     assert go(Store(tmp_path / "again"), known) == (0, 0)
 
 
-def test_weights_are_kept_of_the_first_seeds_at_each_penalty_alone():
+def test_weights_are_kept_of_the_first_seeds_at_a_presets_own_setting_alone():
     paper = specs_of("housing", "MixNAM", "paper")
     assert reference.keeps_weights(paper[0])
     assert not reference.keeps_weights(paper[1])
-    for preset in ("paper", "quick"):
-        assert reference.keeps_weights(specs_of("housing", "MixNAM", preset, {"variation_penalty": 1.0})[0])
+    for preset in ("quick", "best"):
+        assert reference.keeps_weights(specs_of("housing", "MixNAM", preset)[0])
+        assert not reference.keeps_weights(specs_of("housing", "MixNAM", preset, {"variation_penalty": 1.0})[0])
     assert not reference.keeps_weights(specs_of("housing", "MixNAM", "paper", {"experts": 2, "active_experts": 2})[0])
     assert not reference.keeps_weights(specs_of("housing", "MixNAM-D", "paper")[0])
 
