@@ -8,6 +8,7 @@ from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
 from mixnam.explain import measures as explanations
 from mixnam.paper.experiments import specs_of
+from mixnam.paper.presets import load_preset
 from mixnam.report.accuracy import Standing
 from mixnam.report.parameters import Parameters
 from mixnam.runs.model import scores
@@ -61,7 +62,9 @@ def predicted(seed, error, dataset="housing", split="", model="MixNAM", preset="
     """A result of our recipe's fresh runs: the truth of its test rows and an error of its own."""
     table = catalogue.load(dataset)
     first = result(dataset, model, 0, 1.0, preset=preset)
-    spec = dataclasses.replace(first.spec, seed=seed, split=split or first.spec.split)
+    split = split or first.spec.split
+    settings = load_preset(preset).settings(dataset, model, split=split)
+    spec = dataclasses.replace(first.spec, settings=settings, seed=seed, split=split)
     y = table.y[split_rows(table, spec.split, seed).test]
     noise = np.random.default_rng([seed, *map(ord, model + spec.split)]).normal(size=len(y))
     arrays["test_prediction"] = (y + error * noise).astype(np.float32)

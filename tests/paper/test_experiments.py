@@ -108,7 +108,7 @@ def test_our_own_recipe_runs_where_no_choice_has_seen():
     main, other = specs[:80], specs[80:]
     assert {s.split for s in main} == {"holdout"} and {s.split for s in other} == {f"holdout{k}" for k in range(1, 6)}
     assert [s.seed for s in main] == sorted(s.seed for s in main)  # each model once before any is repeated
-    assert len({s.settings for s in main}) == 8 and len({s.settings for s in other}) == 4
+    assert len({s.settings for s in main}) == 8 and {s.model for s in other} == {"MixNAM", *experiments.BOOSTED}
     assert {s.seed for s in other} == {10, 11, 12, 13} and len(set(specs)) == len(specs) == 160
     paper = experiments.specs_for("ahead", "housing", "paper")
     assert {s.settings for s in paper} == {experiments.specs_of("housing", "MixNAM", "paper")[0].settings}

@@ -299,7 +299,8 @@ def test_over_two_other_partitions_and_over_other_holdouts_two_models_are_level(
     def draw(generator):
         level = generator.normal(0.9, 0.01, count)
         parts = math.sqrt(together) * generator.normal() + math.sqrt(1 - together) * generator.normal(size=count)
-        return [runs(specs[model], v) for model, v in zip(MODELS, (level + 0.003 * parts, level), strict=True)]
+        found = zip(MODELS, (level + 0.003 * parts, level), strict=True)
+        return [runs(specs[model], values, targets=[np.arange(3.0)] * count) for model, values in found]
 
     assert sound(judged(planted, draw), WON, LOST)
 
