@@ -29,10 +29,11 @@ _OTHERS = ("#8a7a00", "#222222", "#8c8c8c", "#7b3f8c", "#c79bd6", "#007a5a", "#7
 _AXES = {"rows": "rows of a batch", "features": "features", "experts": "experts of a feature"}
 
 
-def records(folder: Path | None = None) -> list[Record]:
-    """Return the committed records, one a machine, by name."""
-    found = sorted((folder or root() / "book" / "benchmarks").glob("*.json"))
-    return [json.loads(path.read_text(encoding="utf-8")) for path in found]
+def records(folder: Path | None = None, part: str = "") -> list[Record]:
+    """Return the committed records, one a machine, by name; those alone that hold a part where one is named."""
+    paths = sorted((folder or root() / "book" / "benchmarks").glob("*.json"))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [record for record in found if not part or part in record["parts"]]
 
 
 def measured(record: Record, names: Sequence[str]) -> str:
