@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mixnam.data import catalogue
+from mixnam.data.splits import HOLDOUTS
 from mixnam.data.table import better
 from mixnam.paper import experiments
 from mixnam.paper.evidence import of_means
@@ -20,6 +22,7 @@ from mixnam.plots import shapes
 from mixnam.report import figures
 from mixnam.report.layout import spread
 from mixnam.report.parameters import Column, Parameters
+from mixnam.report.searches import Record
 from mixnam.report.tables import SWEEP_MEASURES, cell, numbers, score
 from mixnam.runs.members import Mean, mean_of
 from mixnam.runs.results import Result
@@ -141,6 +144,30 @@ class Ahead:
         """Draw one feature for the first member and for the mean, with the members' spread."""
         panels: dict[str, Result | None] = {MEANS[1]: mean.members[0], MEANS[len(mean.members)]: mean}
         return shapes.compare_shapes(panels, shapes.featured(mean.members[0]))
+
+
+def search_table(found: Sequence[Record]) -> pd.DataFrame:
+    """Return how many trials each model's settings were searched with on each set and on Housing's other splits.
+
+    `found` are the records of searches. A dash says that there is none: the model has its quick setting there, on other
+    splits Housing's.
+    """
+    places = {(name, ""): catalogue.entry(name).title for name in experiments.AHEAD_ON}
+    places |= {(experiments.ELSEWHERE_ON, split): "each other split" for split in HOLDOUTS}
+    known: dict[tuple[str, str], int] = {}
+    for record in found:
+        place = places.get((record["dataset"], record["plan"].get("split", "")))
+        if place is not None and record["space"]["name"] in ("ahead", "fast"):
+            key = record["model"], place
+            known[key] = max(known.get(key, 0), len(record["trials"]))
+    columns = dict.fromkeys(places.values())
+    return pd.DataFrame(
+        [
+            {"model": model}
+            | {place: f"{known[model, place]}" if (model, place) in known else "–" for place in columns}
+            for model in ("MixNAM", *experiments.RIVALS)
+        ]
+    )
 
 
 def recipe_table() -> pd.DataFrame:

@@ -117,3 +117,21 @@ def test_settings_of_the_recipe_come_from_the_presets():
     best, quick = (load_preset(name).settings("housing", "MixNAM").all() for name in ("best", "quick"))
     assert table.loc["epochs", housing] == f"{quick['epochs']} → {best['epochs']}"
     assert "seed" not in table.index and len(table.columns) == 4
+
+
+def test_the_table_of_searches_counts_the_trials_of_each_place():
+    def record(model, trials, split="", space="ahead", dataset="housing"):
+        plan = {"split": split} if split else {}
+        return {"dataset": dataset, "model": model, "plan": plan, "space": {"name": space}, "trials": [{}] * trials}
+
+    found = [
+        record("XGBoost", 5, space="fast"),
+        record("XGBoost", 7, "holdout2", "fast"),
+        record("NAM", 3, dataset="bike"),
+    ]
+    found += [record("MixNAM", 2), record("MixNAM", 9, space="longer"), record("NAM", 4, dataset="diabetes")]
+    table = ahead.search_table(found).set_index("model")
+    assert table.loc["XGBoost"].tolist() == ["5", "–", "–", "–", "7"]
+    assert table.loc["NAM"].tolist() == ["–", "3", "–", "–", "–"]
+    assert table.loc["MixNAM", "California Housing"] == "2"
+    assert set(table.loc["LightGBM"]) == {"–"}
