@@ -415,6 +415,17 @@ def test_curve_grid_is_half_quantiles_and_half_even():
     assert np.isin(even, used).all()
 
 
+def test_curve_grid_holds_the_kinks_within_the_column():
+    column = np.linspace(0, 1, 1001)
+    kinks = np.array([-3.0, 0.12345, 0.5, 7.0])
+    grid = curve_grid(column, kinks=kinks)
+    plain = curve_grid(column)
+    assert len(grid) == len(plain) + len(kinks)  # equally long for every column
+    assert set(grid[np.isfinite(grid)]) == set(plain) | {0.12345, 0.5}
+    assert np.isnan(curve_grid(np.array([0.0, 1.0]), kinks=kinks)[2:]).all()  # few values have no others
+    assert len(curve_grid(column, least=10, kinks=kinks)) == len(grid)
+
+
 @every("categories", [3, 100, 130])
 def test_curve_grid_of_a_categorical_column_holds_categories(categories):
     column = np.random.default_rng(0).integers(0, categories, 2000).astype(float)

@@ -1,5 +1,6 @@
 """A trained model predicts new rows, says what each feature adds, and is the same after it was saved."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -12,6 +13,7 @@ from every import every
 import mixnam
 from mixnam.data.own import TableError, read_table
 from mixnam.models import MixNAMSettings, make_settings
+from mixnam.models.recipe import recommended
 from mixnam.runs.fitting import fit
 from mixnam.runs.model import load_model, train
 from mixnam.runs.spec import RunSpec
@@ -324,3 +326,20 @@ def test_weights_may_be_zero_and_on_any_scale(frame):
             atol=1e-5,
             err_msg=name,
         )
+
+
+def test_a_model_of_our_recipe_keeps_its_pieces_when_it_is_saved(tmp_path):
+    table = mixnam.load_data("diabetes")
+    model = train(table, dataclasses.replace(recommended(len(table.y), table.task), epochs=2))
+    model.save(tmp_path)
+    again = load_model(tmp_path)
+    assert np.array_equal(again.predict(table), model.predict(table))
+    contributions, (lower, upper) = model.contributions(table), model.bounds(table)
+    assert model.predict(table) == pytest.approx(contributions.sum(axis=1) + model.intercept, abs=1e-3)
+    assert ((contributions >= lower - 1e-3) & (contributions <= upper + 1e-3)).all(axis=None)
+    edges = model.tensors["encoding.edges"][0, :, 0].numpy().astype(float)  # on the network's scale
+    inputs = model.transforms.inputs(table.x).astype(float)
+    assert (edges >= inputs.min(axis=0)[:, None] - 1e-6).all()
+    assert (edges <= inputs.max(axis=0)[:, None] + 1e-6).all()
+    back = model.transforms.inputs(model.transforms.numbers(edges.T))
+    assert back == pytest.approx(edges.T, abs=0.2)  # noise separates the quantiles that ties share
