@@ -14,8 +14,8 @@ SMALL = 2000
 def recommended(rows: int, task: Task) -> MixNAMSettings:
     """Return settings for a table of so many rows: those that validation chose on Housing, Income, and small tables.
 
-    >>> recommended(500, "regression").bins, recommended(20_000, "regression").bins
-    (8, 128)
+    >>> recommended(500, "regression").encoding, recommended(20_000, "regression").encoding
+    ('scalar', 'piecewise_linear')
     """
     chosen: dict[str, Any] = {
         "encoding": "piecewise_linear", "activation": "silu", "shared_normalization": False, "layers": 2,
@@ -23,7 +23,7 @@ def recommended(rows: int, task: Task) -> MixNAMSettings:
         "weight_decay": 1.65e-3, "learning_rate": 1e-3, "initialization": "standard",
     }  # fmt: skip
     if rows < SMALL:
-        own = {"bins": 8, "width": 32, "experts": 4, "batch_size": 32, "epochs": 50, "averaging": 0.99}
+        own = {"encoding": "scalar", "width": 16, "experts": 4, "batch_size": 32, "epochs": 100, "averaging": 0.99}
     elif task == "regression":
         own = {"bins": 128, "width": 64, "experts": 16, "batch_size": 256, "epochs": 100, "averaging": 0.998}
         chosen |= {"learning_rate": 1.56e-3, "initialization": "authors"}

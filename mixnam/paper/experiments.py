@@ -229,7 +229,7 @@ AHEAD_ON, ELSEWHERE_ON = ("housing", "bike", "income", "support2"), "housing"
 
 
 def ahead(preset: Preset) -> list[Case]:
-    """Our own recipe at the preset `best`, beside baselines searched with equal care and MixNAM's quick setting.
+    """Our own recipe at the preset `best`, beside baselines and MixNAM's quick setting.
 
     Its runs are `fresh_runs`. At the paper's setting it is MixNAM alone; other presets have no row.
     """
@@ -265,6 +265,8 @@ def cases(experiment: str, preset: str) -> list[Case]:
 def specs_for(experiment: str, dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
     """Return an experiment's specs, first seeds first; ValueError lists the known experiments."""
     if experiment == "ahead":
+        if seeds is not None:
+            raise ValueError("`ahead` has runs of its own, seeds 10 to 19 and other splits: leave the seeds out")
         return _ahead_specs(dataset, preset)
     specs: dict[RunSpec, None] = {}
     for case in cases(experiment, preset):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -17,6 +18,7 @@ from mixnam.paper.evidence import of_means
 from mixnam.paper.experiments import Case
 from mixnam.paper.intervals import LEVEL, Sample, difference
 from mixnam.paper.presets import load_preset
+from mixnam.paper.search import folder
 from mixnam.paper.verdicts import LEAST_RUNS
 from mixnam.plots import shapes
 from mixnam.report import figures
@@ -32,6 +34,7 @@ MEANS = {1: "one model", 4: "mean of four", 8: "mean of eight"}
 NOT_YET = "not run yet"
 #: The space that a model's settings were searched in, where it is not `ahead`.
 SPACES = {"XGBoost": "fast"}
+SEARCHED = "the best of the search's trials"
 #: What the page draws over λ.
 _SWEPT = ("rmse", "additivity", "tightness", "width")
 _COLORS = {"our recipe": "#b2182b", "quick setting": "#4ba3d8"}
@@ -156,19 +159,40 @@ def search_table(found: Sequence[Record]) -> pd.DataFrame:
     """
     places = {(name, ""): catalogue.entry(name).title for name in experiments.AHEAD_ON}
     places |= {(experiments.ELSEWHERE_ON, split): "each other split" for split in HOLDOUTS}
-    known: dict[tuple[str, str], int] = {}
+    known: dict[tuple[str, str], list[int]] = {}
     for record in found:
         place = places.get((record["dataset"], record["plan"].get("split", "")))
         if place is not None and record["space"]["name"] == SPACES.get(record["model"], "ahead"):
-            key = record["model"], place
-            known[key] = max(known.get(key, 0), len(record["trials"]))
-    columns = dict.fromkeys(places.values())
+            known.setdefault((record["model"], place), []).append(len(record["trials"]))
+    columns = Counter(places.values())
+    whole = {(m, place): min(n) for (m, place), n in known.items() if len(n) == columns[place]}
     return pd.DataFrame(
         [
-            {"model": model} | {place: str(known.get((model, place), "–")) for place in columns}
+            {"model": model} | {place: str(whole.get((model, place), "–")) for place in columns}
             for model in ("MixNAM", *experiments.RIVALS)
         ]
     )
+
+
+def tried_table(found: Sequence[Record]) -> pd.DataFrame:
+    """Return the validation scores that our recipe was chosen by: the prototype's, varied, and the search's choice.
+
+    Each is the mean over three further seeds or folds, by data set.
+    """
+    runs = pd.read_csv(folder() / "by_hand.csv")
+    runs["mean"] = runs[["run1", "run2", "run3"]].mean(axis=1)
+    chosen = [r for r in found if (r["model"], r["space"]["name"]) == ("MixNAM", "ahead")]
+    searched = [{"settings": SEARCHED, "dataset": r["dataset"], "mean": r["chosen"]["mean"]} for r in chosen]
+    both = pd.concat([runs, pd.DataFrame(searched)])
+    table = both.pivot_table("mean", "settings", "dataset", sort=False, aggfunc="first")
+    shown = {
+        f"{catalogue.entry(n).title}, {catalogue.entry(n).metric.upper()}": [
+            "–" if math.isnan(v) else f"{v:.{2 if v > 10 else 4}f}" for v in table[n]
+        ]
+        for n in experiments.AHEAD_ON
+        if n in table
+    }
+    return pd.DataFrame({"settings": table.index} | shown)
 
 
 def recipe_table() -> pd.DataFrame:

@@ -175,7 +175,7 @@ def _unbroken(text: str) -> str:
 def page_results(experiment: str, parameters: Parameters) -> list[Result]:
     """Return the results behind a page: every column's, over all seeds or folds of the experiment's rows."""
     if experiment == "ahead":
-        return [result for spec in _fresh() if (result := parameters.best.store.get(spec)) is not None]
+        return [result for spec in _fresh("best", "paper") if (result := parameters.best.store.get(spec)) is not None]
     runs = parameters.runs(experiments.cases(experiment, "paper"))
     return list(runs.loc[~runs.index.duplicated(), "result"])
 
@@ -188,9 +188,10 @@ def notice(outcome: Outcome, parameters: Parameters) -> str:
     return f"**Not run here.** {literal(outcome.skipped)}" if outcome.skipped else NOTHING
 
 
-def _fresh() -> list[RunSpec]:
-    """Return the runs of the page on our own recipe, which is about several data sets at one preset."""
-    return [spec for name in experiments.AHEAD_ON for spec in experiments.specs_for("ahead", name, "best")]
+def _fresh(*presets: str) -> list[RunSpec]:
+    """Return the runs of the page on our own recipe, which is about several data sets, at presets."""
+    wanted = [(name, preset) for name in experiments.AHEAD_ON for preset in presets]
+    return [spec for name, preset in wanted for spec in experiments.specs_for("ahead", name, preset)]
 
 
 def _remedy(experiment: str, parameters: Parameters) -> str:
@@ -208,7 +209,7 @@ def progress(experiment: str, parameters: Parameters) -> str:
     """
     column = parameters.own_first[0]
     if experiment == "ahead":
-        column, specs = parameters.best, _fresh()
+        column, specs = parameters.best, _fresh("best")
     else:
         specs = experiments.specs_for(experiment, parameters.dataset, column.preset)
     done = sum(column.store.current(spec) is not None for spec in specs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from mixnam.data.table import Array, Table
 from mixnam.models import Settings
+from mixnam.runs.files import write_file
 from mixnam.runs.model import Model, NewRows, load_model, scores, train
 from mixnam.runs.results import Arrays, Result
 
@@ -123,11 +125,8 @@ class Members:
             raise ValueError("a mean needs one model at least, got none")
         first = self.models[0]
         for other in self.models[1:]:
-            if (first.about.features, first.about.target) != (other.about.features, other.about.target):
-                raise ValueError(
-                    f"members need the same features and target, got {first.about.target!r} of {first.about.features} "
-                    f"and {other.about.target!r} of {other.about.features}"
-                )
+            if _told(first) != _told(other):
+                raise ValueError(f"members need the same features and target, got {_told(first)} and {_told(other)}")
 
     def predict(self, rows: NewRows, *, log_odds: bool = False) -> Array:
         """Return the mean prediction, (rows,); of classes the probability at the mean log-odds, or these."""
@@ -162,9 +161,14 @@ class Members:
         return scores(self.predict(table, log_odds=True), table.y, table.task)
 
     def save(self, folder: Path | str) -> None:
-        """Write each member into a folder of its own below `folder`: `member0`, `member1` ..."""
+        """Write each member into a folder of its own below `folder`, and last how many there are, in `mean.json`."""
         for number, model in enumerate(self.models):
             model.save(Path(folder) / f"member{number}")
+        write_file(Path(folder) / "mean.json", f'{{"members": {len(self.models)}}}\n'.encode())
+
+
+def _told(model: Model) -> str:
+    return f"{model.about.target!r} ({model.about.task}) of {', '.join(model.about.features)}"
 
 
 def _mean(values: Array) -> Array:
@@ -178,10 +182,11 @@ def _joined(found: Sequence[pd.DataFrame], take: Callable[[Array], Array] = _mea
 
 def load_mean(folder: Path | str) -> Members:
     """Return the members that `Members.save` wrote; ValueError where there are none, or one cannot be read."""
-    found = sorted(Path(folder).glob("member*"), key=lambda path: int(path.name.removeprefix("member")))
-    if not found:
-        raise ValueError(f"{folder} holds no members of a mean")
-    return Members(tuple(load_model(path) for path in found))
+    try:
+        count = int(json.loads((Path(folder) / "mean.json").read_text(encoding="utf-8"))["members"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} holds no members of a mean: {error}") from error
+    return Members(tuple(load_model(Path(folder) / f"member{number}") for number in range(count)))
 
 
 def train_mean(table: Table, settings: Settings, members: int = 4, *, seed: int = 0, **options: Any) -> Members:

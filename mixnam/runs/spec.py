@@ -64,7 +64,7 @@ class RunSpec:
         """What tells this run from others of the same settings: its seed on the one split, its fold, or both."""
         if self.split in HOLDOUT:
             return f"seed {self.seed}"
-        return f"{self.split} seed {self.seed}" if self.split in HOLDOUTS else self.split
+        return f"{self.split} seed {self.seed}" if self.split in HOLDOUTS or self.seed else self.split
 
     @property
     def revisions(self) -> dict[str, int]:

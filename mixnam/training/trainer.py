@@ -109,8 +109,8 @@ class Trainer:
             self.blocked = Blocked(network, self.fold.x[0], self.settings.batch_size, True, gather, edges)
             self.evaluated = Blocked(network, self.fold.x_validation[0], EVALUATED, False, True, edges)
         self.state = self.state_class(
-            flat=flat, optimizer=self.optimizer_class(flat), buffers=buffers, averaged=flat[:0], averaged_buffers={},
-            best=flat.clone(),
+            flat=flat, optimizer=self.optimizer_class(flat), buffers=buffers, averaged=flat.new_empty(0),
+            averaged_buffers={}, best=flat.clone(),
             best_buffers={k: b.clone() for k, b in buffers.items()}, best_score=[math.inf] * count,
             best_epoch=[0] * count, scores=[[] for _ in range(count)], stopped=[False] * count,
             members=list(range(count)), done={}, shares=[0.0] * count, names=list(names),

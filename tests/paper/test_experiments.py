@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from mixnam.data import catalogue
 from mixnam.data.splits import FOLDS
 from mixnam.paper import experiments, presets, published
@@ -112,3 +114,8 @@ def test_our_own_recipe_runs_where_no_choice_has_seen():
     assert {s.seed for s in other} == {10, 11, 12, 13} and len(set(specs)) == len(specs) == 160
     paper = experiments.specs_for("ahead", "housing", "paper")
     assert {s.settings for s in paper} == {experiments.specs_of("housing", "MixNAM", "paper")[0].settings}
+
+
+def test_the_recipes_runs_are_its_own_and_take_no_number_of_seeds():
+    with pytest.raises(ValueError, match="leave the seeds out"):
+        experiments.specs_for("ahead", "housing", "best", seeds=2)

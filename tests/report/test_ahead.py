@@ -1,11 +1,13 @@
 """The page on our own recipe: like against like on fresh runs, and what stands where nothing was run."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted import predicted, result
 
 from mixnam.data.splits import HOLDOUTS, REPEATS
 from mixnam.paper.presets import load_preset
+from mixnam.paper.search import folder
 from mixnam.report import ahead, layout
 
 
@@ -126,7 +128,8 @@ def test_the_table_of_searches_counts_the_trials_of_each_place():
 
     found = [
         record("XGBoost", 5, space="fast"),
-        record("XGBoost", 7, "holdout2", "fast"),
+        *(record("XGBoost", 7 + k, split, "fast") for k, split in enumerate(HOLDOUTS)),
+        record("NAM", 7, "holdout2"),  # one of five is not each
         record("NAM", 3, dataset="bike"),
     ]
     found += [record("MixNAM", 2), record("MixNAM", 9, space="longer"), record("NAM", 4, dataset="diabetes")]
@@ -135,3 +138,13 @@ def test_the_table_of_searches_counts_the_trials_of_each_place():
     assert table.loc["NAM"].tolist() == ["–", "3", "–", "–", "–"]
     assert table.loc["MixNAM", "California Housing"] == "2"
     assert set(table.loc["LightGBM"]) == {"–"}
+
+
+def test_the_table_of_what_was_tried_has_the_searches_choice_beside_the_prototype():
+    chosen = {"dataset": "bike", "model": "MixNAM", "space": {"name": "ahead"}, "chosen": {"mean": 54.321}}
+    other = chosen | {"space": {"name": "longer"}, "chosen": {"mean": 1.0}}
+    table = ahead.tried_table([chosen, other]).set_index("settings")
+    assert table.loc[ahead.SEARCHED].tolist() == ["–", "54.32", "–", "–"]
+    runs = pd.read_csv(folder() / "by_hand.csv").set_index(["dataset", "settings"])
+    expected = runs.loc[("income", "the prototype's"), ["run1", "run2", "run3"]].mean()
+    assert float(table.loc["the prototype's", "Income, AUC"]) == pytest.approx(expected, abs=5e-5)

@@ -70,6 +70,8 @@ def test_saved_members_are_the_same(members, diabetes, tmp_path):
     pd.testing.assert_frame_equal(again.contributions(diabetes), members.contributions(diabetes))
     with pytest.raises(ValueError, match="no members"):
         load_mean(tmp_path)
+    Members(members.models[:1]).save(tmp_path / "mean")  # over what had more
+    assert len(load_mean(tmp_path / "mean").models) == 1
 
 
 @pytest.mark.parametrize("model, options", [("Linear", {}), ("XGBoost", {"trees": 5, "subsample": 0.5})])

@@ -29,6 +29,8 @@ def test_captured_steps_equal_launched_ones(case, options):
     assert not launched.captured.graphs
     assert captured.state.optimizer.steps == launched.state.optimizer.steps == 32
     torch.testing.assert_close(captured.state.flat, launched.state.flat, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(captured.state.averaged, launched.state.averaged, rtol=1e-7, atol=1e-7)
+    assert len(captured.state.averaged) == (3 if getattr(captured.settings, "averaging", 0) else 0)
 
 
 @every("case", ["MixNAM", "MixNAM-D", "MixNAM-E"])

@@ -28,6 +28,16 @@ CASES = {
     "MixNAM-D": settings_list(MixNAMDSettings, **SMALL, temperature=0.5),
     "MixNAM-E": settings_list(MixNAMESettings, **SMALL, expert_dropout_mode="renormalize"),
     "NAM": settings_list(NAMSettings, NAM_MEMBERS, hidden=(5, 4), batch_size=8, epochs=8),
+    "NAM of our recipe": settings_list(
+        NAMSettings,
+        [m | {"averaging": rate} for m, rate in zip(NAM_MEMBERS, (0.0, 0.5, 0.95), strict=True)],
+        hidden=(5, 4),
+        batch_size=8,
+        epochs=8,
+        encoding="piecewise_linear",
+        bins=4,
+        activation="silu",
+    ),
     "MLP": settings_list(MLPSettings, MLP_MEMBERS, hidden=(5, 4), batch_size=8, epochs=8),
 }
 STREAMS = {
@@ -37,6 +47,7 @@ STREAMS = {
     "MixNAM-D": ["dropout/0", "dropout/1", "gumbel", "expert_dropout"],
     "MixNAM-E": ["dropout/0", "dropout/1", "expert_dropout"],
     "NAM": ["dropout/0", "dropout/1"],
+    "NAM of our recipe": ["dropout/0", "dropout/1"],
     "MLP": ["dropout/0", "dropout/1"],
 }
 SEEDS = [4, 0, 9]
@@ -57,6 +68,7 @@ def order(one, epoch):
 def assert_same_state(found, expected):
     assert found.state.optimizer.steps == expected.state.optimizer.steps
     assert_same(*(one.tensors(one.state.flat, one.state.buffers) for one in (found, expected)), 1e-12)
+    assert_same(*({"averaged": one.state.averaged} | one.state.averaged_buffers for one in (found, expected)), 1e-9)
     for name in ("first", "second"):
         ours, theirs = (getattr(one.state.optimizer, name) for one in (found, expected))
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
