@@ -284,7 +284,7 @@ def test_a_budget_stops_the_command_and_the_next_one_goes_on(tmp_path, capsys):
     [
         (["--model", "Linear"], "Linear is not searched: it has no settings"),
         (["--model", "MixNAN"], "model must be one of"),
-        (["--space", "huge"], "space of MixNAM must be one of fast, narrow, longer, appendix-c, got 'huge'"),
+        (["--space", "huge"], "space of MixNAM must be one of fast, narrow, longer, ahead, appendix-c, got 'huge'"),
         (["--dataset", "nowhere"], "dataset must be one of"),
         (["--trials", "0"], "trials must be an integer >= 1"),
         (["--budget", "soon"], "a budget is a number with s, m or h"),
