@@ -138,14 +138,24 @@ def sentences(card: Scorecard, link: Link | None = evidence_link) -> list[str]:
 
 
 def recipe(card: Scorecard, link: Link | None = evidence_link) -> str:
-    """Return where our own recipe is ahead of boosted trees, behind or neither; empty where it was not run."""
-    said: dict[str, list[str]] = {}
+    """Return on which data our own recipe is ahead of boosted trees, or not; empty where no claim on it is settled.
+
+    Data stand once where one model and the mean of four come out alike.
+    """
+    said: dict[str, dict[str, list[Claim]]] = {}
     for claim in card.claims:
         if claim.preset and claim.subjects[1]["model"] in experiments.BOOSTED:
-            name = f"[{claim.short}]({link(claim)})" if link else claim.short
-            said.setdefault(card.settled(claim)[1].verdict, []).append(name)
-    words = {REPRODUCED: "ahead of", NOT_REPRODUCED: "behind one of", UNDECIDED: "neither ahead of nor behind"}
-    parts = [f"{word} {_listed(experiments.BOOSTED)} with {_listed(said[v])}" for v, word in words.items() if v in said]
+            place = claim.short.partition(" on ")[2]
+            said.setdefault(card.settled(claim)[1].verdict, {}).setdefault(place, []).append(claim)
+    words = {REPRODUCED: "ahead of", UNDECIDED: "not surely ahead of all of", NOT_REPRODUCED: "behind one of"}
+    parts = []
+    for verdict, word in words.items():
+        named = []
+        for place, found in said.get(verdict, {}).items():
+            linked = f"[{place}]({link(found[0])})" if link else place
+            named.append(linked + (f" with {found[0].short.partition(' on ')[0]}" if len(found) == 1 else ""))
+        if named:
+            parts.append(f"{word} {_listed(experiments.BOOSTED)} on {_listed(named)}")
     linked = "[a recipe of our own](ahead.html)" if link else "a recipe of our own"
     return f"{linked} is {'; '.join(parts)}" if parts else ""
 

@@ -83,5 +83,7 @@ def test_every_model_has_a_space_or_a_reason():
             assert spaces.find(model) == next(iter(spaces.spaces(model).values()))
     with pytest.raises(ValueError, match=r"model must be one of .*MixNAM.*, got 'Mix'"):
         spaces.find("Mix")
-    with pytest.raises(ValueError, match="space of MixNAM must be one of fast, narrow, longer, ahead, appendix-c, got 'slow'"):
+    with pytest.raises(
+        ValueError, match="space of MixNAM must be one of fast, narrow, longer, ahead, appendix-c, got 'slow'"
+    ):
         spaces.find("MixNAM", "slow")

@@ -98,13 +98,19 @@ def test_better_and_new_are_told_apart(tmp_path):
 def test_one_sentence_says_where_our_own_recipe_is_ahead_of_boosted_trees(tmp_path):
     said = {name: words.TOO_FEW for name in KNOWN if name.startswith("AH-")}
     assert not any("recipe" in line for line in story.sentences(card_of(tmp_path, said), None))  # it was not run
-    said |= {"AH-housing-trees": words.UNDECIDED, "AH-bike-trees": words.REPRODUCED}
+    said |= {
+        "AH-housing-trees": words.UNDECIDED,
+        "AH-bike-trees": words.REPRODUCED,
+        "AH-splits-trees-4": words.UNDECIDED,
+    }
+    said |= {"AH-bike-trees-4": words.REPRODUCED, "AH-splits-trees": words.UNDECIDED}
     said |= {"AH-bike-glass": words.NOT_REPRODUCED, "AH-income-trees-4": words.NOT_REPRODUCED}
     (line,) = [line for line in story.sentences(card_of(tmp_path, said), None) if "recipe" in line]
     trees = "XGBoost, LightGBM and CatBoost"
     assert line == (
-        f"**Ahead of the paper**: a recipe of our own is ahead of {trees} with one model on Bike; behind one of "
-        f"{trees} with the mean of four on Income; neither ahead of nor behind {trees} with one model on Housing."
+        f"**Ahead of the paper**: a recipe of our own is ahead of {trees} on Bike; not surely ahead of all of {trees} "
+        "on Housing with one model and five other splits of Housing; "
+        f"behind one of {trees} on Income with the mean of four."
     )
 
 
