@@ -330,7 +330,7 @@ def test_weights_may_be_zero_and_on_any_scale(frame):
 
 def test_a_model_of_our_recipe_keeps_its_pieces_when_it_is_saved(tmp_path):
     table = mixnam.load_data("diabetes")
-    model = train(table, dataclasses.replace(recommended(len(table.y), table.task), epochs=2))
+    model = train(table, dataclasses.replace(recommended(20_000, table.task), epochs=2, bins=16))
     model.save(tmp_path)
     again = load_model(tmp_path)
     assert np.array_equal(again.predict(table), model.predict(table))
