@@ -357,6 +357,8 @@ def _symmetric(state: State) -> Function:
 def _fit_catboost(settings: CatBoostSettings, rows: Rows, task: Task, seed: int) -> Fitted:
     """Fit boosted trees; `parameters` counts each leaf, and a split for each level: all its nodes share it."""
     catboost = _library("catboost")
+    if np.ptp(rows.y) == 0:
+        raise ValueError("CatBoost needs two values of the target in the training rows, got one; take another model")
     # an argument that is given, if only its default, changes how the library chooses others
     options = {k: v for k, v in settings.changed().items() if k not in ("quantile_rows", "trees")}
     if settings.bagging_temperature:

@@ -144,6 +144,14 @@ def test_lightgbm_gives_log_odds():
 
 
 @needs_catboost
+def test_catboost_names_the_remedy_for_a_target_of_one_value():
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    rows = Rows(x, np.zeros(30), x, np.zeros(30))
+    with pytest.raises(ValueError, match="needs two values of the target in the training rows, got one; take another"):
+        fit_library(CatBoostSettings(trees=2), rows, "regression", 0)
+
+
+@needs_catboost
 def test_catboost_gives_log_odds():
     rows = made("classification")
     options = {"random_seed": 0, "thread_count": 1, "verbose": False, "allow_writing_files": False}
