@@ -166,18 +166,9 @@ def _explain(
     columns = range(dataset.x.shape[1])
     least = cells.least_rows(dataset.name)
     edges = tensors.get(EDGES) if isinstance(model, Featurewise) else None
-    kinks = None if edges is None else prep.numbers(edges[0, :, 0].double().cpu().numpy().T)
-    grid = np.stack(
-        [
-            cells.curve_grid(
-                dataset.x[:, i],
-                len(dataset.categories.get(i, ())),
-                least=least,
-                kinks=None if kinks is None else kinks[:, i],
-            )
-            for i in columns
-        ]
-    )
+    kinks = [None for _ in columns] if edges is None else [*prep.numbers(edges[0, :, 0].double().cpu().numpy().T).T]
+    sizes = [len(dataset.categories.get(i, ())) for i in columns]
+    grid = np.stack([cells.curve_grid(dataset.x[:, i], sizes[i], least=least, kinks=kinks[i]) for i in columns])
     at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
     probe = None if dataset.probe is None else prep.inputs(dataset.probe)
     arrays: Arrays = {}
