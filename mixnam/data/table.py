@@ -23,6 +23,7 @@ class DataMissing(DataError):
 Array = NDArray[np.float64]
 Task = Literal["regression", "classification"]
 Metric = Literal["rmse", "mse", "auc"]
+Unseen = Literal["average", "refuse"]
 
 
 def better(metric: str) -> int:
@@ -35,7 +36,8 @@ class About:
     """What a table is, without its rows: what a model needs to read new rows, and a page to name things.
 
     `categories` holds the labels of each categorical column by its number; `features` names all columns; `target` is
-    in `unit`, or where labels are classified the name of class 1.
+    in `unit`, or where labels are classified the name of class 1. `gaps` are the columns of numbers with missing
+    values; `unseen` says whether a value that training rows lack counts as the average or is refused.
     """
 
     name: str
@@ -46,6 +48,8 @@ class About:
     target: str
     unit: str = ""
     categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    gaps: tuple[int, ...] = ()
+    unseen: Unseen = "average"
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
@@ -55,7 +59,8 @@ class About:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Return what `to_json` described; KeyError or TypeError for another content."""
         categories = {int(i): tuple(labels) for i, labels in content["categories"].items()}
-        return cls(**{**content, "features": tuple(content["features"]), "categories": categories})
+        features, gaps = tuple(content["features"]), tuple(content.get("gaps", ()))
+        return cls(**{**content, "features": features, "categories": categories, "gaps": gaps})
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +70,10 @@ class Table:
     **Shape:** `x` is (rows, n) float64, categorical columns as codes 0, 1, ... into `categories[column]`;
     `y` is (rows,), in `unit`, or 0/1. `folds`, where they are fixed, gives each row's test fold. `parts`, where
     a holdout is fixed, gives each row's part: 1 training, 2 validation, 3 test, or 0 for one of the first two,
-    drawn with the run's seed. `probe`, (P, n), holds further rows at which every model's prediction is stored
-    (simulations: where the truth is known).
+    drawn with the run's seed. `groups`, where rows belong together, gives each row's group, which validation rows
+    are drawn by. `probe`, (P, n), holds further rows at which every model's prediction is stored (simulations: where
+    the truth is known). `own` marks a table of the user's: its columns of numbers may hold gaps, NaN, and are
+    transformed by their ranks alone; other tables follow the paper.
 
     Raises DataError for missing values, shapes that disagree, a part without rows, or a single class.
     """
@@ -85,6 +92,9 @@ class Table:
     probe: Array | None = None
     source: str = ""
     parts: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
+    unseen: Unseen = "average"
+    own: bool = False
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.features) != self.x.shape[1]:
@@ -93,8 +103,10 @@ class Table:
                 "they must agree in rows and columns"
             )
         for i, name in enumerate(self.features):
-            bad = int((~np.isfinite(self.x[:, i])).sum())
-            if bad:
+            wrong = ~np.isfinite(self.x[:, i])
+            if self.own and i not in self.categories:
+                wrong &= ~np.isnan(self.x[:, i])
+            if bad := int(wrong.sum()):
                 raise DataError(
                     f"{self.name}: feature {name!r} holds {bad} missing or infinite values; fill or drop them"
                 )
@@ -105,7 +117,7 @@ class Table:
                     f"{self.name}: feature {self.features[i]!r} must hold codes 0 to {len(labels) - 1}, "
                     f"found {codes.min():g} to {codes.max():g}"
                 )
-        for what, of_rows in (("folds", self.folds), ("parts", self.parts)):
+        for what, of_rows in (("folds", self.folds), ("parts", self.parts), ("groups", self.groups)):
             if of_rows is not None and of_rows.shape != self.y.shape:
                 raise DataError(f"{self.name}: {what} are {of_rows.shape}, y {self.y.shape}; they must agree in rows")
         if self.parts is not None:
@@ -124,6 +136,11 @@ class Table:
             found = ", ".join(f"{v:g}" for v in np.unique(self.y)[:5])
             raise DataError(f"{self.name}: target {self.target!r} must hold both classes 0 and 1, found {found}")
 
+    @cached_property
+    def gaps(self) -> tuple[int, ...]:
+        """The columns that hold missing values."""
+        return tuple(np.flatnonzero(np.isnan(self.x).any(axis=0)).tolist())
+
     @property
     def about(self) -> About:
         """What the table is, without its rows."""
@@ -137,4 +154,8 @@ class Table:
             digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
         if self.parts is not None:  # only then, so that other data keep their checksums
             digest.update(b"parts" + self.parts.astype("<i8").tobytes())
+        if self.groups is not None:
+            digest.update(b"groups" + self.groups.astype("<i8").tobytes())
+        if self.own:
+            digest.update(b"own")
         return digest.hexdigest()
