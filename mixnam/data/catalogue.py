@@ -15,7 +15,7 @@ from pathlib import Path
 from mixnam.data import laws, own, publishers
 from mixnam.data.laws import SIMULATIONS
 from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, HOLDOUTS, REPEATS, YEAR_FILES, YEAR_FOLDERS, splits_of
-from mixnam.data.table import DataError, DataMissing, Metric, Table, Task
+from mixnam.data.table import DataError, DataMissing, Metric, Table, TableError, Task
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def register(dataset: Table) -> str:
     own.check_name(dataset.name)
     known = REGISTRY.get(dataset.name)
     if known is not None and known.checksum != dataset.checksum:
-        raise own.TableError(f"name {dataset.name!r} is taken by other data; give the table another name")
+        raise TableError(f"name {dataset.name!r} is taken by other data; give the table another name")
     if known is None or not (known.files or known.bundled or known.simulated):
         REGISTRY[dataset.name] = _entry(dataset)  # the same rows may have better names now
         _load.cache_clear()

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 
@@ -20,10 +21,16 @@ class DataMissing(DataError):
     """A data set that is not at hand and could not be downloaded."""
 
 
+class TableError(DataError, ValueError):
+    """A table, or its description, that cannot be used; the message says what is wrong and what to do."""
+
+
 Array = NDArray[np.float64]
 Task = Literal["regression", "classification"]
 Metric = Literal["rmse", "mse", "auc"]
 Unseen = Literal["average", "refuse"]
+#: What the missing values of a categorical column are called: a category of their own.
+MISSING = "missing"
 
 
 def better(metric: str) -> int:
@@ -37,7 +44,8 @@ class About:
 
     `categories` holds the labels of each categorical column by its number; `features` names all columns; `target` is
     in `unit`, or where labels are classified the name of class 1. `gaps` are the columns of numbers with missing
-    values; `unseen` says whether a value that training rows lack counts as the average or is refused.
+    values; `unseen` says whether a category that the table lacks counts as the average or is refused; the texts in
+    `missing` stand for missing values.
     """
 
     name: str
@@ -50,6 +58,7 @@ class About:
     categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     gaps: tuple[int, ...] = ()
     unseen: Unseen = "average"
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
@@ -59,8 +68,8 @@ class About:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Return what `to_json` described; KeyError or TypeError for another content."""
         categories = {int(i): tuple(labels) for i, labels in content["categories"].items()}
-        features, gaps = tuple(content["features"]), tuple(content.get("gaps", ()))
-        return cls(**{**content, "features": features, "categories": categories, "gaps": gaps})
+        lists = {name: tuple(content.get(name, ())) for name in ("gaps", "missing")}
+        return cls(**{**content, **lists, "features": tuple(content["features"]), "categories": categories})
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +82,8 @@ class Table:
     drawn with the run's seed. `groups`, where rows belong together, gives each row's group, which validation rows
     are drawn by. `probe`, (P, n), holds further rows at which every model's prediction is stored (simulations: where
     the truth is known). `own` marks a table of the user's: its columns of numbers may hold gaps, NaN, and are
-    transformed by their ranks alone; other tables follow the paper.
+    transformed by their ranks alone; other tables follow the paper. Of these `aside` gives the columns that are no
+    features with their roles, `notes` what to know of how a column was read.
 
     Raises DataError for missing values, shapes that disagree, a part without rows, or a single class.
     """
@@ -94,7 +104,10 @@ class Table:
     parts: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
     unseen: Unseen = "average"
+    missing: tuple[str, ...] = ()
     own: bool = False
+    aside: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.features) != self.x.shape[1]:
@@ -135,6 +148,43 @@ class Table:
         if self.task == "classification" and set(np.unique(self.y)) != {0.0, 1.0}:
             found = ", ".join(f"{v:g}" for v in np.unique(self.y)[:5])
             raise DataError(f"{self.name}: target {self.target!r} must hold both classes 0 and 1, found {found}")
+
+    def __str__(self) -> str:
+        """Return what was decided of the table and its columns, to be read before anything trains."""
+        if self.task == "classification":
+            what = f"classification; class 1 is {self.target} ({int(self.y.sum()):,} rows)"
+        else:
+            what = f"regression of {self.target}" + (f" ({self.unit})" if self.unit else "")
+        plural = "" if len(self.features) == 1 else "s"
+        first = f"{self.title}: {len(self.y):,} rows, {len(self.features):,} feature{plural}; {what}"
+        return f"{first}\n{self.columns().to_string(index=False)}"
+
+    def columns(self) -> pd.DataFrame:
+        """Return what was decided of each column, a row a column: name, role, type, distinct, missing, range, example.
+
+        `range` is from the smallest to the largest number, or the categories, most frequent first; missing values of
+        categories are a category of their own. A `note` says what to know of how a column was read.
+        """
+        rows: list[tuple[Any, ...]] = []
+        for i, name in enumerate(self.features):
+            rows.append((name, "feature", *self._said(self.x[:, i], self.categories.get(i)), self.notes.get(name, "")))
+        kind, *rest = self._said(self.y, None)
+        rows.append((self.target, "target", "classes" if self.task == "classification" else kind, *rest, ""))
+        rows += [(name, role, *[""] * 6) for name, role in self.aside.items()]
+        return pd.DataFrame(rows, columns=["name", "role", "type", "distinct", "missing", "range", "example", "note"])
+
+    @staticmethod
+    def _said(column: Array, labels: tuple[str, ...] | None) -> tuple[str, int, int, str, str]:
+        """Return a column's type, distinct values, missing ones, range and example."""
+        known = column[~np.isnan(column)]
+        distinct, counts = np.unique(known, return_counts=True)
+        if labels is None:
+            ends = f"{known.min():g} to {known.max():g}"
+            return "numbers", len(distinct), len(column) - len(known), ends, f"{known[0]:g}"
+        often = [labels[int(k)] for k in distinct[np.argsort(-counts, kind="stable")]]
+        gone = int((known == labels.index(MISSING)).sum()) if MISSING in often else 0
+        shown = ", ".join(often[:4]) + (", ..." if len(often) > 4 else "")
+        return "categories", len(often), gone, shown, labels[int(known[0])]
 
     @cached_property
     def gaps(self) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ class Preprocessing:
         self.encodings = {c: self._encoding(dataset.x[train, c], y, len(n)) for c, n in dataset.categories.items()}
         encoded = self._encode(dataset.x[train])
         drawn = min(quantile_rows or len(train), len(train))
-        self.gaps = np.isnan(encoded).any(axis=0)
+        self.gaps = np.atleast_1d(np.isnan(encoded).any(axis=0))
         self.transformer: QuantileTransformer | _Ranks
         if dataset.own:
             chosen = randomness.permutation([randomness.key(seed, "preprocessing/quantiles")], len(train))[0, :drawn]
