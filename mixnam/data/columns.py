@@ -24,6 +24,7 @@ MISSING_WORDS = frozenset({"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "No
 #: Whole numbers beyond are not told apart by 64 bits.
 _LARGEST = 2**53
 
+_CURRENCY = r"(?:[a-z]{0,3}[$\u20ac\u00a3\u00a5\u20b9\u20bd]|usd|eur|gbp|chf|rs\.?|[#~])"
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
 #: What a text may be, tried in this order; a word is what is none of them.
@@ -40,8 +41,8 @@ _KINDS = {
         ],
         "list": [r"\[.*\]", r"\{.*\}"],
         "dressed": [
-            r"[^\w\s]? ?[-+\u2212]?\d[\d.,' \u00a0\u202f\u2019_]*[%\u20ac$\u00a3\u00a5]?", r"\(\d[\d.,]*\)",
-            r"[<>\u2264\u2265~] ?\d[\d.,]*", r"\d[\d.,]*\+", r"[+-]?\.?\d[\d.]*e?[+-]?\d* *",
+            rf"{_CURRENCY}? ?[-+\u2212]?\d[\d.,' \u00a0\u202f\u2019_]*[%\u20ac$\u00a3\u00a5]?", r"\(\d[\d.,]*\)",
+            r"[<>\u2264\u2265~] ?\d[\d.,]*", r"\d[\d.,]*\+",
         ],
         "blank": [r"\s+"],
     }.items()
@@ -197,7 +198,9 @@ def _kind(text: str) -> str:
 
 
 def _as_number(text: str) -> float | str:
-    return float(text) if _kind(text) in ("number", "code") else text
+    if not re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        return float(text) if _kind(text) == "number" else text
+    return int(text)
 
 
 def _as_numbers(texts: Collection[str]) -> list[float]:
@@ -219,7 +222,7 @@ def number_text(value: float) -> str:
     >>> number_text(10.0), number_text(0.1)
     ('10', '0.1')
     """
-    return str(int(value)) if value == int(value) and abs(value) <= _LARGEST else repr(value)
+    return str(int(value)) if abs(value) <= _LARGEST and value == int(value) else repr(float(value))
 
 
 def _numeric(column: pd.Series[Any]) -> bool:
@@ -228,9 +231,11 @@ def _numeric(column: pd.Series[Any]) -> bool:
 
 def _floats(column: pd.Series[Any]) -> Array:
     """Return a column of numbers as float64, 0.1 of 32 bits as 0.1, as it would be read from a file."""
-    values = column.to_numpy(np.float64, na_value=np.nan)
-    short = getattr(column.dtype, "itemsize", 8) < 8 and types.is_float_dtype(column.dtype)
-    return column.to_numpy(np.float32, na_value=np.nan).astype("U32").astype(np.float64) if short else values
+    size = getattr(column.dtype, "itemsize", 8)
+    if size >= 8 or not types.is_float_dtype(column.dtype):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    short = np.float16 if size == 2 else np.float32
+    return column.to_numpy(short, na_value=np.nan).astype("U32").astype(np.float64)
 
 
 def _distinct(column: pd.Series[Any]) -> _Texts:

@@ -60,7 +60,6 @@ def test_numbers_of_every_type_are_numbers(frame, kind):
         ([0, 1], "1"),
         ([False, True], "True"),
         ([-1.5, 10.0], "10"),
-        (["b", "a"], "b"),
     ],
 )
 def test_two_values_are_classes_the_later_one_being_1(frame, values, one):
@@ -167,12 +166,12 @@ def test_shuffled_folds_have_both_classes_in_every_part_and_too_few_rows_of_one_
         read_table(frame.assign(sold=np.where(np.arange(60) < 9, "no", "yes")), "sold")
 
 
-@every("rows, fits", [(12, True), (11, False), (8, False), (2, False)])
+@every("rows, fits", [(10, True), (9, False), (3, False)])
 def test_a_table_that_is_too_small_to_split_is_refused(rows, fits, frame):
     if fits:
         read_table(frame[:rows], "price")
     else:
-        with pytest.raises(TableError, match=f"each part of holdout must hold two rows or more.* {rows} rows"):
+        with pytest.raises(TableError, match=f"each part of holdout must hold two rows or more[,;].* {rows} rows"):
             read_table(frame[:rows], "price")
 
 
