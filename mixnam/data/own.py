@@ -180,12 +180,19 @@ def _described(name: str, table: Path, stamp: tuple[int, int], arguments: tuple[
 
 def check_name(name: str) -> None:
     """Raise TableError for what cannot be the name of a data set."""
-    if not re.fullmatch(r"[^\W_]\w*", name) or name.startswith("sim_") or name == "simulations" or len(name) > 100:
-        hint = f"; {name.replace('-', '_')!r} would do" if "-" in name else ""
-        raise TableError(
-            "name must be a letter or digit, then letters, digits or underscores (no hyphen), at most 100, neither "
-            f"sim_... nor simulations, got {name[:120]!r}{hint}"
-        )
+    if refused := name_refused(name):
+        raise TableError(f"{refused}, got {name[:120]!r}")
+
+
+def name_refused(name: str) -> str:
+    """Return why a text cannot be the name of a data set, or nothing."""
+    if re.fullmatch(r"[^\W_]\w{0,99}", name) and not name.startswith("sim_") and name != "simulations":
+        return ""
+    hint = f": {name.replace('-', '_')} would do" if re.fullmatch(r"[^\W_][\w-]{0,99}", name) and "-" in name else ""
+    return (
+        "name must be letters, digits and underscores (no hyphen), at most 100, a letter or digit first, and neither "
+        f"sim_... nor simulations{hint}"
+    )
 
 
 def _remark(column: Column) -> str:

@@ -201,7 +201,7 @@ def test_without_folds_or_groups_the_task_decides(frame, target, splits):
         ({}, {"unseen": "ignore"}, "unseen must be average or refuse, got 'ignore'"),
         ({}, {"missing": "?"}, r"missing must be a list of texts, got '\?'; write"),
         ({}, {"target": "heating"}, r"target 'heating' holds 3 classes that are no numbers \(gas, none at all, oil\)"),
-        ({}, {"name": "My-table"}, "name must be a letter or digit.*no hyphen.* got 'My-table'; 'My_table' would do"),
+        ({}, {"name": "My-table"}, "name must be letters, .*no hyphen.*: My_table would do, got 'My-table'"),
         ({}, {"name": "sim_own"}, "name must be .* got 'sim_own'"),
         ({}, {"name": "accuracy\n"}, "name must be"),
         ({}, {"name": "simulations"}, "name must be .* got 'simulations'"),
