@@ -24,6 +24,10 @@ class DataMissing(DataError):
 class TableError(DataError, ValueError):
     """A table, or its description, that cannot be used; the message says what is wrong and what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what notebooks show of it: the one line that a user needs."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 Array = NDArray[np.float64]
 Task = Literal["regression", "classification"]
