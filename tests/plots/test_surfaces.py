@@ -75,7 +75,7 @@ def test_a_surface_names_categories():
     result = surfaced("diabetes", [0.0, 1.0], [1.0, 2.0, 3.0])
     result = dataclasses.replace(result, table=data, provenance={"data_sha256": data.checksum})
     labels = [t.get_text() for t in pair_surfaces(result).axes[0].get_xticklabels()]
-    assert labels == ["red", "an exceedingly…"]
+    assert labels == ["red", "an exceedingly lo…"]
 
 
 def test_a_feature_of_two_values_has_ticks_there_alone():
