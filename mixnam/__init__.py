@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mixnam.data.catalogue import load as load_data
     from mixnam.data.catalogue import register
-    from mixnam.data.own import TableError, read_table
-    from mixnam.data.table import DataError, DataMissing, Table
+    from mixnam.data.own import read_table
+    from mixnam.data.table import DataError, DataMissing, Table, TableError
     from mixnam.models import MODELS, MixNAMDSettings, MixNAMESettings, MixNAMSettings, NAMSettings, make_settings
     from mixnam.runs.fitting import fit
     from mixnam.runs.frame import frame
@@ -25,8 +25,8 @@ __version__ = "0.9.0"
 
 _PLACES = {
     "data.catalogue": ("load_data", "register"),
-    "data.own": ("TableError", "read_table"),
-    "data.table": ("DataError", "DataMissing", "Table"),
+    "data.own": ("read_table",),
+    "data.table": ("DataError", "DataMissing", "Table", "TableError"),
     "models": ("MODELS", "MixNAMDSettings", "MixNAMESettings", "MixNAMSettings", "NAMSettings", "make_settings"),
     "runs.fitting": ("fit",),
     "runs.frame": ("frame",),

@@ -1,13 +1,18 @@
-"""Command line: python -m mixnam run | claim | search | status | verify | measure."""
+"""Command line: python -m mixnam table | run | claim | search | status | verify | measure."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixnam.data import catalogue
+from mixnam.data.own import read_table
 from mixnam.data.table import DataError
+from mixnam.models import MODELS
 from mixnam.paper import derived, evidence, experiments, plan, running, search, verdicts
 from mixnam.paper.claim import claims
 from mixnam.paper.costs import duration, estimate
@@ -17,6 +22,9 @@ from mixnam.runs.compare import DIFFERENT, compare
 from mixnam.runs.fitting import fit, measure_again
 from mixnam.runs.results import Result, UnreadableResult
 from mixnam.runs.store import Store
+
+#: So many pairs of features are worth a word.
+WIDE = 1000
 
 
 def _experiments(text: str) -> list[str]:
@@ -28,6 +36,42 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
     return int(text)
+
+
+#: Arguments of `table` that are those of `read_table`, and which of them are lists.
+_COLUMNS = {
+    "target": "the column to predict", "task": "regression or classification (default: by the target's values)",
+    "fold": "the column whose values are the test folds", "group": "the column whose groups stay together",
+    "title": "how pages call the data", "unit": "the target's unit",
+    "unseen": "average (default) or refuse: categories that the table has not",
+}  # fmt: skip
+_LISTS = {
+    "categorical": "columns of numbers that are kinds", "drop": "columns that are no features",
+    "missing": "what stands for a missing value",
+}  # fmt: skip
+
+
+def table(arguments: argparse.Namespace) -> int:
+    """Say how a table's columns are read, and how to give it a name, before anything trains on it."""
+    given = {name: value for name in (*_COLUMNS, *_LISTS) if (value := getattr(arguments, name))}
+    if Path(arguments.file).suffix == "" and not Path(arguments.file).exists():
+        if given:
+            raise ValueError(f"{arguments.file!r} is no file; for a data set's name leave out --{next(iter(given))}")
+        print(catalogue.load(arguments.file))
+        return 0
+    if "target" not in given:
+        raise ValueError("--target is missing: name the column to predict")
+    read = read_table(Path(arguments.file), **given)
+    print(read)
+    pairs, paired = len(read.features) * (len(read.features) - 1) // 2, [m for m, s in MODELS.items() if s.paired]
+    if pairs > WIDE:
+        print(f"{pairs:,} pairs of features: {', '.join(paired)} have a term for each, and take their time")
+    place, source = catalogue.directory(), Path(arguments.file).absolute()
+    lines = [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in {"table": str(source), **given}.items()
+    ]
+    print("\n".join([f"To train on it by a name of yours, put this into {place / 'NAME.toml'}:", "", *lines]))
+    return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             outcome = running.run(name, dataset, arguments.preset, where, device, seeds=seeds)
             missing += len(outcome.missing)
             state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
+            state += f". {outcome.left_out}" if outcome.left_out else ""
             print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results, {state}")
     return 1 if missing else 0
 
@@ -58,7 +103,7 @@ def run_reference(arguments: argparse.Namespace) -> int:
     trained, left = plan.run(out, known, seconds, arguments.device, arguments.preset)
     print(f"{trained} results trained into {out.root}, {left} still lacking")
     if trained:
-        print(f"to merge them: cp -r {out.root}/* {arguments.results}/")
+        print(f"to merge them: cp -r {shlex.quote(str(out.root))}/* {shlex.quote(str(arguments.results))}/")
     return 0
 
 
@@ -156,6 +201,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("table", help=(table.__doc__ or "").splitlines()[0])
+    command.add_argument("file", help="a .csv, .tsv or .parquet file, or the name of a data set")
+    for name, text in _COLUMNS.items():
+        command.add_argument(f"--{name}", help=text)
+    for name, text in _LISTS.items():
+        command.add_argument(f"--{name}", nargs="+", metavar="TEXT", help=text)
+    command.set_defaults(function=table)
     for name, function in (("run", run), ("status", status)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         optional = name == "status"
@@ -180,6 +232,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     search.add_arguments(command)
     command.set_defaults(function=search.search)
     for name, command in commands.choices.items():
+        if name == "table":
+            continue
         where = None if name == "search" else Path("book/results")
         text = "directory of the results" + (" (default: runs/search/DATASET/results)" if where is None else "")
         command.add_argument("--results", type=Path, default=where, help=text)

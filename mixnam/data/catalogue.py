@@ -15,7 +15,7 @@ from pathlib import Path
 from mixnam.data import laws, own, publishers
 from mixnam.data.laws import SIMULATIONS
 from mixnam.data.splits import FOLD_FILES, FOLDS, HOLDOUT, HOLDOUTS, REPEATS, YEAR_FILES, YEAR_FOLDERS, splits_of
-from mixnam.data.table import DataError, DataMissing, Metric, Table, Task
+from mixnam.data.table import DataError, DataMissing, Metric, Table, TableError, Task
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Entry:
     files: tuple[str, ...] = ()
     splitting: tuple[str, ...] = ()
     ours: bool = False
+    #: how many, of a table that was read already
+    features: int = 0
     #: whether its rows may be used by those alone who have signed for them: no result holds values of single rows
     credentialed: bool = False
 
@@ -142,12 +144,23 @@ def entry(name: str, where: Path | None = None) -> Entry:
 
     Raises ValueError, which lists the known data sets, or TableError for a description that cannot be used.
     """
+    path = (where or directory()) / f"{name[:120]}.toml"
     if name in REGISTRY:
+        if not _published(name) and path.is_file() and own.described(path).checksum != REGISTRY[name].checksum:
+            raise TableError(f"{name!r} is registered, and {path} describes other data by that name; rename one")
         return REGISTRY[name]
-    path = (where or directory()) / f"{name}.toml"
-    if name.isidentifier() and path.is_file():
+    refused = own.name_refused(name)
+    if not refused and path.is_file():
         return _entry(own.described(path))
-    raise ValueError(f"dataset must be one of {', '.join(REGISTRY)}, or described by {path}, got {name!r}")
+    raise ValueError(
+        f"dataset must be one of {', '.join(REGISTRY)}, or described by {path}, got {name[:120]!r}"
+        + (f"; {refused}" if refused else "")
+    )
+
+
+def _published(name: str) -> bool:
+    known = REGISTRY[name]
+    return bool(known.files or known.bundled or known.simulated)
 
 
 def register(dataset: Table) -> str:
@@ -157,9 +170,11 @@ def register(dataset: Table) -> str:
     """
     own.check_name(dataset.name)
     known = REGISTRY.get(dataset.name)
-    if known is not None and known.checksum != dataset.checksum:
-        raise own.TableError(f"name {dataset.name!r} is taken by other data; give the table another name")
-    if known is None or not (known.files or known.bundled or known.simulated):
+    alike = [other for other in REGISTRY if other != dataset.name and other.casefold() == dataset.name.casefold()]
+    if alike or (known is not None and known.checksum != dataset.checksum):
+        taken = alike[0] if alike else dataset.name
+        raise TableError(f"name {taken!r} is taken by other data; give the table another name than {dataset.name!r}")
+    if known is None or not _published(dataset.name):
         REGISTRY[dataset.name] = _entry(dataset)  # the same rows may have better names now
         _load.cache_clear()
     return dataset.name
@@ -170,6 +185,7 @@ def _entry(dataset: Table) -> Entry:
     return Entry(
         dataset.title, dataset.task, dataset.metric, dataset.checksum, splits_of(dataset),
         lambda where, download: dataset, "register it, or describe it in the data directory",
+        features=len(dataset.features),
     )  # fmt: skip
 
 

@@ -9,29 +9,24 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api import types
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
-from mixnam.data.splits import FOLDS
-from mixnam.data.table import About, Array, DataError, Table, Task
+from mixnam.data.columns import Column, number_text, read_column
+from mixnam.data.files import read_file
+from mixnam.data.splits import FOLDS, check_split, splits_of
+from mixnam.data.table import Array, DataError, Table, TableError, Task, Unseen
 
-#: More categories are names or numbers of rows rather than kinds, and make curves as long.
-MAX_CATEGORIES = 1000
-_LISTS = ("categorical", "drop")
-_KEYS = ("table", "target", "task", "fold", "group", "title", "unit", *_LISTS)
-_READERS = {".csv": ",", ".tsv": "\t", ".parquet": ""}
-
-
-class TableError(DataError, ValueError):
-    """A table, or its description, that cannot be used; the message says what is wrong and what to do."""
+_LISTS = ("categorical", "drop", "missing")
+#: Roles of columns that are no features, as a table's summary has them.
+_ASIDE = {"fold": "fold", "group": "group", "drop": "left out"}
+_KEYS = ("table", "target", "task", "fold", "group", "title", "unit", "unseen", *_LISTS)
 
 
 def read_table(
@@ -44,75 +39,112 @@ def read_table(
     fold: str | None = None,
     group: str | None = None,
     drop: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    unseen: Unseen = "average",
     title: str = "",
     unit: str = "",
 ) -> Table:
     """Return a table as a data set: every column is a feature, but `target`, `fold`, `group` and `drop`.
 
-    Columns of text, categories or booleans are categorical; of numbers only those that `categorical` names.
-    A `target` of two values is classified, the later one in sorted order being 1 (`Table.target` says
-    which); any other is a regression, unless `task` says otherwise.
+    Columns of words, categories or booleans are categorical, in the order of their own dtype, else numbers by value
+    and words as text; of numbers only those that `categorical` names, and those with leading zeros, which are codes.
+    `print` shows what was decided. A table is the same, or refused alike, whether it comes as a file or as a frame.
 
-    Rows are split by `fold`, whose 2 to 5 values are the test folds in sorted order; or into 5 folds that
-    keep the rows of one `group` together (validation rows are drawn from the rest whatever their group); or
-    else a regression has one holdout and a classification 5 shuffled folds.
+    Empty cells are missing values; among numbers NA, NaN, null and the like are, too; `missing` names more, such as
+    ["?", "-999"]. A missing value is a point of its own that models learn: of a categorical column a category. A
+    category that training rows lack counts as the average, or with `unseen` "refuse" is refused in new rows.
 
-    `table` is a data frame, or the path of a .csv, .tsv or .parquet file; `name` has lower-case letters, digits
-    and underscores; `title` is how pages call the data; `unit` is the target's.
+    A `target` of two values is classified, the later one in the column's order being 1 (`Table.target` says which);
+    any other is a regression, unless `task` says otherwise.
 
-    Raises TableError for missing values, unknown columns, and whatever else keeps it from being used.
+    Rows are split by `fold`, whose values in order are the test folds; or into five folds that keep the rows of one
+    `group` together, validation rows too (as many as there are groups, where they are fewer); or else a regression
+    has one holdout and a classification five stratified folds.
+
+    `table` is a data frame, or the path of a .csv, .tsv or .parquet file; columns may be named by their text; `name`
+    has letters, digits and underscores; `title` is how pages call the data; `unit` is the target's.
+
+    Raises TableError, which names the column, row, value and remedy, for whatever would have to be guessed or repaired,
+    and for tables too small to split.
     """
     check_name(name)
-    for what, given in (("categorical", categorical), ("drop", drop)):
+    for what, given in (("categorical", categorical), ("drop", drop), ("missing", missing)):
         if isinstance(given, str):
-            raise TableError(f"{name}: {what} must be a list of column names, got {given!r}; write [{given!r}]")
-    frame = table if isinstance(table, pd.DataFrame) else _read(Path(table))
-    texts = frame.columns.map(str)  # a model knows columns by their names as text
-    if not texts.is_unique:
-        twice = texts[texts.duplicated()][0]
-        raise TableError(f"{name}: two columns are called {twice!r}; rename one")
-    named = [target, *(c for c in (fold, group) if c is not None), *categorical, *drop]
-    for column in named:
-        if column not in frame.columns:
-            raise TableError(f"{name}: no column is called {column!r}; there are {', '.join(map(str, frame.columns))}")
-        if named.count(column) > 1:
-            raise TableError(f"{name}: column {column!r} is named for more than one purpose; name it once")
+            raise TableError(f"{name}: {what} must be a list of texts, got {given!r}; write [{given!r}]")
+    for what, value, allowed in (("task", task, (None, *get_args(Task))), ("unseen", unseen, get_args(Unseen))):
+        if value not in allowed:
+            raise TableError(f"{name}: {what} must be {' or '.join(filter(None, allowed))}, got {value!r}")
+    frame = table if isinstance(table, pd.DataFrame) else read_file(Path(table))
+    single = {role: [str(c)] for role, c in (("target", target), ("fold", fold), ("group", group)) if c is not None}
+    purposes = single | {"categorical": list(map(str, categorical)), "drop": list(map(str, drop))}
+    frame = _named(name, frame, [c for given in purposes.values() for c in given])
+    roles: dict[str, str] = {}
+    for role, given in purposes.items():
+        for column in given:
+            if column in roles:
+                raise TableError(f"{name}: column {column!r} is named for more than one purpose; name it once")
+            roles[column] = role
     if fold is not None and group is not None:
         raise TableError(f"{name}: both fold {fold!r} and group {group!r} are given; folds already say how to split")
-    features = [c for c in frame.columns if c not in {target, fold, group, *drop}]
+    features = [c for c in frame.columns if roles.get(c, "categorical") == "categorical"]
     if not features:
-        raise TableError(f"{name}: no feature is left besides {', '.join(map(repr, named))}")
-    used = frame[[*features, target, *(c for c in (fold, group) if c is not None)]]
-    missing = used.isna().sum()
-    for c in used.columns[missing > 0]:
-        remedy = "fill them, or drop the rows or the column" if c in features else "drop those rows"
-        raise TableError(f"{name}: column {c!r} holds {missing[c]} missing values; {remedy}")
-    x, categories = [], {}
-    for i, column in enumerate(features):
-        values, labels = _feature(name, frame[column], column in categorical)
-        x.append(values)
-        if labels is not None:
-            categories[i] = labels
-    y, task, label = _target(name, frame[target], task)
-    folds = None
-    if fold is not None:
-        folds = _folds(name, frame[fold])
-    elif group is not None:
-        folds = _group_folds(name, frame[group])
-    for k in range(0 if folds is None or task == "regression" else folds.max() + 1):
-        if len(np.unique(y[folds == k])) < 2:
+        raise TableError(f"{name}: no feature is left besides {', '.join(map(repr, roles))}")
+    for c in features:
+        if not c.strip() or re.fullmatch(r"Unnamed: \d+(_level_\d+)?", c):
+            place = list(frame.columns).index(c) + 1
             raise TableError(
-                f"{name}: the test fold {k} of {(group if fold is None else fold)!r} holds one class only; "
-                "merge folds or groups"
+                f"{name}: column {place} has no name ({c!r}): is it an index that was saved with the table? "
+                f"Name it, or drop it by drop=[{c!r}]"
             )
-    source = "a data frame" if isinstance(table, pd.DataFrame) else Path(table).name
+    if frame.empty:
+        raise TableError(f"{name}: the table has no rows")
     try:
-        return Table(
-            name, title or name, task, "auc" if task == "classification" else "rmse", np.column_stack(x), y,
-            tuple(map(str, features)), label, unit, categories, folds, source=source,
+        read = {c: read_column(frame[c], c, roles.get(c) == "categorical", missing) for c in features}
+        y, task, label = _target(frame[str(target)], str(target), task, missing)
+        of_rows = {role: _kinds(frame[c], c, missing) for c, role in roles.items() if role in ("fold", "group")}
+    except TableError as error:
+        raise TableError(f"{name}: {error}") from error
+    folds = of_rows.get("fold")
+    groups = of_rows.get("group")
+    if groups is not None:
+        folds = _group_folds(name, str(group), groups, y, task)
+    elif folds is None and task == "classification":
+        folds = _stratified(name, label, y)
+    notes = {c: note for c, column in read.items() if (note := column.note or _remark(column))}
+    source = "a data frame" if isinstance(table, pd.DataFrame) else Path(table).name
+    categories = {i: labels for i, c in enumerate(features) if (labels := read[c].labels) is not None}
+    try:
+        made = Table(
+            name, title or name, task, "auc" if task == "classification" else "rmse",
+            np.column_stack([read[c].values for c in features]), y, tuple(features), label, unit, categories, folds,
+            source=source, groups=groups, unseen=unseen, missing=tuple(missing), own=True,
+            aside={c: _ASIDE[role] for c, role in roles.items() if role in _ASIDE}, notes=notes,
         )  # fmt: skip
-    except DataError as error:  # infinite values
+        for split in splits_of(made):
+            check_split(made, split, 0)
+    except DataError as error:
         raise TableError(str(error)) from error
+    return made
+
+
+def _named(name: str, frame: pd.DataFrame, named: Sequence[str]) -> pd.DataFrame:
+    """Return the frame with its columns' names as texts; TableError for repeated ones, and for ones it lacks."""
+    texts = [str(column) for column in frame.columns]
+    for column in texts:
+        if texts.count(column) > 1:
+            raise TableError(f"{name}: two columns are called {column!r}; rename one")
+    for column in named:
+        if column not in texts:
+            alike = [text for text in texts if text.strip().casefold() == column.strip().casefold()]
+            hint = f"; did you mean {alike[0]!r}?" if alike else ""
+            if frame.index.name == column:
+                hint = "; it is the frame's index: call reset_index() first"
+            elif len(texts) == 1 and (found := [s for s in (";", "\t", "|", ",") if s in texts[0]]):
+                remedy = f"save it with commas, or pass pandas.read_csv(..., sep={found[0]!r})"
+                hint = f"; is {found[0]!r} the separator? Then {remedy}"
+            shown = ", ".join(map(repr, texts[:20])) + (", ..." if len(texts) > 20 else "")
+            raise TableError(f"{name}: no column is called {column!r}; there are {shown}{hint}")
+    return frame.set_axis(texts, axis=1)
 
 
 def described(path: Path) -> Table:
@@ -121,7 +153,7 @@ def described(path: Path) -> Table:
     Raises TableError, which names the file, for unknown or missing keys and for what `read_table` refuses.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         for key, value in content.items():
             if key not in _KEYS:
                 raise TableError(f"unknown key {key!r}; known are {', '.join(_KEYS)}")
@@ -132,7 +164,8 @@ def described(path: Path) -> Table:
             if key not in content:
                 raise TableError(f"{key} is missing")
         table = path.parent / content.pop("table")
-        stamp = table.stat().st_mtime_ns
+        status = table.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
         arguments = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in content.items())
         return _described(path.stem, table.absolute(), stamp, arguments)
     except (OSError, ValueError) as error:  # TableError and what tomllib raises are ValueErrors
@@ -140,160 +173,116 @@ def described(path: Path) -> Table:
 
 
 @lru_cache(maxsize=8)
-def _described(name: str, table: Path, stamp: int, arguments: tuple[tuple[str, Any], ...]) -> Table:
+def _described(name: str, table: Path, stamp: tuple[int, int], arguments: tuple[tuple[str, Any], ...]) -> Table:
     """Read a table once for each time stamp of its file."""
     return read_table(table, name=name, **dict(arguments))
 
 
-def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
-    """Return the features of new rows as the numbers that `about`'s table has: (rows, n), unseen categories as -1.
-
-    `rows` is a data frame with (at least) the columns that `about` names, a `Table`, or an array (rows, n) of numbers
-    and codes. Raises TableError for columns that are lacking, missing values, and text where numbers are expected.
-    """
-    if isinstance(rows, Table):  # its codes are of its own categories: labels decide
-        columns = {
-            name: pd.Series(np.array(rows.categories[i])[rows.x[:, i].astype(int)] if i in rows.categories else x)
-            for i, (name, x) in enumerate(zip(rows.features, rows.x.T, strict=True))
-        }
-        rows = pd.DataFrame(columns)
-    if not isinstance(rows, pd.DataFrame):
-        values = np.asarray(rows, np.float64)
-        if values.ndim != 2 or values.shape[1] != len(about.features):
-            raise TableError(f"rows must be (rows, {len(about.features)}), got {values.shape}")
-        for i, labels in about.categories.items():
-            codes = values[:, i]
-            if not np.isin(codes, np.arange(-1, len(labels))).all():
-                raise TableError(
-                    f"rows: feature {about.features[i]!r} must hold codes 0 to {len(labels) - 1}, or -1 for a category "
-                    f"that is none of them, got {codes.min():g} to {codes.max():g}; a data frame may hold labels"
-                )
-        rows = pd.DataFrame(values, columns=list(about.features))
-        about = replace(about, categories={})
-    frame = rows.rename(columns=str)
-    lacking = [name for name in about.features if name not in frame.columns]
-    if lacking:
-        raise TableError(f"rows lack column {lacking[0]!r}; the model takes {', '.join(about.features)}")
-    twice = [name for name in about.features if not isinstance(frame[name], pd.Series)]
-    if twice:
-        raise TableError(f"rows: two columns are called {twice[0]!r}; rename or drop one")
-    if frame.empty:
-        raise TableError("rows hold no row: there is nothing to predict")
-    out = np.empty((len(frame), len(about.features)))
-    for i, name in enumerate(about.features):
-        column = frame[name]
-        if column.isna().any():
-            raise TableError(f"rows: column {name!r} holds {column.isna().sum()} missing values; fill them")
-        if i in about.categories:
-            out[:, i] = _known_codes(column, about.categories[i])
-        else:
-            numbers = pd.to_numeric(column, errors="coerce")
-            if numbers.isna().any():
-                word = column[numbers.isna()].iloc[0]
-                raise TableError(f"rows: column {name!r} holds {word!r}, expected numbers as in training")
-            out[:, i] = numbers.to_numpy(np.float64)
-            if not np.isfinite(out[:, i]).all():
-                raise TableError(f"rows: column {name!r} holds infinite values; replace them")
-    return out
-
-
-#: How a table or a file may say what pandas calls True and False.
-_TRUTHS = {"1": "true", "1.0": "true", "0": "false", "0.0": "false"}
-
-
-def _known_codes(column: pd.Series[Any], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Return each value's place among the labels, -1 where it is none; 1, 1.0 and "1" are the same, and true and True.
-
-    Labels that are numbers are compared as numbers, where no two of them are the same number.
-    """
-    numbers = pd.to_numeric(pd.Series(labels), errors="coerce")
-    if numbers.notna().all() and numbers.is_unique:
-        return pd.Index(numbers.astype(float)).get_indexer(pd.Index(pd.to_numeric(column, errors="coerce")))
-    text, known = column.astype(str), list(labels)
-    if set(labels) <= {"True", "False"}:
-        text, known = text.str.lower().replace(_TRUTHS), [label.lower() for label in labels]
-    return pd.Index(known).get_indexer(pd.Index(text))
-
-
 def check_name(name: str) -> None:
     """Raise TableError for what cannot be the name of a data set."""
-    if not re.fullmatch("[a-z][a-z0-9_]*", name) or name.startswith("sim_") or name == "simulations":
-        raise TableError(
-            "name must be a lower-case letter, then such letters, digits or underscores, neither sim_... nor "
-            f"simulations, got {name!r}"
-        )
+    if refused := name_refused(name):
+        raise TableError(f"{refused}, got {name[:120]!r}")
 
 
-def _read(path: Path) -> pd.DataFrame:
-    if path.suffix not in _READERS:
-        raise TableError(f"{path} must end in {', '.join(_READERS)}; convert it, or pass a data frame")
-    try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, sep=_READERS[path.suffix])
-    except (OSError, ValueError, ImportError) as error:  # ImportError: pandas needs pyarrow for parquet
-        raise TableError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+def name_refused(name: str) -> str:
+    """Return why a text cannot be the name of a data set, or nothing."""
+    if re.fullmatch(r"[^\W_]\w{0,99}", name) and not name.startswith("sim_") and name != "simulations":
+        return ""
+    hint = f": {name.replace('-', '_')} would do" if re.fullmatch(r"[^\W_][\w-]{0,99}", name) and "-" in name else ""
+    return (
+        "name must be letters, digits and underscores (no hyphen), at most 100, a letter or digit first, and neither "
+        f"sim_... nor simulations{hint}"
+    )
 
 
-def _numeric(column: pd.Series[Any]) -> bool:
-    return types.is_any_real_numeric_dtype(column.dtype)
+def _remark(column: Column) -> str:
+    """Return what looks odd of a column that can be used."""
+    values = column.values[~np.isnan(column.values)]
+    if len(np.unique(values)) == 1:
+        return "one value only: it tells nothing"
+    if column.labels is not None and 20 < len(values) == len(np.unique(values)):
+        return "each value once: if it names the rows, drop it"
+    if column.labels is None and len(values) > 20 and (np.diff(values) == 1).all():
+        return "it counts the rows: if it is no feature, drop it"
+    return ""
 
 
-def _labels(column: pd.Series[Any]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return codes into the labels, which are sorted: numbers by value, all else as text."""
-    codes, labels = pd.factorize(column if _numeric(column) else column.astype(str), sort=True)
-    return np.asarray(codes, np.int64), tuple(map(str, labels))
-
-
-def _feature(name: str, column: pd.Series[Any], categorical: bool) -> tuple[Array, tuple[str, ...] | None]:
-    if categorical or not _numeric(column):
-        if types.is_datetime64_any_dtype(column.dtype) or types.is_timedelta64_dtype(column.dtype):
-            raise TableError(f"{name}: column {column.name!r} holds times; turn them into numbers, or drop the column")
-        codes, labels = _labels(column)
-        if len(labels) > MAX_CATEGORIES:
+def _target(column: pd.Series[Any], name: str, task: Task | None, missing: Sequence[str]) -> tuple[Array, Task, str]:
+    """Return the target as numbers or 0/1, the task, and the target's name, which says what is 1."""
+    ordered = isinstance(column.dtype, pd.CategoricalDtype)
+    read = read_column(column, name, False, missing)
+    _refuse_gaps(f"target {name!r}", read)
+    distinct = np.unique(read.values)
+    if len(distinct) < 2:
+        raise TableError(f"target {name!r} has {len(distinct)} value, {_said(read, distinct)}; it needs two or more")
+    if task == "classification" or (task is None and len(distinct) == 2):
+        if len(distinct) > 2:
             raise TableError(
-                f"{name}: column {column.name!r} has {len(labels)} categories, at most {MAX_CATEGORIES} can be shown; "
-                "drop it, or merge categories"
+                f"target {name!r} has {len(distinct)} classes ({_said(read, distinct)}); merge them into two, for more "
+                "are not taken yet"
             )
-        return codes.astype(np.float64), labels
-    return column.to_numpy(np.float64), None
-
-
-def _target(name: str, column: pd.Series[Any], task: str | None) -> tuple[Array, Task, str]:
-    codes, labels = _labels(column)
-    if task not in (None, "regression", "classification"):
-        raise TableError(f"{name}: task must be regression or classification, got {task!r}")
-    if len(labels) < 2:
-        raise TableError(f"{name}: target {column.name!r} has {len(labels)} values; it needs two or more")
-    if task == "classification" or (task is None and len(labels) == 2):
-        if len(labels) > 2:
-            raise TableError(f"{name}: target {column.name!r} has {len(labels)} classes; merge them into two")
-        return codes.astype(np.float64), "classification", f"{column.name} = {labels[1]}"
-    if not _numeric(column):
+        one = column_label(read, distinct[1])
+        return (read.values == distinct[1]).astype(np.float64), "classification", f"{name} = {one}"
+    if read.labels is not None:
+        what = "" if ordered else " that are no numbers"
         raise TableError(
-            f"{name}: target {column.name!r} holds {len(labels)} classes that are no numbers "
-            f"({', '.join(labels[:5])}); merge them into two, or give numbers"
+            f"target {name!r} holds {len(distinct)} classes{what} ({_said(read, distinct)}); merge them into two, for "
+            "more are not taken yet, or give numbers"
         )
-    return column.to_numpy(np.float64), "regression", str(column.name)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(read.values.std()):
+            raise TableError(f"target {name!r} holds numbers up to {np.abs(read.values).max():g}; rescale it")
+    return read.values, "regression", name
 
 
-def _folds(name: str, column: pd.Series[Any]) -> NDArray[np.int64]:
-    codes, labels = _labels(column)
-    if not 2 <= len(labels) <= len(FOLDS):
-        raise TableError(
-            f"{name}: fold column {column.name!r} has {len(labels)} values; it must have 2 to {len(FOLDS)}, a test "
-            "fold each"
-        )
+def _refuse_gaps(what: str, read: Column) -> None:
+    if read.gaps.any():
+        first = int(np.argmax(read.gaps)) + 1
+        raise TableError(f"{what} holds {read.gaps.sum()} missing values, the first in row {first}; drop those rows")
+
+
+def column_label(read: Column, value: float) -> str:
+    """Return how a value of a column is written."""
+    return number_text(value) if read.labels is None else read.labels[int(value)]
+
+
+def _said(read: Column, distinct: Array) -> str:
+    shown = [column_label(read, value) for value in distinct[:5]]
+    return ", ".join(shown) + (", ..." if len(distinct) > 5 else "")
+
+
+def _kinds(column: pd.Series[Any], name: str, missing: Sequence[str]) -> NDArray[np.int64]:
+    """Return each row's fold or group, numbered in the column's order."""
+    read = read_column(column, name, False, missing)
+    _refuse_gaps(f"column {name!r}", read)
+    codes = np.unique(read.values, return_inverse=True)[1].astype(np.int64)
+    if codes.max() < 1:
+        raise TableError(f"column {name!r} has one value; it needs two or more to split rows by")
     return codes
 
 
-def _group_folds(name: str, column: pd.Series[Any]) -> NDArray[np.int64]:
-    groups, labels = _labels(column)
-    if len(labels) < len(FOLDS):
-        raise TableError(
-            f"{name}: group column {column.name!r} has {len(labels)} groups; {len(FOLDS)} folds need as many"
-        )
+def _group_folds(name: str, group: str, groups: NDArray[np.int64], y: Array, task: Task) -> NDArray[np.int64]:
+    count = int(groups.max()) + 1
+    if count < 3:
+        raise TableError(f"{name}: group column {group!r} has {count} groups; training, validation and test need three")
+    of = min(len(FOLDS), count)
+    stratified = StratifiedGroupKFold(of, shuffle=True, random_state=0)
+    parts = stratified if task == "classification" else GroupKFold(of)
     folds = np.empty(len(groups), np.int64)
-    for k, (_, test) in enumerate(GroupKFold(len(FOLDS)).split(groups, groups=groups)):
+    for k, (_, test) in enumerate(parts.split(groups, y, groups)):
+        folds[test] = k
+    return folds
+
+
+def _stratified(name: str, label: str, y: Array) -> NDArray[np.int64]:
+    rare = int(min(y.sum(), len(y) - y.sum()))
+    if rare < 2 * len(FOLDS):
+        which = "of" if y.sum() <= len(y) / 2 else "other than"
+        raise TableError(
+            f"{name}: only {rare} rows are {which} class 1 ({label}); {2 * len(FOLDS)} are needed, so that each part "
+            f"of {len(FOLDS)} folds has both classes: add rows, or say how to split by `fold` or `group`"
+        )
+    folds = np.empty(len(y), np.int64)
+    for k, (_, test) in enumerate(StratifiedKFold(len(FOLDS), shuffle=True, random_state=0).split(y, y)):
         folds[test] = k
     return folds

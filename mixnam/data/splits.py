@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import KFold, train_test_split
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, train_test_split
 
 from mixnam.data.table import DataError, Table
 
@@ -144,7 +144,7 @@ class Split:
 def splits_of(table: Table) -> tuple[str, ...]:
     """Return the splits that a table has: one holdout for a regression, else folds, or as many as it fixes."""
     if table.folds is not None:
-        return FOLDS[: table.folds.max() + 1]
+        return tuple(f"fold{k}" for k in range(table.folds.max() + 1))
     return HOLDOUT if table.task == "regression" else FOLDS
 
 
@@ -157,6 +157,8 @@ def split_rows(dataset: Table, split: str, seed: int) -> Split:
     fixes. `fold0` ... `fold4`: the publisher's test folds, or else a shuffled 5-fold
     split; validation is 20 % of the training rows, stratified by class, drawn with the seed. `repeat1-fold0` ...
     `repeat2-fold4`: the same of two other shuffled partitions.
+
+    Where the data set has `groups`, validation rows of a fold are a fifth of the groups.
 
     Raises ValueError for any other split.
     """
@@ -176,14 +178,36 @@ def split_rows(dataset: Table, split: str, seed: int) -> Split:
         rest, test = train_test_split(rows, test_size=0.2, random_state=drawn_with)
         train, validation = train_test_split(rest, test_size=0.1 / (0.1 + 0.7), random_state=drawn_with)
         return Split(train, validation, test)
-    if split not in (*FOLDS, *REPEATS):
+    if split not in (*FOLDS, *REPEATS, *(splits_of(dataset) if dataset.folds is not None else ())):
         known = ", ".join((*HOLDOUTS, *FOLDS, *REPEATS))
         raise ValueError(f"split must be holdout or one of {known}, got {split!r}")
-    fold, partition = int(split[-1]), int(split[6]) if split in REPEATS else 0
+    fold, partition = int(split.rpartition("fold")[2]), int(split[6]) if split in REPEATS else 0
     if dataset.folds is not None and not partition:
         rest, test = rows[dataset.folds != fold], rows[dataset.folds == fold]
     else:
         rest, test = list(KFold(5, shuffle=True, random_state=partition).split(rows))[fold]
     stratify = None if labels is None else labels[rest]
+    if dataset.groups is not None:
+        groups = dataset.groups[rest]
+        kind = GroupKFold if labels is None else StratifiedGroupKFold
+        parts = kind(min(5, len(np.unique(groups))), shuffle=True, random_state=seed % 2**32)
+        train, validation = next(parts.split(rest, stratify, groups))
+        return Split(rest[train], rest[validation], test)
     train, validation = train_test_split(rest, test_size=0.2, stratify=stratify, random_state=seed)
     return Split(train, validation, test)
+
+
+def check_split(table: Table, split: str, seed: int) -> Split:
+    """Return the parts of a split; DataError where one of them has fewer than two rows or a single class."""
+    both = " of both classes" if table.task == "classification" else ""
+    told = f"{table.name}: each part of {split} must hold two rows or more{both}"
+    remedy = "add rows" if table.folds is None else "merge folds or groups, or add rows"
+    try:
+        parts = split_rows(table, split, seed)
+    except ValueError as error:  # one row, or a class of one row
+        raise DataError(f"{told}, and {len(table.y)} rows are too few; {remedy}") from error
+    for name, rows in vars(parts).items():
+        if len(rows) < 2 or (both and len(np.unique(table.y[rows])) < 2):
+            one = ", all of one class" if len(rows) > 1 else ""
+            raise DataError(f"{told}; of {len(table.y)} rows the {name} part gets {len(rows)}{one}: {remedy}")
+    return parts

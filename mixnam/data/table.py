@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 
@@ -20,9 +21,16 @@ class DataMissing(DataError):
     """A data set that is not at hand and could not be downloaded."""
 
 
+class TableError(DataError, ValueError):
+    """A table, or its description, that cannot be used; the message says what is wrong and what to do."""
+
+
 Array = NDArray[np.float64]
 Task = Literal["regression", "classification"]
 Metric = Literal["rmse", "mse", "auc"]
+Unseen = Literal["average", "refuse"]
+#: What the missing values of a categorical column are called: a category of their own.
+MISSING = "missing"
 
 
 def better(metric: str) -> int:
@@ -35,7 +43,9 @@ class About:
     """What a table is, without its rows: what a model needs to read new rows, and a page to name things.
 
     `categories` holds the labels of each categorical column by its number; `features` names all columns; `target` is
-    in `unit`, or where labels are classified the name of class 1.
+    in `unit`, or where labels are classified the name of class 1. `gaps` are the columns of numbers with missing
+    values; `unseen` says whether a category that the table lacks counts as the average or is refused; the texts in
+    `missing` stand for missing values.
     """
 
     name: str
@@ -46,6 +56,9 @@ class About:
     target: str
     unit: str = ""
     categories: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    gaps: tuple[int, ...] = ()
+    unseen: Unseen = "average"
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
@@ -55,7 +68,8 @@ class About:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Return what `to_json` described; KeyError or TypeError for another content."""
         categories = {int(i): tuple(labels) for i, labels in content["categories"].items()}
-        return cls(**{**content, "features": tuple(content["features"]), "categories": categories})
+        lists = {name: tuple(content.get(name, ())) for name in ("gaps", "missing")}
+        return cls(**{**content, **lists, "features": tuple(content["features"]), "categories": categories})
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +79,11 @@ class Table:
     **Shape:** `x` is (rows, n) float64, categorical columns as codes 0, 1, ... into `categories[column]`;
     `y` is (rows,), in `unit`, or 0/1. `folds`, where they are fixed, gives each row's test fold. `parts`, where
     a holdout is fixed, gives each row's part: 1 training, 2 validation, 3 test, or 0 for one of the first two,
-    drawn with the run's seed. `probe`, (P, n), holds further rows at which every model's prediction is stored
-    (simulations: where the truth is known).
+    drawn with the run's seed. `groups`, where rows belong together, gives each row's group, which validation rows
+    are drawn by. `probe`, (P, n), holds further rows at which every model's prediction is stored (simulations: where
+    the truth is known). `own` marks a table of the user's: its columns of numbers may hold gaps, NaN, and are
+    transformed by their ranks alone; other tables follow the paper. Of these `aside` gives the columns that are no
+    features with their roles, `notes` what to know of how a column was read.
 
     Raises DataError for missing values, shapes that disagree, a part without rows, or a single class.
     """
@@ -85,6 +102,12 @@ class Table:
     probe: Array | None = None
     source: str = ""
     parts: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
+    unseen: Unseen = "average"
+    missing: tuple[str, ...] = ()
+    own: bool = False
+    aside: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.features) != self.x.shape[1]:
@@ -93,8 +116,10 @@ class Table:
                 "they must agree in rows and columns"
             )
         for i, name in enumerate(self.features):
-            bad = int((~np.isfinite(self.x[:, i])).sum())
-            if bad:
+            wrong = ~np.isfinite(self.x[:, i])
+            if self.own and i not in self.categories:
+                wrong &= ~np.isnan(self.x[:, i])
+            if bad := int(wrong.sum()):
                 raise DataError(
                     f"{self.name}: feature {name!r} holds {bad} missing or infinite values; fill or drop them"
                 )
@@ -105,7 +130,7 @@ class Table:
                     f"{self.name}: feature {self.features[i]!r} must hold codes 0 to {len(labels) - 1}, "
                     f"found {codes.min():g} to {codes.max():g}"
                 )
-        for what, of_rows in (("folds", self.folds), ("parts", self.parts)):
+        for what, of_rows in (("folds", self.folds), ("parts", self.parts), ("groups", self.groups)):
             if of_rows is not None and of_rows.shape != self.y.shape:
                 raise DataError(f"{self.name}: {what} are {of_rows.shape}, y {self.y.shape}; they must agree in rows")
         if self.parts is not None:
@@ -124,6 +149,48 @@ class Table:
             found = ", ".join(f"{v:g}" for v in np.unique(self.y)[:5])
             raise DataError(f"{self.name}: target {self.target!r} must hold both classes 0 and 1, found {found}")
 
+    def __str__(self) -> str:
+        """Return what was decided of the table and its columns, to be read before anything trains."""
+        if self.task == "classification":
+            what = f"classification; class 1 is {self.target} ({int(self.y.sum()):,} rows)"
+        else:
+            what = f"regression of {self.target}" + (f" ({self.unit})" if self.unit else "")
+        plural = "" if len(self.features) == 1 else "s"
+        first = f"{self.title}: {len(self.y):,} rows, {len(self.features):,} feature{plural}; {what}"
+        return f"{first}\n{self.columns().to_string(index=False)}"
+
+    def columns(self) -> pd.DataFrame:
+        """Return what was decided of each column, a row a column: name, role, type, distinct, missing, range, example.
+
+        `range` is from the smallest to the largest number, or the categories, most frequent first; missing values of
+        categories are a category of their own. A `note` says what to know of how a column was read.
+        """
+        rows: list[tuple[Any, ...]] = []
+        for i, name in enumerate(self.features):
+            rows.append((name, "feature", *self._said(self.x[:, i], self.categories.get(i)), self.notes.get(name, "")))
+        kind, *rest = self._said(self.y, None)
+        rows.append((self.target, "target", "classes" if self.task == "classification" else kind, *rest, ""))
+        rows += [(name, role, *[""] * 6) for name, role in self.aside.items()]
+        return pd.DataFrame(rows, columns=["name", "role", "type", "distinct", "missing", "range", "example", "note"])
+
+    @staticmethod
+    def _said(column: Array, labels: tuple[str, ...] | None) -> tuple[str, int, int, str, str]:
+        """Return a column's type, distinct values, missing ones, range and example."""
+        known = column[~np.isnan(column)]
+        distinct, counts = np.unique(known, return_counts=True)
+        if labels is None:
+            ends = f"{known.min():g} to {known.max():g}"
+            return "numbers", len(distinct), len(column) - len(known), ends, f"{known[0]:g}"
+        often = [labels[int(k)] for k in distinct[np.argsort(-counts, kind="stable")]]
+        gone = int((known == labels.index(MISSING)).sum()) if MISSING in often else 0
+        shown = ", ".join(often[:4]) + (", ..." if len(often) > 4 else "")
+        return "categories", len(often), gone, shown, labels[int(known[0])]
+
+    @cached_property
+    def gaps(self) -> tuple[int, ...]:
+        """The columns that hold missing values."""
+        return tuple(np.flatnonzero(np.isnan(self.x).any(axis=0)).tolist())
+
     @property
     def about(self) -> About:
         """What the table is, without its rows."""
@@ -137,4 +204,8 @@ class Table:
             digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
         if self.parts is not None:  # only then, so that other data keep their checksums
             digest.update(b"parts" + self.parts.astype("<i8").tobytes())
+        if self.groups is not None:
+            digest.update(b"groups" + self.groups.astype("<i8").tobytes())
+        if self.own:
+            digest.update(b"own")
         return digest.hexdigest()

@@ -33,6 +33,7 @@ class NB2MSettings(NBMSettings):
 
     model = "NB2M"
     attributes = False
+    paired = True
 
     bases: int = number(200, 1)
 

@@ -142,6 +142,7 @@ class EB2MSettings(EBMSettings):
     model = "EB2M"
     parent = "EBM"
     attributes = False
+    paired = True
 
     interactions: int = number(10, 1)
 

@@ -26,6 +26,7 @@ class NA2MSettings(NAMSettings):
     model = "NA2M"
     parts = ("preprocessing", "training", "pairwise")
     attributes = False
+    paired = True
 
 
 class Pairwise(Network):

@@ -65,13 +65,14 @@ class Settings:
 
     Class attributes: `model`, its name; `parts`, the revised parts that a result passes through; `parent`, the model
     whose settings, but for numbers of experts, this one's start from; `attributes`, whether each of its contributions
-    is one feature's.
+    is one feature's; `paired`, whether it has a term for each pair of features, of which there must be two.
     """
 
     model: ClassVar[str]
     parts: ClassVar[tuple[str, ...]]
     parent: ClassVar[str] = ""
     attributes: ClassVar[bool] = False
+    paired: ClassVar[bool] = False
 
     _: dataclasses.KW_ONLY
     #: training rows, drawn with the run's seed, that the quantile transform is fitted on (authors: 10,000); 0: all

@@ -105,6 +105,7 @@ class NODEGA2MSettings(NODEGAMSettings):
     model = "NODE-GA2M"
     parent = "NODE-GAM"
     attributes = False
+    paired = True
 
 
 _EXCLUDED = -20.0  # the logit of a feature that a tree may not choose

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mixnam.data import catalogue
-from mixnam.models import NetworkSettings, TreeSettings, make_network
+from mixnam.models import NetworkSettings, Settings, TreeSettings, make_network, make_settings
 from mixnam.runs.files import root
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
+
+#: Rows and features of the data whose results say how long a model takes on others.
+HOUSING = (20_640, 8)
 
 
 def duration(seconds: float) -> str:
@@ -58,9 +61,25 @@ def usual_seconds(store: Store, processor: bool = False) -> dict[tuple[Any, ...]
 
 
 def seconds_of(specs: Sequence[RunSpec]) -> list[float]:
-    """Return the processor's time that each spec takes, by the reference's results of the same shape; NaN if none."""
+    """Return the processor's time that each spec takes, by the reference's results of the same shape; NaN if none.
+
+    On a user's own table, of which the reference has none, it is that of the same model on Housing, by the work to do.
+    """
     known = usual_seconds(Store(root() / "book" / "results"), processor=True) if specs else {}
-    return [known.get(alike(spec), math.nan) for spec in specs]
+    return [known.get(alike(spec), _by_work(spec, known)) for spec in specs]
+
+
+def _by_work(spec: RunSpec, known: Mapping[tuple[Any, ...], float]) -> float:
+    """Return how long a run takes on a user's own table, by its model's rates on Housing; NaN for other data."""
+    if not catalogue.entry(spec.dataset).features:
+        return math.nan
+    table = catalogue.load(spec.dataset)
+    rates = [
+        seconds / work(make_settings(shape[1], {**spec.settings.all(), **dict(shape[2:])}), *HOUSING)
+        for shape, seconds in known.items()
+        if shape[:2] == ("housing", spec.model)
+    ]
+    return float(np.median(rates)) * work(spec.settings, *table.x.shape) if rates else math.nan
 
 
 def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
@@ -72,17 +91,25 @@ def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
 
 
 def training_work(spec: RunSpec) -> float:
-    """Return the multiplications and additions that training a network for all its epochs takes.
+    """Return the multiplications and additions that training a network for all its epochs takes, 0 for libraries.
 
-    Each weight is used once a pass of a row on the way forward and twice on the way back. Early stopping is left out,
-    and so is what a step costs however small it is; trees, whose epochs limit nothing, take as many steps as their
-    stopping rule makes them take at least; models of other libraries count as nothing. Raises DataError where the
-    data are not at hand.
+    Raises DataError where the data are not at hand.
     """
-    settings = spec.settings
-    rows, features = catalogue.load(spec.dataset).x.shape
-    if not isinstance(settings, NetworkSettings):
+    if not isinstance(spec.settings, NetworkSettings):
         return 0.0
+    return work(spec.settings, *catalogue.load(spec.dataset).x.shape)
+
+
+def work(settings: Settings, rows: int, features: int) -> float:
+    """Return how much there is to do in training, in units that are a model's own.
+
+    Of a network they are multiplications and additions. Each weight is used once a pass of a row on the way forward
+    and twice on the way back. Early stopping is left out, and so is what a step costs however small it is; trees,
+    whose epochs limit nothing, take as many steps as their stopping rule makes them take at least. Of other libraries
+    it is each row's terms.
+    """
+    if not isinstance(settings, NetworkSettings):
+        return float(rows * features * ((features + 1) / 2 if settings.paired else 1))
     network = make_network(settings, features)
     products = sum(p.size * network.passes(name) for name, p in network.parameters.items())
     seen = rows * settings.epochs

@@ -19,7 +19,7 @@ from filelock import Timeout
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
-from mixnam.paper.costs import duration, seconds_of
+from mixnam.paper.costs import duration, estimate, seconds_of
 from mixnam.paper.experiments import specs_for
 from mixnam.runs.fitting import fit
 from mixnam.runs.machine import pick_device
@@ -35,7 +35,8 @@ class Outcome:
     """What `run` found or trained.
 
     Attributes: `specs`, all that were wanted; `results`, those at hand, in that order; `missing`, the
-    rest; `skipped`, which data are not at hand, with the remedy, or empty.
+    rest; `skipped`, which data are not at hand, with the remedy, or empty; `left_out`, which models cannot be trained
+    on these data, and why, or empty.
     """
 
     experiment: str
@@ -45,6 +46,7 @@ class Outcome:
     results: list[Result] = field(default_factory=list)
     missing: list[RunSpec] = field(default_factory=list)
     skipped: str = ""
+    left_out: str = ""
 
 
 def say(line: str) -> None:
@@ -71,11 +73,23 @@ def run(
     Raises ValueError for an unknown experiment, data set, preset or device.
     """
     pick_device(device)
-    outcome = Outcome(experiment, dataset, preset, specs_for(experiment, dataset, preset, seeds))
+    specs = specs_for(experiment, dataset, preset, seeds)
+    single = [spec for spec in specs if spec.settings.paired and catalogue.entry(spec.dataset).features == 1]
+    outcome = Outcome(experiment, dataset, preset, [spec for spec in specs if spec not in single])
+    if single:
+        models = ", ".join(dict.fromkeys(spec.model for spec in single))
+        outcome.left_out = f"Left out: {models}. They pair features, and there is one feature alone."
     store = Store(results)
     found = {spec: result for spec in outcome.specs if (result := store.get(spec)) is not None}
     # what has outdated measures is trained again, and shown where that is not possible
     todo = [spec for spec in outcome.specs if spec not in found or found[spec].outdated] if train else []
+    tell = progress or _silent
+    if outcome.left_out:
+        tell(outcome.left_out)
+    features = catalogue.entry(dataset).features if dataset else 0
+    if todo and features:
+        pairs, paired = features * (features - 1) // 2, [spec for spec in todo if spec.settings.paired]
+        tell(f"{dataset}: {estimate(todo)} ({pairs:,} pairs of features: {estimate(paired)} of models that pair them)")
     fresh, reasons = train_available(todo, store, experiment, device, preset, progress)
     found |= fresh
     outcome.skipped = " ".join(reasons)

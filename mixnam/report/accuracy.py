@@ -278,6 +278,15 @@ def opening(outcome: Outcome, parameters: Parameters) -> str:
     )
 
 
+def columns_read(parameters: Parameters) -> Element:
+    """Return how the columns of a user's own table were read; of other data nothing."""
+    if not catalogue.entry(parameters.dataset).features:
+        return layout.Element("", layout.NOTHING)
+    table = catalogue.load(parameters.dataset)
+    note = "Missing values are a point of their own, of categories a category. A wrong reading? Mend the description."
+    return layout.show(table.columns().astype(str), "How the columns were read", note)
+
+
 def overview_table(parameters: Parameters, names: Sequence[str]) -> pd.DataFrame:
     """Return Tables 1 and 6 over several data sets: a line for the paper and each source, models by data sets.
 

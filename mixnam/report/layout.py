@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -181,11 +182,12 @@ def page_results(experiment: str, parameters: Parameters) -> list[Result]:
 
 
 def notice(outcome: Outcome, parameters: Parameters) -> str:
-    """Return what a reader must know first, as Markdown: that a page's data are missing, with the remedy; or nothing.
+    """Return what a reader must know first, as Markdown: that data are missing, or models left out; or nothing.
 
     How many runs there are is the footer's to say.
     """
-    return f"**Not run here.** {literal(outcome.skipped)}" if outcome.skipped else NOTHING
+    said = [f"**Not run here.** {literal(outcome.skipped)}"] if outcome.skipped else []
+    return " ".join([*said, literal(outcome.left_out)] if outcome.left_out else said) or NOTHING
 
 
 def _fresh(*presets: str) -> list[RunSpec]:
@@ -199,7 +201,7 @@ def _remedy(experiment: str, parameters: Parameters) -> str:
     if experiment == "ahead":
         preset, dataset = "best", ",".join(experiments.AHEAD_ON)
     command = f"python -m mixnam run {experiment}{f' --dataset {dataset}' if dataset else ''} --preset {preset}"
-    return f"`{command} --results {told(parameters.results)}`"
+    return f"`{command} --results {shlex.quote(told(parameters.results))}`"
 
 
 def progress(experiment: str, parameters: Parameters) -> str:

@@ -136,6 +136,8 @@ def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Para
     for name, value in given.items():
         if name not in types:
             raise ValueError(f"unknown parameter {name!r} (= {value!r}); this notebook takes {', '.join(types)}")
+        if types[name] is bool and str(value).lower() in ("true", "false"):  # papermill knows True and False alone
+            given[name] = value = str(value).lower() == "true"
         if type(value) is not types[name]:
             kind = {"str": "text", "bool": "true or false"}[types[name].__name__]
             raise TypeError(f"parameter {name} must be {kind}, got {value!r}")

@@ -18,9 +18,9 @@ from safetensors.numpy import load_file, save
 from sklearn.metrics import accuracy_score, average_precision_score, log_loss, r2_score, roc_auc_score
 
 import mixnam
-from mixnam.data.own import TableError, encode
+from mixnam.data.columns import encode
 from mixnam.data.splits import FOLDS, REPEATS, Split, split_rows, splits_of
-from mixnam.data.table import About, Array, Table, Task
+from mixnam.data.table import About, Array, Table, TableError, Task
 from mixnam.data.transforms import Preprocessing
 from mixnam.models import (
     Featurewise,

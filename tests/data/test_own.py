@@ -54,7 +54,13 @@ def test_numbers_of_every_type_are_numbers(frame, kind):
 
 @every(
     "values, one",
-    [(["no", "yes"], "yes"), ([1, 2], "2"), ([0, 1], "1"), ([False, True], "True"), ([-1.5, 10.0], "10.0")],
+    [
+        (["no", "yes"], "yes"),
+        ([1, 2], "2"),
+        ([0, 1], "1"),
+        ([False, True], "True"),
+        ([-1.5, 10.0], "10"),
+    ],
 )
 def test_two_values_are_classes_the_later_one_being_1(frame, values, one):
     is_one = np.arange(len(frame)) % 3 == 0
@@ -70,7 +76,7 @@ def test_task_overrides_what_the_values_suggest(frame):
     dataset = read_table(frame[["area", "flag"]], "flag", task="regression")
     assert (dataset.task, dataset.target) == ("regression", "flag")
     assert np.array_equal(dataset.y, frame["flag"])
-    with pytest.raises(TableError, match="target 'rooms' has 8 classes; merge them into two"):
+    with pytest.raises(TableError, match=r"target 'rooms' has 8 classes \(1, 2, 3, 4, 5, ...\); merge them into two"):
         read_table(frame[["area", "rooms"]], "rooms", task="classification")
     with pytest.raises(TableError, match="task must be regression or classification, got 'ranking'"):
         read_table(frame, "price", task="ranking")
@@ -89,50 +95,95 @@ def test_fold_column_gives_the_test_folds_in_sorted_order(frame, registry):
         RunSpec("mine", LinearSettings(), "fold3", 0)
 
 
-@every("count", [1, 6])
-def test_other_numbers_of_folds_are_refused(frame, count):
-    frame["fold"] = np.arange(len(frame)) % count
-    with pytest.raises(TableError, match=f"fold column 'fold' has {count} values; it must have 2 to 5"):
+def test_folds_are_as_many_as_the_column_has_values(frame, registry):
+    frame["fold"] = np.arange(len(frame)) % 12
+    dataset = read_table(frame, "price", name="mine", fold="fold")
+    catalogue.register(dataset)
+    assert catalogue.entry("mine").splits == tuple(f"fold{k}" for k in range(12))
+    assert set(frame["fold"].iloc[split_rows(dataset, "fold11", 0).test]) == {11}
+    with pytest.raises(TableError, match="column 'fold' has one value; it needs two or more"):
+        read_table(frame.assign(fold=1), "price", fold="fold")
+    frame.loc[7, "fold"] = 99
+    with pytest.raises(
+        TableError, match="each part of fold12 must hold two rows or more; of 60 rows the test part gets 1"
+    ):
         read_table(frame, "price", fold="fold")
 
 
-def test_groups_are_never_split_across_folds(frame, registry):
-    dataset = read_table(frame.sample(frac=1, random_state=1), "price", name="mine", group="street")
-    catalogue.register(dataset)
+@every("target", ["price", "sold"])
+def test_groups_are_never_split_across_parts(target, frame):
+    drop = ["sold" if target == "price" else "price"]
+    dataset = read_table(frame.sample(frac=1, random_state=1), target, group="street", drop=drop)
     assert "street" not in dataset.features
-    assert catalogue.entry("mine").splits == FOLDS
+    assert splits_of(dataset) == FOLDS
     streets = frame.sample(frac=1, random_state=1)["street"].to_numpy()
     tested = []
     for name in FOLDS:
-        split = split_rows(dataset, name, 0)
-        rest = np.concatenate([split.train, split.validation])
-        assert len(split.test) and not set(streets[split.test]) & set(streets[rest])
+        for seed in range(3):
+            split = split_rows(dataset, name, seed)
+            parts = [set(streets[rows]) for rows in (split.train, split.validation, split.test)]
+            assert all(parts) and sum(map(len, parts)) == 12 == len(set.union(*parts))
         tested.extend(split.test)
     assert sorted(tested) == list(range(len(frame)))
+    drawn = {tuple(sorted(set(streets[split_rows(dataset, "fold0", seed).validation]))) for seed in range(9)}
+    assert len(drawn) > 1, "the seed draws the validation groups"
+    other = read_table(frame.sample(frac=1, random_state=1), target, drop=[*drop, "street"])
+    assert other.checksum != dataset.checksum
 
 
-def test_too_few_groups_are_refused(frame):
-    with pytest.raises(TableError, match="group column 'part' has 3 groups; 5 folds need as many"):
-        read_table(frame, "price", group="part")
+def test_there_are_as_many_folds_as_groups_where_these_are_few(frame):
+    assert splits_of(read_table(frame, "price", group="part")) == FOLDS[:3]
+    with pytest.raises(
+        TableError, match="group column 'garden' has 2 groups; training, validation and test need three"
+    ):
+        read_table(frame, "price", group="garden")
 
 
-def test_a_fold_of_one_class_is_refused(frame):
+def test_a_part_of_one_class_is_refused(frame):
     frame["fold"] = (frame["sold"] == "yes").astype(int)
-    with pytest.raises(TableError, match="test fold 0 of 'fold' holds one class only; merge"):
+    message = "each part of fold0 must hold two rows or more of both classes; of 60 rows the train part gets"
+    with pytest.raises(TableError, match=message):
         read_table(frame, "sold", fold="fold")
+    frame["fold"] = np.where(np.arange(60) < 4, 0, np.arange(60) % 3 + 1)
+    frame.loc[:3, "sold"] = "no"
+    with pytest.raises(TableError, match="the test part gets 4, all of one class: merge folds or groups, or add rows"):
+        read_table(frame, "sold", fold="fold")
+
+
+def test_shuffled_folds_have_both_classes_in_every_part_and_too_few_rows_of_one_are_refused(frame):
+    frame = frame.assign(sold=np.where(np.arange(60) < 10, "yes", "no"))
+    dataset = read_table(frame, "sold")
+    assert splits_of(dataset) == FOLDS
+    for name in FOLDS:
+        for seed in range(20):
+            parts = split_rows(dataset, name, seed)
+            assert all(len(np.unique(dataset.y[rows])) == 2 for rows in vars(parts).values())
+            assert dataset.y[parts.test].sum() == 2
+    frame.loc[0, "sold"] = "no"
+    with pytest.raises(TableError, match=r"only 9 rows are of class 1 \(sold = yes\); 10 are needed"):
+        read_table(frame, "sold")
+    with pytest.raises(TableError, match=r"only 9 rows are other than class 1 \(sold = yes\); 10 are needed"):
+        read_table(frame.assign(sold=np.where(np.arange(60) < 9, "no", "yes")), "sold")
+
+
+@every("rows, fits", [(10, True), (9, False), (3, False)])
+def test_a_table_that_is_too_small_to_split_is_refused(rows, fits, frame):
+    if fits:
+        read_table(frame[:rows], "price")
+    else:
+        with pytest.raises(TableError, match=f"each part of holdout must hold two rows or more[,;].* {rows} rows"):
+            read_table(frame[:rows], "price")
 
 
 @every("target, splits", [("price", HOLDOUT), ("sold", FOLDS)])
 def test_without_folds_or_groups_the_task_decides(frame, target, splits):
-    dataset = read_table(frame, target)
-    assert dataset.folds is None
-    assert splits_of(dataset) == splits
+    assert splits_of(read_table(frame, target)) == splits
 
 
 @every(
     "change, arguments, message",
     [
-        ({}, {"target": "cost"}, "no column is called 'cost'; there are area, rooms"),
+        ({}, {"target": "cost"}, "no column is called 'cost'; there are 'area', 'rooms'"),
         ({}, {"drop": ["roof"]}, "no column is called 'roof'"),
         ({}, {"categorical": ["roof"]}, "no column is called 'roof'"),
         ({}, {"fold": "roof"}, "no column is called 'roof'"),
@@ -141,14 +192,16 @@ def test_without_folds_or_groups_the_task_decides(frame, target, splits):
         ({}, {"drop": ["area"], "categorical": ["area"]}, "column 'area' is named for more than one purpose"),
         ({}, {"fold": "part", "group": "street"}, "both fold 'part' and group 'street' are given"),
         ({}, {"drop": EVERYTHING}, "no feature is left besides 'price'"),
-        ({"area": np.nan}, {}, "column 'area' holds 2 missing values; fill them, or drop the rows or the column"),
-        ({"heating": None}, {}, "column 'heating' holds 2 missing values; fill them"),
-        ({"price": np.nan}, {}, "column 'price' holds 2 missing values; drop those rows"),
-        ({"street": None}, {"group": "street"}, "column 'street' holds 2 missing values; drop those rows"),
-        ({"part": None}, {"fold": "part"}, "column 'part' holds 2 missing values; drop those rows"),
-        ({"area": np.inf}, {}, "feature 'area' holds 2 missing or infinite values"),
+        ({"price": np.nan}, {}, "target 'price' holds 2 missing values, the first in row 4; drop those rows"),
+        ({"sold": None}, {"target": "sold"}, "target 'sold' holds 2 missing values, the first in row 4; drop"),
+        ({"street": None}, {"group": "street"}, "column 'street' holds 2 missing values, the first in row 4; drop"),
+        ({"part": None}, {"fold": "part"}, "column 'part' holds 2 missing values, the first in row 4; drop those rows"),
+        ({"area": np.inf}, {}, "column 'area' holds inf in row 4; replace it, or leave the cell empty"),
+        ({"price": 1e200}, {}, r"target 'price' holds numbers up to 1e\+200; rescale it"),
+        ({}, {"unseen": "ignore"}, "unseen must be average or refuse, got 'ignore'"),
+        ({}, {"missing": "?"}, r"missing must be a list of texts, got '\?'; write"),
         ({}, {"target": "heating"}, r"target 'heating' holds 3 classes that are no numbers \(gas, none at all, oil\)"),
-        ({}, {"name": "My-table"}, "name must be a lower-case letter.* got 'My-table'"),
+        ({}, {"name": "My-table"}, "name must be letters, .*no hyphen.*: My_table would do, got 'My-table'"),
         ({}, {"name": "sim_own"}, "name must be .* got 'sim_own'"),
         ({}, {"name": "accuracy\n"}, "name must be"),
         ({}, {"name": "simulations"}, "name must be .* got 'simulations'"),
@@ -165,11 +218,11 @@ def test_what_cannot_be_used_is_refused(frame, change, arguments, message):
 def test_odd_columns_are_refused(frame):
     with pytest.raises(TableError, match="two columns are called 'area'; rename one"):
         read_table(frame.rename(columns={"rooms": "area"}), "price")
-    with pytest.raises(TableError, match="target 'price' has 1 values"):
+    with pytest.raises(TableError, match="target 'price' has 1 value, 1; it needs two or more"):
         read_table(frame.assign(price=1.0), "price")
-    with pytest.raises(TableError, match="target 'price' has 0 values"):
+    with pytest.raises(TableError, match="table: the table has no rows"):
         read_table(frame[:0], "price")
-    with pytest.raises(TableError, match="column 'when' holds times; turn them into numbers"):
+    with pytest.raises(TableError, match="column 'when' holds times, such as '2026-01-01' in row 1; turn times into"):
         read_table(frame.assign(when=pd.Timestamp("2026-01-01")), "price")
     many = pd.DataFrame({"id": [f"row {i}" for i in range(1001)], "price": np.arange(1001.0)})
     with pytest.raises(TableError, match="column 'id' has 1001 categories, at most 1000 can be shown; drop it"):
@@ -196,11 +249,15 @@ def test_files_hold_what_the_frame_held(frame, suffix, tmp_path):
 @every(
     "name, content, message",
     [
-        ("table.xlsx", b"", "must end in .csv, .tsv, .parquet; convert it"),
+        ("table.xlsx", b"", r"must end in .csv, .tsv \(or either with .gz\) or .parquet; pass pandas.read_excel"),
+        ("table.txt", b"", "must end in .csv, .tsv .*; convert it, or pass a data frame"),
+        ("table", b"", "must end in .csv"),
         ("table.csv", None, "table.csv cannot be read: FileNotFoundError"),
-        ("table.csv", b"", "table.csv cannot be read: EmptyDataError"),
-        ("table.csv", b"a,b\n1,2\n1,2,3\n", "table.csv cannot be read: ParserError"),
-        ("table.csv", b"a,b\n\xff\xfe,2\n", "table.csv cannot be read: UnicodeDecodeError"),
+        ("table.csv", b"", "table.csv holds nothing"),
+        ("table.csv", b"a,price\n", "the table has no rows"),
+        ("table.csv", b"a,price\n\xff\xfe,2\n", "table.csv is no text in UTF-8: .*; save it in UTF-8"),
+        ("table.csv", "a,price\n1,2\n".encode("utf-16"), "table.csv is no text in UTF-8"),
+        ("table.csv.gz", b"a,price\n1,2\n", "table.csv.gz cannot be read: BadGzipFile"),
         ("table.parquet", b"PAR1", "table.parquet cannot be read: "),
     ],
 )

@@ -174,9 +174,12 @@ def test_rows_are_read_by_name_whatever_their_order_and_type(models, frame):
     "change, message",
     [
         (lambda f: f.drop(columns="size"), "rows lack column 'size'; the model takes size, kind, floor"),
-        (lambda f: f.assign(size=np.nan), "column 'size' holds 240 missing values; fill them"),
+        (
+            lambda f: f.assign(size=np.nan),
+            "column 'size' holds 240 missing values, and had none in training; fill them",
+        ),
         (lambda f: f.assign(kind=None), "column 'kind' holds 240 missing values"),
-        (lambda f: f.assign(size="big"), "column 'size' holds 'big', expected numbers"),
+        (lambda f: f.assign(size="big"), "column 'size' holds 'big' in row 1, expected numbers"),
         (lambda f: f.assign(size=np.inf), "column 'size' holds infinite values"),
         (lambda f: np.zeros((3, 2)), r"rows must be \(rows, 3\), got \(3, 2\)"),
     ],

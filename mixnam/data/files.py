@@ -1,0 +1,74 @@
+"""A table's file as texts, none repaired: rows of other lengths, unclosed quotes and other encodings are refused."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from mixnam.data.table import TableError
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_KNOWN = ".csv, .tsv (or either with .gz) or .parquet"
+
+
+def read_file(path: Path) -> pd.DataFrame:
+    """Return a file's columns: of a .parquet file as they are, of a text file as texts, nothing taken for missing.
+
+    Raises TableError, which names the file, the line and the remedy, for whatever a reader would have to repair.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    packed = suffixes[-1:] == [".gz"]
+    suffix = suffixes[-2 if packed and len(suffixes) > 1 else -1] if suffixes else ""
+    try:
+        if suffix == ".parquet" and not packed:
+            return pd.read_parquet(path)
+        if suffix not in _SEPARATORS:
+            hint = "pass pandas.read_excel(...)" if suffix.startswith(".xls") else "convert it, or pass a data frame"
+            raise TableError(f"{path} must end in {_KNOWN}; {hint}")
+        opened: Callable[..., IO[Any]] = gzip.open if packed else open
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
+            header = _header(path, lines, _SEPARATORS[suffix])
+        frame = pd.read_csv(
+            path, sep=_SEPARATORS[suffix], header=None, dtype=str, keep_default_na=False, na_values=[],
+            encoding="utf-8-sig", index_col=False, compression="gzip" if packed else None,
+        )  # fmt: skip
+    except TableError:
+        raise
+    except UnicodeError as error:
+        raise TableError(f"{path} is no text in UTF-8: {error}; save it in UTF-8, or pass a data frame") from error
+    except (OSError, EOFError, ValueError, ImportError, csv.Error) as error:  # ImportError: parquet takes pyarrow
+        raise TableError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+    frame = frame.iloc[1:].reset_index(drop=True)
+    frame.columns = pd.Index(header)
+    return frame
+
+
+def _header(path: Path, lines: IO[str], separator: str) -> list[str]:
+    """Return the names in the first line, once every other line has been found to have as many fields."""
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    header: list[str] = []
+    try:
+        for row in rows:
+            if len(row) <= 1 and not "".join(row).strip():
+                continue
+            if "\0" in "".join(row):
+                raise TableError(f"{path}: line {rows.line_num} holds a zero byte; save the file as text in UTF-8")
+            header = header or row
+            if len(row) != len(header):
+                remedy = "put fields that hold a comma in quotes" if separator == "," else "correct it"
+                if len(row) == len(header) + 1 and not row[-1]:
+                    remedy = f"take the {separator!r} at the end of each line away"
+                fields = f"the header has {len(header)} fields, line {rows.line_num} has {len(row)}"
+                raise TableError(f"{path}: {fields}; {remedy}")
+            if row == header and rows.line_num > 1 and header is not row:
+                raise TableError(f"{path}: line {rows.line_num} repeats the header; remove it")
+    except csv.Error as error:
+        raise TableError(f"{path}: line {rows.line_num}: {error}; is a quote not closed?") from error
+    if not header:
+        raise TableError(f"{path} holds nothing")
+    return header
