@@ -52,12 +52,11 @@ def blurred(arrays: Mapping[str, NDArray[Any]], rows: NDArray[Any], categories: 
     """
     for i, exact in enumerate(rows):
         found = row_counts(arrays, i)
-        exact, inside = exact[: len(found)], found > 0
-        several = len(found) > SHOWN and i in categories
-        frequent = np.argsort(-exact, kind="stable")[:SHOWN] if several else []
-        if (i in categories or len(found) <= DISTINCT) and (
-            (found != exact)[inside].any() or not inside[frequent].all()
-        ):
+        exact, inside, named = exact[: len(found)], found > 0, i in categories
+        if not named and len(found) > DISTINCT:
+            continue
+        frequent = np.argsort(-exact, kind="stable")[: SHOWN if named and len(found) > SHOWN else 0]
+        if (found != exact)[inside].any() or not inside[frequent].all():
             return True
     return False
 

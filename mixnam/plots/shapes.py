@@ -186,7 +186,7 @@ def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
 
 def _spread(count: int) -> Array:
     """Return so many places from -1 to 1, evenly and always the same."""
-    return np.arange(count) * 0.618034 % 1 * 2 - 1
+    return np.arange(count, dtype=float) * 0.618034 % 1 * 2 - 1
 
 
 def _numbers(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) -> None:

@@ -112,7 +112,7 @@ def drawn(figure: Figure) -> pd.DataFrame:
     for number, ax in enumerate(figure.axes):
         if ax.get_visible() and ax.get_label() != "<colorbar>":
             panel = _panel(ax) or f"panel {number + 1}"
-            for part in (ax, *ax.child_axes):
+            for part in (ax, *(child for child in ax.child_axes if isinstance(child, Axes))):
                 own = pd.DataFrame(list(_series(part)), columns=["series", "x", "y", "value"])
                 for name, axis in (("x", part.xaxis), ("y", part.yaxis)):
                     own[name] = _named(axis, own[name])
