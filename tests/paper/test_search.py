@@ -214,7 +214,7 @@ def test_a_record_is_written_whole_and_read_back(planted, tmp_path):
     assert json.loads(path.read_text()) == record
     assert list(path.parent.iterdir()) == [path]
     assert set(record) == {
-        "schema", "dataset", "model", "metric", "part", "space", "plan", "rungs", "trials", "finalists", "chosen",
+        "schema", "dataset", "title", "model", "metric", "part", "space", "plan", "rungs", "trials", "finalists", "chosen",
         "test", "seconds", "provenance", "command",
     }  # fmt: skip
     assert record["part"] == "validation"
