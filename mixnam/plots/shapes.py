@@ -134,7 +134,8 @@ def _tick(ax: Axes, low: float, high: float, values: Array | None = None, most: 
     for count in (most, 3, 2):
         ax.xaxis.set_major_locator(locator := MaxNLocator(count, integer=whole))
         shown = [at for at in locator.tick_values(low, high) if low <= at <= high]
-        if len(" ".join(ax.xaxis.get_major_formatter().format_ticks(shown))) <= WIDE:
+        longest = max(map(len, ax.xaxis.get_major_formatter().format_ticks(shown)), default=0)
+        if len(shown) < 2 or longest + 1 <= WIDE * (shown[1] - shown[0]) / (high - low):
             return
 
 
