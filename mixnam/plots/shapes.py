@@ -126,16 +126,17 @@ def _number_format(low: float, high: float, even: bool = True) -> str | ScalarFo
 def _tick(ax: Axes, low: float, high: float, values: Array | None = None, most: int = 5, whole: bool = False) -> None:
     """Label numbers on the axis of x: `values`, upright where they would meet, else at most so many round ones."""
     ax.xaxis.set_major_formatter(_number_format(low, high, ax.get_xscale() == "linear"))
+    wide = 0.7 * WIDE if ax.child_axes else WIDE  # missing values take room
     if values is not None:
         ax.set_xticks(values)
         labels = " ".join(ax.xaxis.get_major_formatter().format_ticks(values.tolist()))
-        ax.tick_params(axis="x", rotation=90 if len(labels) > WIDE else 0)
+        ax.tick_params(axis="x", rotation=90 if len(labels) > wide else 0)
         return
     for count in (most, 3, 2):
         ax.xaxis.set_major_locator(locator := MaxNLocator(count, integer=whole))
         shown = [at for at in locator.tick_values(low, high) if low <= at <= high]
         longest = max(map(len, ax.xaxis.get_major_formatter().format_ticks(shown)), default=0)
-        if len(shown) < 2 or longest + 1 <= WIDE * (shown[1] - shown[0]) / (high - low):
+        if len(shown) < 2 or longest + 1 <= wide * (shown[1] - shown[0]) / (high - low):
             return
 
 
@@ -238,7 +239,7 @@ def _missing(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
     arrays = result.arrays
     if np.isnan(arrays.get("missing_mean", np.full(feature + 1, np.nan))[feature]):
         return
-    side = ax.inset_axes((1.06, 0, 0.14, 1), sharey=ax)
+    side = ax.inset_axes((1.12, 0, 0.14, 1), sharey=ax)
     centre, fullest = float(arrays["contribution_mean"][feature]), row_counts(arrays, feature).max()
     kinds = [kind for kind in ("lower", "upper", "mean") if f"missing_{kind}" in arrays]
     curves = {kind: np.array([float(arrays[f"missing_{kind}"][feature]) - centre]) for kind in kinds}
@@ -271,8 +272,8 @@ def shape_plot(result: Result, feature: int, ax: Axes, label: str = "contributio
         color = MODEL_COLORS.get(model, GREY)
         draw_curves(stroke, x, shown, 2 if stroke != ax.plot else 1.6, True, color, f"shape function of {model}")
 
-    (_strokes if len(values_of(result, feature)[0]) else _numbers)(result, feature, ax, draw)
     _missing(result, feature, ax, draw)
+    (_strokes if len(values_of(result, feature)[0]) else _numbers)(result, feature, ax, draw)
     some = f" ({SHOWN} most frequent of {count})" if count > SHOWN else ""
     some += "" if ax.get_xscale() == "linear" else " (not to scale)"
     ax.set_xlabel(in_lines(name(data, feature) + some))
