@@ -89,7 +89,8 @@ class _Texts:
     def first(self, texts: Collection[str]) -> str:
         """Return the first of some texts, and its row."""
         row = int(np.argmax(self.rows(texts)))
-        return f"{self.texts[self.codes[row]]!r} in row {row + 1}"
+        text = self.texts[self.codes[row]].removesuffix(" 00:00:00")  # a file has dates alone without it
+        return f"{text!r} in row {row + 1}"
 
 
 def read_column(column: pd.Series[Any], name: str, categorical: bool = False, missing: Sequence[str] = ()) -> Column:
@@ -264,7 +265,7 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, (float, np.floating)):
         number = float(str(value))  # of 32 bits as short as it is written
         return None if np.isnan(number) else number_text(number) if np.isfinite(number) else str(number)
-    return str(value).removesuffix(" 00:00:00")
+    return str(value)
 
 
 def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:

@@ -26,7 +26,7 @@ def read_file(path: Path) -> pd.DataFrame:
     suffix = suffixes[-2 if packed and len(suffixes) > 1 else -1] if suffixes else ""
     try:
         if suffix == ".parquet" and not packed:
-            return pd.read_parquet(path)
+            return pd.read_parquet(path, dtype_backend="numpy_nullable")  # whole numbers stay so beside missing ones
         if suffix not in _SEPARATORS:
             hint = "pass pandas.read_excel(...)" if suffix.startswith(".xls") else "convert it, or pass a data frame"
             raise TableError(f"{path} must end in {_KNOWN}; {hint}")

@@ -346,5 +346,5 @@ def test_a_description_that_cannot_be_used_is_refused_by_name(text, message, fol
 
 def test_a_description_cannot_take_a_name_with_another_meaning(folder):
     (folder / "houses.toml").rename(folder / "sim_houses.toml")
-    with pytest.raises(TableError, match="name must be"):
+    with pytest.raises(ValueError, match=r"got 'sim_houses'; name must be .* neither sim_\.\.\. nor"):
         catalogue.entry("sim_houses")
