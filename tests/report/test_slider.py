@@ -205,7 +205,8 @@ window.addEventListener("load", () => {
   const drawn = () => ({
     names: plot.data.map((t) => t.name), x: plot.data[0].x.length, upper: plot.data[1].y,
     range: plot.layout.yaxis.range,
-    title: ["x", "y"].map((axis) => plot.querySelector(`.${axis}title`)?.textContent), output: document.querySelector("output").value,
+    title: ["x", "y"].map((axis) => plot.querySelector(`.${axis}title`)?.textContent),
+    output: document.querySelector("output").value,
     reading: document.querySelector(".slider-readings").textContent,
   });
   const wait = setInterval(() => {
