@@ -155,8 +155,8 @@ def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
         _space_evenly(ax, at)
     scale = ax.xaxis.get_transform()
     place, back = scale.transform(at), scale.inverted().transform
-    between = np.diff(place)
-    before, after = (np.r_[between[:1], between], np.r_[between, between[-1:]]) if len(at) > 1 else np.ones((2, 1))
+    steps = np.diff(place) if len(at) > 1 else np.ones(1)
+    before, after = np.r_[steps[:1], steps][: len(at)], np.r_[steps, steps[-1:]][-len(at) :]
     half = 0.4 * np.minimum(before, after)
     ends = back(np.r_[place - before / 2, place[-1] + after[-1] / 2])
     counts = row_counts(arrays, feature)[chosen]
@@ -165,8 +165,10 @@ def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
         quantiles = arrays["cell_quantiles"][feature] - arrays["contribution_mean"][feature]
         low, high = (0, len(quantiles)) if names else arrays["density_range"][feature]
         cells = np.floor((grid[chosen] - low) / max(high - low, 1e-9) * len(quantiles)).astype(int)
-        known = (cells >= 0) & (cells < len(quantiles)) | (grid[chosen] == high)
-        _cells(ax, at[known], quantiles[np.minimum(cells[known], len(quantiles) - 1)])
+        if not names:
+            cells[grid[chosen] == high] = len(quantiles) - 1  # the last cell holds its upper end
+        known = (cells >= 0) & (cells < len(quantiles))
+        _cells(ax, at[known], quantiles[cells[known]])
     elif "sample_x" in arrays:
         rows, y = centred_rows(arrays, feature)
         row, stroke = np.nonzero(rows[:, None] == grid[chosen])

@@ -204,6 +204,19 @@ def test_missing_values_stand_beside_the_axis_of_numbers():
     assert "shape function of MixNAM" in {c.get_label() for c in line.collections}
 
 
+def test_days_written_as_numbers_are_stored_whole_and_far_apart_values_with_their_rows():
+    days = 20240101.0 + np.arange(300) % 31
+    table = Table(
+        "days", "D", "regression", "rmse", np.column_stack([days, days % 3 * 1e5 ** (days % 3)]), days, ("a", "b"), "y"
+    )
+    catalogue.register(table)
+    (result,) = fit([RunSpec("days", NAMSettings(hidden=(4,), epochs=1, batch_size=64), "holdout", 0)], "cpu")
+    assert result.arrays["grid"][0, :31].tolist() == np.unique(days).tolist()
+    shapes.shape_plots(result, [0, 1])
+    counts = [int((table.x[:, 1] == value).sum()) for value in np.unique(table.x[:, 1])]
+    assert result.arrays["rows_at"][1, :3].tolist() == counts
+
+
 def test_the_most_frequent_of_many_categories_are_drawn():
     counts = np.ones(250, int)
     counts[[1, 2, 3, 200]] = 50, 56, 41, 60
