@@ -108,3 +108,51 @@ def test_measures_are_taken_again_from_weights(run, tmp_path, capsys):
     assert again.measures == result.measures
     assert again.metrics == result.metrics
     assert all(np.array_equal(a, again.arrays[k], equal_nan=True) for k, a in result.arrays.items())
+
+
+@pytest.fixture
+def houses(tmp_path, monkeypatch):
+    """A file of a table, which is the data directory's own."""
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path))
+    generator = np.random.default_rng(0)
+    lines = [
+        f"{area:.3f},{rooms},{'yes' if area + rooms > 3 else 'no'}" for area, rooms in generator.normal(2, 1, (80, 2))
+    ]
+    path = tmp_path / "my houses.csv"
+    path.write_text("\n".join(["area,rooms,sold", *lines, ""]))
+    return path
+
+
+def test_table_shows_how_a_file_is_read_and_what_describes_it(houses, capsys):
+    assert main(["table", str(houses), "--target", "sold", "--drop", "rooms", "--title", "Häuser"]) == 0
+    said = capsys.readouterr().out
+    assert "Häuser: 80 rows, 1 feature; classification; class 1 is sold = yes" in said
+    _, text = said.split("NAME.toml:\n")
+    (houses.parent / "häuser.toml").write_text(text, encoding="utf-8")
+    assert main(["table", "häuser"]) == 0
+    assert capsys.readouterr().out.strip() == said.partition("\nTo train")[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["FILE"], "error: --target is missing: name the column to predict"),
+        (["FILE", "--target", "price"], "no column is called 'price'; there are 'area', 'rooms', 'sold'"),
+        (["nosuch"], "error: dataset must be one of"),
+        (["diabetes", "--target", "y"], "error: 'diabetes' is no file; for a data set's name leave out --target"),
+        (["FILE.xlsx", "--target", "y"], "must end in .csv, .tsv"),
+    ],
+)
+def test_table_says_what_is_wrong_in_one_line(arguments, message, houses, capsys):
+    assert main(["table", *(word.replace("FILE", str(houses)) for word in arguments)]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_table_tells_how_many_pairs_a_wide_table_has(houses, capsys):
+    wide = houses.parent / "wide.csv"
+    names = ",".join(f"c{j}" for j in range(51))
+    wide.write_text("\n".join([names, *(",".join(f"{(i * j) % 7 + i / 9}" for j in range(51)) for i in range(30))]))
+    assert main(["table", str(wide), "--target", "c50"]) == 0
+    assert "1,225 pairs of features: EB2M, NA2M, NB2M, NODE-GA2M have a term for each" in capsys.readouterr().out

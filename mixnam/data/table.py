@@ -157,7 +157,7 @@ class Table:
             what = f"regression of {self.target}" + (f" ({self.unit})" if self.unit else "")
         plural = "" if len(self.features) == 1 else "s"
         first = f"{self.title}: {len(self.y):,} rows, {len(self.features):,} feature{plural}; {what}"
-        return f"{first}\n{self.columns().to_string(index=False)}"
+        return "\n".join([first, *(line.rstrip() for line in self.columns().to_string(index=False).splitlines())])
 
     def columns(self) -> pd.DataFrame:
         """Return what was decided of each column, a row a column: name, role, type, distinct, missing, range, example.

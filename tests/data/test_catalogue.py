@@ -173,3 +173,57 @@ def test_a_taken_name_is_refused_but_for_the_same_data(frame, registry):
         catalogue.register(dataclasses.replace(first, name="diabetes"))
     with pytest.raises(TableError, match="name must be"):
         catalogue.register(dataclasses.replace(first, name="sim_mine"))
+
+
+def test_a_name_has_one_meaning_whatever_its_case_and_its_source(frame, registry, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path))
+    with pytest.raises(
+        TableError, match="name 'housing' is taken by other data; give the table another name than 'Hou"
+    ):
+        catalogue.register(read_table(frame, "price", name="Housing"))
+    first = read_table(frame, "price", name="Mine_2")
+    catalogue.register(first)
+    frame.to_csv(tmp_path / "sales.csv", index=False)
+    (tmp_path / "Mine_2.toml").write_text('table = "sales.csv"\ntarget = "price"\n')
+    assert catalogue.entry("Mine_2").checksum == first.checksum, "the same data may be registered and described"
+    (tmp_path / "Mine_2.toml").write_text('table = "sales.csv"\ntarget = "price"\ndrop = ["area"]\n')
+    with pytest.raises(
+        TableError, match=r"'Mine_2' is registered, and .*Mine_2.toml describes other data by that name"
+    ):
+        catalogue.entry("Mine_2")
+
+
+@pytest.mark.parametrize("change", ["unit", "title", "names of columns", "words for the classes"])
+def test_a_table_registered_again_has_its_new_names(change, frame, registry):
+    sold = change == "words for the classes"
+    catalogue.register(
+        read_table(frame, "sold" if sold else "price", name="mine", drop=["price"] if sold else ["sold"])
+    )
+    again = {"unit": {"unit": "pounds"}, "title": {"title": "Houses"}}.get(change, {})
+    if sold:
+        frame["sold"] = frame["sold"].replace({"no": "died", "yes": "survived"})
+    if change == "names of columns":
+        frame = frame.rename(columns={"area": "rooms", "rooms": "area"})
+    table = read_table(frame, "sold" if sold else "price", name="mine", drop=["price"] if sold else ["sold"], **again)
+    catalogue.register(table)
+    assert catalogue.load("mine").about == table.about
+    assert catalogue.entry("mine").title == table.title
+
+
+@every(
+    "name, hint",
+    [
+        ("my-data", r"got 'my-data'; name must be .*\(no hyphen\).*: my_data would do"),
+        ("a" * 300, "got 'a{120}'; name must be .* at most 100"),
+        ("nosuch", "or described by .*nosuch.toml, got 'nosuch'$"),
+    ],
+)
+def test_a_name_that_is_not_known_is_refused_with_what_is_wrong_with_it(name, hint, tmp_path):
+    with pytest.raises(ValueError, match=hint):
+        catalogue.entry(name, tmp_path)
+
+
+def test_a_description_with_a_byte_order_mark_is_read(frame, tmp_path):
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    (tmp_path / "own.toml").write_bytes(b"\xef\xbb\xbftable = 'own.csv'\ntarget = 'price'\n")
+    assert catalogue.load("own", tmp_path).features[0] == "area"

@@ -348,3 +348,109 @@ def test_a_description_cannot_take_a_name_with_another_meaning(folder):
     (folder / "houses.toml").rename(folder / "sim_houses.toml")
     with pytest.raises(ValueError, match=r"got 'sim_houses'; name must be .* neither sim_\.\.\. nor"):
         catalogue.entry("sim_houses")
+
+
+def test_a_table_shows_what_was_decided(frame):
+    frame["rooms"] = frame["rooms"].astype(object).where(frame["rooms"] != 3)
+    frame["id"] = range(1000, 1060)
+    frame["code"] = [f"{i % 7:03d}" for i in range(60)]
+    frame.loc[3, "heating"] = None
+    table = read_table(frame, "sold", group="street", drop=["part", "price"], title="Houses")
+    shown = table.columns().set_index("name")
+    assert list(shown.columns) == ["role", "type", "distinct", "missing", "range", "example", "note"]
+    lost = int(frame["rooms"].isna().sum())
+    assert list(shown.loc["rooms"]) == [
+        "feature",
+        "numbers",
+        7,
+        lost,
+        "1 to 8",
+        f"{frame['rooms'].dropna().iloc[0]}",
+        "",
+    ]
+    often = [*frame["heating"].value_counts(sort=True, dropna=True).index, "missing"]
+    assert shown.loc["heating", "range"] == ", ".join(often)
+    assert shown.loc["heating", ["type", "distinct", "missing"]].tolist() == ["categories", 4, 1]
+    assert shown.loc["id", "note"] == "it counts the rows: if it is no feature, drop it"
+    assert shown.loc["code", "note"] == "numbers with leading zeros are kept as codes"
+    assert shown.loc["sold = yes", ["role", "type"]].tolist() == ["target", "classes"]
+    assert shown.loc[["street", "part", "price"], "role"].tolist() == ["group", "left out", "left out"]
+    first, *rest = str(table).splitlines()
+    ones = (frame["sold"] == "yes").sum()
+    assert first == f"Houses: 60 rows, 7 features; classification; class 1 is sold = yes ({ones} rows)"
+    assert len(rest) == 1 + len(shown)
+    assert str(read_table(frame[["area", "price"]], "price", unit="euros")).startswith(
+        "table: 60 rows, 1 feature; regression of price (euros)\n"
+    )
+
+
+@every(
+    "column, note",
+    [
+        ([7] * 60, "one value only: it tells nothing"),
+        ([f"house {i}" for i in range(60)], "each value once: if it names the rows, drop it"),
+        (list(range(60)), "it counts the rows: if it is no feature, drop it"),
+        (list(range(59, -1, -1)), ""),
+    ],
+)
+def test_odd_columns_that_can_be_used_get_a_note(column, note, frame):
+    assert read_table(frame.assign(odd=column), "price").notes.get("odd", "") == note
+
+
+def test_whole_numbers_of_a_parquet_file_stay_whole_beside_missing_ones(tmp_path):
+    """pandas reads them as numbers of 64 bits with a point, in which 2**53 + 1 is 2**53."""
+    pytest.importorskip("pyarrow", reason="pandas reads parquet files with pyarrow")
+    frame = pd.DataFrame({"id": pd.array([2**53 + 1, None] * 10, "Int64"), "y": range(20)})
+    frame.to_parquet(tmp_path / "table.parquet")
+    with pytest.raises(TableError, match="column 'id' holds '9007199254740993' in row 1: whole numbers beyond"):
+        read_table(tmp_path / "table.parquet", "y")
+
+
+@every("name", ["Houses", "houses_2024", "2024_houses", "häuser", "H"])
+def test_names_have_letters_digits_and_underscores(name, frame):
+    assert read_table(frame, "price", name=name).name == name
+
+
+@every("target, key", [("2", {"group": 0}), (2, {"group": "0"}), (2, {"fold": 0}), ("2", {"drop": [0]})])
+def test_columns_whose_names_are_numbers_can_be_named_by_either(target, key):
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame({0: np.arange(200) % 5, 1: generator.normal(size=200), 2: generator.normal(size=200)})
+    table = read_table(frame, target, **key)
+    assert table.features == ("1",)
+    assert (table.folds is not None) == ("drop" not in key)
+
+
+@every(
+    "values, order, one",
+    [
+        (["low", "high"], ["low", "high"], "high"),
+        (["high", "low"], ["low", "high"], "high"),
+        ([9, 10], [9, 10], "10"),
+        (["b", "a"], ["b", "a"], "a"),
+    ],
+)
+def test_the_class_that_is_1_is_the_later_in_the_columns_own_order(values, order, one, frame):
+    outcome = pd.Categorical(np.array(values, object)[np.arange(60) % 2], order, ordered=True)
+    table = read_table(frame[["area"]].assign(t=outcome), "t")
+    assert table.target == f"t = {one}"
+    assert np.array_equal(table.y, [str(v) == one for v in outcome])
+
+
+def test_more_classes_than_two_are_refused_in_plain_words(frame):
+    three = pd.Categorical(np.arange(60) % 3, ordered=True)
+    for target in (three, np.array(["a", "b", "c"])[np.arange(60) % 3]):
+        with pytest.raises(
+            TableError, match=r"target 't' holds 3 classes.*merge them into two, for more are not taken"
+        ):
+            read_table(frame[["area"]].assign(t=target), "t")
+
+
+def test_missing_values_are_gaps_of_numbers_and_a_category_of_words(frame):
+    frame.loc[[3, 5], "area"] = np.nan
+    frame.loc[[4], "heating"] = None
+    table = read_table(frame, "price", drop=["sold"])
+    assert table.gaps == table.about.gaps == (0,)
+    assert np.flatnonzero(np.isnan(table.x).any(axis=1)).tolist() == [3, 5]
+    heating = table.features.index("heating")
+    assert table.categories[heating] == ("gas", "none at all", "oil", "missing")
+    assert table.x[4, heating] == 3
