@@ -262,7 +262,7 @@ def shape_plot(result: Result, feature: int, ax: Axes, label: str = "contributio
 
     Bounds and rows are centred by the feature's mean contribution; the bounds stay the model's own. A model without
     bounds, or with `bounds` off, is one line. Features of few values are strokes: categories, named where the data
-    are known, stand most frequent first, 16 at most.
+    are known, stand most frequent first, 16 at most. Missing numbers have a stroke beside the axis.
     """
     data, model = about(result), result.spec.model
     ax.set_ylabel(label)
