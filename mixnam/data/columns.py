@@ -42,7 +42,7 @@ _KINDS = {
         "list": [r"\[.*\]", r"\{.*\}"],
         "dressed": [
             rf"{_CURRENCY}? ?[-+\u2212]?\d[\d.,' \u00a0\u202f\u2019_]*[%\u20ac$\u00a3\u00a5]?", r"\(\d[\d.,]*\)",
-            r"[<>\u2264\u2265~] ?\d[\d.,]*", r"\d[\d.,]*\+",
+            r"[<>\u2264\u2265~] ?\d[\d.,]*", r"\d[\d.,]*\+", r"\(?[-+\d.e]*\d[-+\d.e]*j\)?",
         ],
         "blank": [r"\s+"],
     }.items()
@@ -140,7 +140,8 @@ def _categories(name: str, told: _Texts, given: set[str], kinds: dict[str, str],
         raise TableError(f"column {name!r} holds {told.first(blank)}: leave the cell empty, or give it a name")
     numeric = set(kinds.values()) == {"number"}
     labels = {text: _short(text) if numeric else text for text in kinds}
-    order = list(kinds) if ordered else sorted(kinds, key=lambda text: _place(text, kinds[text]))
+    codes = "code" in kinds.values()
+    order = list(kinds) if ordered else sorted(kinds, key=None if codes else lambda text: _place(text, kinds[text]))
     known = list(dict.fromkeys(labels[text] for text in order))
     for what, alike in (("spaces", str.strip), ("how a number is written", _as_number)):
         seen: dict[Any, str] = {}
@@ -161,7 +162,7 @@ def _categories(name: str, told: _Texts, given: set[str], kinds: dict[str, str],
     nothing = places.get(MISSING, -1)
     values = told.mapped([*(nothing if t in given else places[labels[t]] for t in told.texts), nothing])
     notes = [f"{label!r} is a category" for label in known if label in MISSING_WORDS]
-    if "code" in kinds.values():
+    if codes:
         notes.append("numbers with leading zeros are kept as codes")
     if len({label.casefold() for label in known}) < len(known):
         notes.append("some categories differ in upper and lower case alone")
