@@ -89,11 +89,7 @@ def _curves(results: Sequence[Result]) -> Arrays:
     found = {name: values.mean(axis=0) for name, values in stacked.items()}
     found["grid_spread"] = _spread(stacked["grid_mean"] - centres[..., None])
     found["contribution_mean"] = centres.mean(axis=0)
-    for name in ("missing_mean", "missing_lower", "missing_upper"):
-        if all(name in result.arrays for result in results):
-            found[name] = np.stack([result.arrays[name] for result in results]).mean(axis=0)
-    kept = ("grid", "density", "density_range", "rows_at", "missing_rows")
-    told: Arrays = {name: first[name] for name in kept if name in first}
+    told: Arrays = {k: first[k] for k in ("grid", "density", "density_range", "rows_at") if k in first}
     return told | {name: values.astype(np.float32) for name, values in found.items()}
 
 
