@@ -59,10 +59,10 @@ def histogram_range(x: Array, least: int = 1) -> Array:
     That is the central 99 % of the rows with a value; where these have one value, and single rows may be shown
     (`least` is 1), all of them.
     """
-    known = [column[~np.isnan(column)] for column in x.T]
-    ends = np.stack([np.quantile(column, [0.005, 0.995]) for column in known], axis=1)
+    held = [column[~np.isnan(column)] for column in x.T]
+    ends = np.stack([np.quantile(column, [0.005, 0.995]) for column in held], axis=1)
     for i in np.flatnonzero(ends[0] == ends[1]) if least == 1 else ():
-        ends[:, i] = known[i].min(), known[i].max()
+        ends[:, i] = held[i].min(), held[i].max()
     return ends
 
 
