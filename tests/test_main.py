@@ -4,16 +4,19 @@ import dataclasses
 import hashlib
 import json
 import re
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 from every import every
 from safetensors.numpy import save
+from sklearn.datasets import load_diabetes
 
 from mixnam.__main__ import main
 from mixnam.paper import running
 from mixnam.paper.experiments import stored
+from mixnam.runs import files
 from mixnam.runs.store import Store
 
 
@@ -156,3 +159,14 @@ def test_table_tells_how_many_pairs_a_wide_table_has(houses, capsys):
     wide.write_text("\n".join([names, *(",".join(f"{(i * j) % 7 + i / 9}" for j in range(51)) for i in range(30))]))
     assert main(["table", str(wide), "--target", "c50"]) == 0
     assert "1,225 pairs of features: EB2M, NA2M, NB2M, NODE-GA2M have a term for each" in capsys.readouterr().out
+
+
+def test_the_page_on_data_shows_what_the_command_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    load_diabetes(as_frame=True, scaled=False).frame.to_csv("patients.csv", index=False)
+    page = (files.root() / "book" / "data.md").read_text(encoding="utf-8")
+    command, said = re.search(
+        r"```bash\npython -m mixnam (table .*)\n```\n\n```text\n(.*?)\n```", page, re.DOTALL
+    ).groups()
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out.partition("\nTo train")[0] == said

@@ -100,7 +100,7 @@ class Plan:
         """Return `count` runs from the given one on: seeds of one split, or folds."""
         if self.split:
             return [RunSpec(self.dataset, settings, self.split, seed) for seed in range(first, first + count)]
-        runs = repetitions(self.dataset, first + count, first + count)[first:]
+        runs = repetitions(self.dataset, first + count, first + count)[first : first + count]
         return [RunSpec(self.dataset, settings, split, seed) for split, seed in runs]
 
     def best_first(self, scores: Mapping[int, float]) -> list[int]:

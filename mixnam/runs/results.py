@@ -85,8 +85,13 @@ class Result:
     def about(self) -> About:
         """What the table was that it was trained on; DataMissing where neither a description nor the data are there.
 
-        A store holds one description for all results on the same data.
+        A store holds one description for all results on the same data; the names of a user's table are those that it
+        has now.
         """
+        with contextlib.suppress(ValueError):  # nobody knows the name any more, or its file cannot be read
+            known = catalogue.entry(self.spec.dataset)
+            if known.features and known.checksum == self.provenance["data_sha256"]:
+                return catalogue.load(self.spec.dataset).about
         return described(self._description) or self.trained_on().about
 
     @cached_property

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Self
 
 from mixnam.data import catalogue
-from mixnam.data.splits import HOLDOUT, HOLDOUTS
+from mixnam.data.splits import FOLDS, HOLDOUT, HOLDOUTS
 from mixnam.data.table import DataMissing
 from mixnam.models import REVISIONS, LibrarySettings, Settings
 
@@ -104,9 +104,13 @@ class RunSpec:
 
 
 def repetitions(dataset: str, seeds: int, folds: int | None = None) -> list[tuple[str, int]]:
-    """Return the split and seed of each run on a data set: so many seeds of one split, or (all) folds with seed 0."""
+    """Return the split and seed of each run on a data set: so many seeds of one split, or folds with seed 0.
+
+    Five `folds` are all, of data that have more, too.
+    """
     splits = catalogue.entry(dataset).splits
-    return [(HOLDOUT[0], seed) for seed in range(seeds)] if splits == HOLDOUT else [(s, 0) for s in splits[:folds]]
+    few = folds if folds is not None and folds < len(FOLDS) else None
+    return [(HOLDOUT[0], seed) for seed in range(seeds)] if splits == HOLDOUT else [(s, 0) for s in splits[:few]]
 
 
 def stacks(specs: Sequence[RunSpec], side_by_side: bool) -> list[list[RunSpec]]:

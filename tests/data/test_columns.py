@@ -91,7 +91,7 @@ def test_short_numbers_are_what_a_file_would_say(dtype):
         (["", None, "NA"], "holds no value; drop it"),
         ([2**60, 2**60 + 1], "holds '1152921504606846976' in row 1: whole numbers beyond 9,007,199,254,740,992"),
         (["a", " a"], "holds ' a' and 'a', which differ in spaces alone|holds 'a' and ' a', which differ in spaces"),
-        (["007", "7"], "holds '7' and '007', which differ in how a number is written alone; write them alike"),
+        (["007", "7"], "holds '007' and '7', which differ in how a number is written alone; write them alike"),
         (["a", "  ", "b"], "holds blanks, such as '  ' in row 2"),
     ],
 )  # fmt: skip

@@ -101,6 +101,8 @@ def test_folds_are_as_many_as_the_column_has_values(frame, registry):
     catalogue.register(dataset)
     assert catalogue.entry("mine").splits == tuple(f"fold{k}" for k in range(12))
     assert set(frame["fold"].iloc[split_rows(dataset, "fold11", 0).test]) == {11}
+    assert len(experiments.specs_of("mine", "Linear", "quick")) == 12
+    assert len(experiments.specs_of("mine", "Linear", "smoke")) == 2
     with pytest.raises(TableError, match="column 'fold' has one value; it needs two or more"):
         read_table(frame.assign(fold=1), "price", fold="fold")
     frame.loc[7, "fold"] = 99

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.preprocessing import QuantileTransformer
 
 from mixnam import randomness
@@ -12,14 +13,14 @@ from mixnam.data.table import Table
 from mixnam.data.transforms import Preprocessing
 
 
-def make(rows=200, task="regression", columns=None, categories=None):
+def make(rows=200, task="regression", columns=None, categories=None, **more):
     random = np.random.default_rng(0)
     x = random.normal(size=(rows, 3)) * [1, 10, 1000] if columns is None else np.column_stack(columns)
     y = random.normal(size=rows) * 5 + 3
     if task == "classification":
         y = (y > np.quantile(y, 0.7)).astype(float)
     features = tuple(f"x{i}" for i in range(x.shape[1]))
-    return Table("mine", "Mine", task, "rmse", x, y, features, "y", categories=categories or {})
+    return Table("mine", "Mine", task, "rmse", x, y, features, "y", categories=categories or {}, **more)
 
 
 def test_only_training_rows_matter():
@@ -195,3 +196,65 @@ def test_class_labels_are_not_scaled():
     prep = Preprocessing(dataset, np.arange(100), 0)
     assert (prep.target_mean, prep.target_scale) == (0.0, 1.0)
     assert np.array_equal(prep.scale_target(dataset.y), dataset.y)
+
+
+def own(columns, rows=400, **options):
+    """Return a user's table of given columns, and its transforms fitted on the first three quarters of the rows."""
+    table = make(rows, columns=columns, own=True, **options)
+    return table, Preprocessing(table, np.arange(rows * 3 // 4), 0)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e-3, 0.01, 1.0, 1e6, 1e12])
+def test_the_scale_of_a_users_column_does_not_matter(scale):
+    """A rate in percent, as a fraction or as thousandths of it is one feature (interpretml/interpret#188)."""
+    column = np.random.default_rng(0).normal(size=400)
+    _, plain = own([column])
+    table, scaled = own([column * scale])
+    assert np.allclose(scaled.inputs(table.x), plain.inputs(column[:, None]), atol=1e-5)
+    assert 0.9 < scaled.inputs(table.x).std() < 1.1
+    heavy, prep = own([np.exp(9 * column)])
+    assert np.allclose(prep.inputs(heavy.x), plain.inputs(column[:, None]), atol=0.2), "nor do heavy tails"
+
+
+def test_tied_values_stand_in_the_middle_of_their_ranks():
+    column = np.repeat([0.0, 1.0, 5.0, 5.0 + 1e-9], 100)[np.random.default_rng(0).permutation(400)]
+    table, prep = own([column])
+    train = column[:300]
+    inputs = prep.inputs(table.x)[:, 0]
+    for value in np.unique(column):
+        middle = (train < value).mean() + (train == value).mean() / 2
+        assert inputs[column == value] == pytest.approx(norm.ppf(middle), abs=1e-5)
+    assert prep.inputs(np.array([[-9.0], [99.0]]))[:, 0].tolist() == [inputs.min(), inputs.max()]
+
+
+def test_missing_values_stay_apart_where_training_had_some_and_are_the_median_elsewhere():
+    generator = np.random.default_rng(0)
+    often, late = generator.normal(size=(2, 400))
+    often[::7], late[350:] = np.nan, np.nan
+    table, prep = own([often, late, np.full(400, 3.0)])
+    inputs = prep.inputs(table.x)
+    assert prep.gaps.tolist() == [True, False, False]
+    assert np.array_equal(np.isnan(inputs[:, 0]), np.isnan(often))
+    assert (inputs[350:, 1] == 0).all() and not np.isnan(inputs[:, 1:]).any()
+    assert (inputs[:, 2] == 0).all(), "a constant says nothing"
+    known = ~np.isnan(often)
+    alone, same = own([often[known]], rows=int(known.sum()))
+    order = inputs[known, 0].argsort()
+    assert np.array_equal(order, same.inputs(alone.x)[:, 0].argsort()), "missing values do not move others"
+
+
+@pytest.mark.parametrize("rows", [30, 400, 9000])
+def test_a_users_transforms_are_restored_and_undone(rows):
+    column = np.round(np.random.default_rng(0).lognormal(size=rows), 3)
+    column[::9] = np.nan
+    table, prep = own([column, np.arange(rows, dtype=float)], rows=rows)
+    restored = Preprocessing.restored(prep.state())
+    assert np.array_equal(restored.inputs(table.x), prep.inputs(table.x), equal_nan=True)
+    train = table.x[: rows * 3 // 4]
+    back = prep.numbers(prep.inputs(train).astype(float))
+    assert np.allclose(back, train, rtol=1e-3 if rows < 9000 else 0.05, atol=1e-3, equal_nan=True)
+
+
+def test_a_users_table_has_other_keys_than_the_papers_treatment_of_it():
+    table = make()
+    assert dataclasses.replace(table, own=True).checksum != table.checksum
