@@ -53,6 +53,9 @@
     })).filter((shape) => shape.opacity > 0);
   };
 
+  // names as they are: Plotly reads tags in a text, and mathematics between dollars
+  const plain = (text) => text.replace(/[&<>$]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
   const layout = (feature, unit, colors, plot) => {
     const narrow = plot.clientWidth < 560;
     const axis = {
@@ -65,9 +68,9 @@
       hoverlabel: { bgcolor: colors.box, bordercolor: colors.line, font: { color: colors.text } },
       margin: { l: narrow ? 48 : 64, r: 10, t: 32, b: narrow ? 44 : 52 },
       legend: { orientation: "h", x: 0, y: 1.01, xanchor: "left", yanchor: "bottom" },
-      xaxis: { ...axis, title: { text: feature.name, standoff: 8, font: { size: narrow ? 12 : 14 } }, range: feature.range, nticks: narrow ? 5 : 9 },
+      xaxis: { ...axis, title: { text: plain(feature.name), standoff: 8, font: { size: narrow ? 12 : 14 } }, range: feature.range, nticks: narrow ? 5 : 9 },
       yaxis: {
-        ...axis, title: { text: unit ? `contribution (${unit})` : "contribution", standoff: 4, font: { size: narrow ? 12 : 14 } }, range: feature.y,
+        ...axis, title: { text: unit ? `contribution (${plain(unit)})` : "contribution", standoff: 4, font: { size: narrow ? 12 : 14 } }, range: feature.y,
         zeroline: true, zerolinecolor: colors.zero, nticks: 7,
       },
       shapes: shading(feature, colors),

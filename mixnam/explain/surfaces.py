@@ -20,17 +20,18 @@ CONSIDERED, ROWS = 50, 2000  # pairs whose surfaces are computed, those whose te
 _ROUNDS = 200  # of purification, at most
 
 
-def cells(column: Array, least: int = 1) -> tuple[Array, NDArray[np.int64]]:
+def cells(column: Array, least: int = 1, categorical: bool = False) -> tuple[Array, NDArray[np.int64]]:
     """Return a feature's values on a surface, at most `POINTS`, and each row's place among them.
 
-    A feature with few values has those of at least `least` rows; else the values are the middles of cells of one width
-    over the central 99 % of the rows. Rows outside belong to none (-1).
+    A feature with few values has those of at least `least` rows, one of categories the most frequent; else the values
+    are the middles of cells of one width over the central 99 % of the rows. Rows outside belong to none (-1).
     """
     distinct, place, counts = np.unique(column, return_inverse=True, return_counts=True)
-    if len(distinct) <= POINTS:
+    if categorical or len(distinct) <= POINTS:
         kept = counts >= least
+        kept[np.argsort(-counts, kind="stable")[POINTS:]] = False
         return distinct[kept], np.where(kept, np.cumsum(kept) - 1, -1)[place]
-    low, high = histogram_range(column[:, None])[:, 0]
+    low, high = histogram_range(column[:, None], least)[:, 0]
     edges = np.linspace(low, high, POINTS + 1)
     place = np.minimum(np.searchsorted(edges, column, side="right") - 1, POINTS - 1)
     return (edges[1:] + edges[:-1]) / 2, np.where((column >= low) & (column <= high), place, -1)
@@ -66,7 +67,7 @@ def pair_surfaces(
     interaction alone, both on the network's scale, and `pair_rows`, the rows in each cell.
     """
     least = least_rows(dataset.name)
-    places = [cells(column, least) for column in dataset.x.T]
+    places = [cells(column, least, i in dataset.categories) for i, column in enumerate(dataset.x.T)]
     base = np.median(dataset.x, axis=0)
     for feature in dataset.categories:
         base[feature] = dataset.x[0, feature]  # a code, which a median need not be

@@ -211,6 +211,7 @@ class Search:
         return {
             "schema": SCHEMA,
             "dataset": plan.dataset,
+            "title": catalogue.entry(plan.dataset).title,
             "model": plan.model,
             "metric": plan.metric,
             "part": "validation",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from mixnam.data.table import About, DataError
@@ -89,13 +95,36 @@ def contribution_label(data: About | None) -> str:
     """Return an axis label: contribution to what, and its unit."""
     if data is None:
         return "contribution"
-    label = f"contribution to {data.target}"
+    label = f"contribution to {one_line(data.target)}"
     return textwrap.fill(label, 36 if len(label) <= 36 else 28) + (f"\n({unit(data)})" if unit(data) else "")
+
+
+def one_line(text: str, width: int = 80) -> str:
+    """Return a name on one line, or what stands for one that is blank; of a very long one the ends."""
+    text = " ".join(text.split()) or "(blank)"
+    return text if len(text) <= width else f"{text[: width - width // 3 - 1]}…{text[-(width // 3) :]}"
+
+
+def shortened(names: Sequence[str], width: int = 18) -> list[str]:
+    """Return names of `width` characters at most; those that begin alike keep their ends, or get a number.
+
+    >>> shortened(["income of the household", "income of the houses", "age"])
+    ['income o…household', 'income o…he houses', 'age']
+    """
+    lines = [one_line(text, 10_000) for text in names]
+    found = [text if len(text) <= width else f"{text[: width - 1]}…" for text in lines]
+    for number in (False, True):
+        count = Counter(found)
+        for i, text in enumerate(found):
+            if count[text] > 1:
+                end = f" ({i + 1})" if number else lines[i][9 - width :]
+                found[i] = f"{lines[i][: width - 1 - len(end)]}…{end}" if len(lines[i]) > width or number else text
+    return found
 
 
 def name(data: About | None, feature: int) -> str:
     """Return what a feature is called on pages, with its unit where one is known."""
-    own = f"feature {feature}" if data is None else data.features[feature]
+    own = f"feature {feature}" if data is None else one_line(data.features[feature])
     return NAMES.get("" if data is None else data.name, {}).get(own, own)
 
 
@@ -103,6 +132,15 @@ def in_lines(text: str, width: int = 30) -> str:
     """Return an axis label in lines of `width`, broken before its unit where that is enough."""
     parts = [text] if len(text) <= width else text.replace(" (", "\n(", 1).split("\n")
     return "\n".join(textwrap.fill(part, width) for part in parts)
+
+
+def as_written(artist: Artist) -> None:
+    """Have names drawn as they are: of two dollars matplotlib would make mathematics, as its logarithmic axes do."""
+    for text in artist.findobj(Text):
+        text.set_parse_math(False)
+    for axis in artist.findobj(Axis):
+        for label in axis.get_ticklabels(which="both") if isinstance(axis.get_major_formatter(), LogFormatter) else ():
+            label.set_parse_math(True)
 
 
 def say(ax: Axes, text: str) -> None:
@@ -133,5 +171,6 @@ def finished(figure: Figure) -> Figure:
         lines = -(-len(entries) // fitting)
         across = -(-len(entries) // lines)
         figure.legend(entries.values(), entries, loc="outside lower center", ncols=across, frameon=False)
+    as_written(figure)
     plt.close(figure)
     return figure

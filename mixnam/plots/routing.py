@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mixnam.plots.look import LOWER, SMALL, about, finished, name, say
+from mixnam.plots.look import LOWER, SMALL, about, finished, name, say, shortened
 from mixnam.runs.results import Result
 
 
@@ -18,9 +18,10 @@ def usage(result: Result) -> Figure:
     """
     relevance = result.arrays.get("relevance", np.zeros((0, 1)))
     features, experts = relevance.shape
-    figure, ax = plt.subplots(
-        figsize=(float(np.clip(0.5 * experts + 3, 4.5, 8)), 0.28 * max(features, 3) + 1.4), layout="constrained"
-    )
+    data = about(result)
+    names = shortened([name(data, i) for i in range(features)], 44)
+    wide = min(max(0.5 * experts + 3, 4.5) + 0.09 * max(max(map(len, names), default=0) - 30, 0), 8.0)
+    figure, ax = plt.subplots(figsize=(wide, 0.28 * max(features, 3) + 1.4), layout="constrained")
     if not features:
         say(ax, "no routing")
         ax.set_axis_off()
@@ -36,8 +37,6 @@ def usage(result: Result) -> Figure:
     if idle.any():
         y, x = np.nonzero(idle)
         ax.scatter(x, y, marker="x", s=22, color=LOWER, linewidth=1.2, label="active in no row")
-    data = about(result)
-    names = [name(data, i) for i in range(features)]
     ax.set_yticks(range(features), names, fontsize=SMALL if features > 10 else 10)
     step = -(-experts // 16)
     ax.set_xticks(range(0, experts, step), [f"{k + 1}" for k in range(0, experts, step)], fontsize=10)

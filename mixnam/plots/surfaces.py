@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mixnam.plots.look import MAP, SMALL, about, contribution_label, finished, name
+from mixnam.explain.curves import SHOWN
+from mixnam.plots.look import MAP, SMALL, about, contribution_label, finished, in_lines, name, shortened
 from mixnam.runs.results import Result
 
 
@@ -26,27 +25,39 @@ def pair_surfaces(result: Result, pair: tuple[int, int] | None = None) -> Figure
     i, j = (int(feature) for feature in arrays["pairs"][k])
     x, y = (values[np.isfinite(values)] for values in arrays["pair_values"][k])
     turned = pair is not None and pair[0] == j
+    rows = arrays["pair_rows"][k][: len(x), : len(y)]
     if turned:
-        i, j, x, y = j, i, y, x
+        i, j, x, y, rows = j, i, y, x, rows.T
+    categories = {} if data is None else data.categories
+    kept, places, labels = [], [], []  # of x, then of y
+    for feature, values, other in ((i, x, 1), (j, y, 0)):
+        named = feature in categories
+        chosen = np.sort(np.argsort(-rows.sum(axis=other), kind="stable")[: SHOWN if named else None])
+        kept.append(chosen)
+        places.append(np.arange(len(chosen)) if named else values)
+        count = len(categories.get(feature, ()))
+        some = f" ({SHOWN} most frequent of {count})" if count > SHOWN else ""
+        labels.append(in_lines(name(data, feature) + some))
     figure, axes = plt.subplots(1, 2, figsize=(9.2, 4.0), sharex=True, sharey=True, layout="constrained")
     titles = {"pair_effect": "terms of these two features", "pair_interaction": "their interaction alone"}
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
-        surface = np.where(arrays["pair_rows"][k] > 0, arrays[kind][k], np.nan)
-        shown = (surface.T if turned else surface)[: len(x), : len(y)].T
+        surface = arrays[kind][k].T if turned else arrays[kind][k]
+        shown = np.where(rows > 0, surface[: len(x), : len(y)], np.nan)[np.ix_(*kept)].T
         limit = float(np.nanquantile(np.abs(shown), 0.99)) or 1.0
-        drawn = ax.pcolormesh(x, y, shown, cmap=MAP, vmin=-limit, vmax=limit, shading="nearest", rasterized=True)
+        drawn = ax.pcolormesh(*places, shown, cmap=MAP, vmin=-limit, vmax=limit, shading="nearest", rasterized=True)
         figure.colorbar(drawn, ax=ax, label=contribution_label(data) if ax is axes[-1] else "")
         ax.set_title(title)
         ax.set_facecolor("#dddddd")  # white is a contribution of 0
-        ax.set_xlabel(name(data, i))
+        ax.set_xlabel(labels[0])
         ax.grid(False)
-    axes[0].set_ylabel(name(data, j))
-    categories = {} if data is None else data.categories
-    for feature, codes, axis in [(i, x, ax.xaxis) for ax in axes] + [(j, y, axes[0].yaxis)]:
+    axes[0].set_ylabel(labels[1])
+    for feature, at, codes, axis in [
+        *((i, places[0], x[kept[0]], ax.xaxis) for ax in axes),
+        (j, places[1], y[kept[1]], axes[0].yaxis),
+    ]:
         if feature in categories:
-            labels = [textwrap.shorten(categories[feature][int(v)], 18, placeholder="…") for v in codes]
-            axis.set_ticks(codes, labels)
+            axis.set_ticks(at, shortened([categories[feature][int(v)] for v in codes]))
             axis.set_tick_params(labelsize=SMALL, rotation=90 if axis is not axes[0].yaxis else 0)
-        elif len(codes) == 2:
-            axis.set_ticks(codes)
+        elif len(at) == 2:
+            axis.set_ticks(at)
     return finished(figure)

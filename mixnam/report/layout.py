@@ -71,7 +71,7 @@ def titled(title: str, content: str, data: pd.DataFrame, note: str = "", kind: s
     """Return a table or picture under its title, which carries the anchor, with its data as CSV and a note below."""
     name = anchor(title)
     return (
-        f"<figure class='titled {kind}' id='{name}'><p class='title'>{escape(title)} "
+        f"<figure class='titled tex2jax_ignore mathjax_ignore {kind}' id='{name}'><p class='title'>{escape(title)} "
         f"<span class='csv'>{csv_link(data, name)}</span></p>{content}"
         + (f"<figcaption>{escape(note)}</figcaption>" if note else "")
         + "</figure>"
@@ -148,7 +148,7 @@ def show(table: pd.DataFrame, title: str = "", note: str = "", empty: str = "") 
     if table.empty:
         return Element(f"<p>{escape(empty)}</p>" if empty else "", empty)
     heads = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
-    lines = [f"<div class='results-table'><table><thead><tr>{heads}</tr></thead><tbody>"]
+    lines = [f"<div class='results-table tex2jax_ignore mathjax_ignore'><table><thead><tr>{heads}</tr></thead><tbody>"]
     before: object = None
     for first, *others in table.astype(object).itertuples(index=False, name=None):
         cells = [_cell("" if first == before else first, table.columns[0])]

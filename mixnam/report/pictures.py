@@ -112,10 +112,11 @@ def drawn(figure: Figure) -> pd.DataFrame:
     for number, ax in enumerate(figure.axes):
         if ax.get_visible() and ax.get_label() != "<colorbar>":
             panel = _panel(ax) or f"panel {number + 1}"
-            own = pd.DataFrame(list(_series(ax)), columns=["series", "x", "y", "value"])
-            for name, axis in (("x", ax.xaxis), ("y", ax.yaxis)):
-                own[name] = _named(axis, own[name])
-            rows += [(panel, *row) for row in own.itertuples(index=False)]
+            for part in (ax, *(child for child in ax.child_axes if isinstance(child, Axes))):
+                own = pd.DataFrame(list(_series(part)), columns=["series", "x", "y", "value"])
+                for name, axis in (("x", part.xaxis), ("y", part.yaxis)):
+                    own[name] = _named(axis, own[name])
+                rows += [(panel, *row) for row in own.itertuples(index=False)]
     table = pd.DataFrame(rows, columns=["panel", "series", "x", "y", "value"])
     return table.dropna(axis=1, how="all")
 
@@ -155,8 +156,11 @@ def _series(ax: Axes) -> Iterator[tuple[str, Any, Any, float]]:
                 yield label, x, y, np.nan
         elif isinstance(drawing, LineCollection):
             for segment in map(np.asarray, drawing.get_segments()):
-                flat = len(segment) == 2 and segment[0, 1] == segment[1, 1]  # the stroke of one value
-                for x, y in segment.mean(axis=0, keepdims=True) if flat else segment:
+                if len(segment) == 2 and segment[0, 1] == segment[1, 1]:  # the stroke of one value
+                    scale = ax.xaxis.get_transform()
+                    x = scale.inverted().transform(scale.transform(segment[:, 0]).mean(keepdims=True))
+                    segment = np.array([[*x, segment[0, 1]]])
+                for x, y in segment:
                     yield label, x, y, np.nan
         elif isinstance(drawing, QuadMesh):
             corners = np.asarray(drawing.get_coordinates())

@@ -43,7 +43,11 @@ def records(folder: Path | None = None) -> list[Record]:
 def title(record: Record) -> str:
     """Return a record's heading, as Markdown."""
     split = f", split {record['plan']['split']}" if "split" in record["plan"] else ""
-    return f"{record['model']} on {catalogue.entry(record['dataset']).title}, space {record['space']['name']}{split}"
+    try:
+        data = catalogue.entry(record["dataset"]).title
+    except ValueError:  # an own table of somebody
+        data = f"{record.get('title', record['dataset'])} (not at hand)"
+    return f"{record['model']} on {data}, space {record['space']['name']}{split}"
 
 
 def _score(record: Record, of: Record) -> str:

@@ -17,6 +17,7 @@ from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
 from mixnam.data.table import Array, Table
 from mixnam.explain import cells
+from mixnam.explain.curves import blurred
 from mixnam.explain.measures import (
     MAX_EXPERTS,
     REVISION,
@@ -208,21 +209,30 @@ def _explain(
         blank = np.isnan(grid)
         for name in [n for n in arrays if n.startswith("grid_")]:
             arrays[name] = np.where(blank if arrays[name].ndim == 2 else blank[..., None], np.nan, arrays[name])
-        arrays |= _shown(spec, dataset, contributions) | {"grid": grid}
-    small = {k: a.astype(np.int32 if a.dtype.kind == "i" else np.float32) for k, a in arrays.items()}
+        arrays |= _shown(spec, dataset, contributions, grid)
+    fine = any(cells.fine(arrays[k]) for k in ("grid", "pair_values") if k in arrays)
+    places = {"grid", "sample_x", "density_range", "pair_values"} if fine else set()
+    kinds = {
+        k: np.int32 if a.dtype.kind == "i" else np.float64 if k in places else np.float32 for k, a in arrays.items()
+    }
+    small = {k: a.astype(kinds[k]) for k, a in arrays.items()}
     return prediction * scale + offset, measures, small
 
 
-def _shown(spec: RunSpec, table: Table, contributions: Array) -> Arrays:
-    """Return what a shape plot needs beside the curves: mean contributions, densities, and a sample of rows.
+def _shown(spec: RunSpec, table: Table, contributions: Array, grid: Array) -> Arrays:
+    """Return what a shape plot needs beside the curves: their grid, mean contributions, densities, a sample of rows.
 
     Of credentialed data not the sample, but quantiles of the contributions.
     """
-    x = table.x
-    edges = cells.histogram_range(x)
+    x, least = table.x, cells.least_rows(table.name)
+    edges = cells.histogram_range(x, least)
     counts = np.stack([np.histogram(x[:, i], bins=cells.CELLS, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])])
-    counts[counts < cells.least_rows(table.name)] = 0
-    shown = {"contribution_mean": contributions.mean(axis=0), "density": counts, "density_range": edges.T}
+    counts[counts < least] = 0
+    shown: Arrays = {"contribution_mean": contributions.mean(axis=0), "density": counts, "density_range": edges.T}
+    shown["grid"] = grid
+    held = cells.rows_at(x, grid, least)
+    if blurred(shown, held, table.categories):
+        shown["rows_at"] = held
     if catalogue.credentialed(table.name):
         return shown | {"cell_quantiles": cells.cell_quantiles(x, contributions, table.categories)}
     count = SAMPLE_FIRST if spec.first else SAMPLE

@@ -89,7 +89,7 @@ def _curves(results: Sequence[Result]) -> Arrays:
     found = {name: values.mean(axis=0) for name, values in stacked.items()}
     found["grid_spread"] = _spread(stacked["grid_mean"] - centres[..., None])
     found["contribution_mean"] = centres.mean(axis=0)
-    told: Arrays = {name: first[name] for name in ("grid", "density", "density_range") if name in first}
+    told: Arrays = {k: first[k] for k in ("grid", "density", "density_range", "rows_at") if k in first}
     return told | {name: values.astype(np.float32) for name, values in found.items()}
 
 

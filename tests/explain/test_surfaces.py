@@ -132,3 +132,10 @@ def test_the_first_seed_keeps_six_surfaces_and_every_other_its_strongest(setting
     tensors = {k: torch.tensor(v)[None] for k, v in other.weights.items()}
     again = surfaces.pair_surfaces(make_network(settings, 10), tensors, data, prep, CPU)
     assert other.arrays["pairs"].tolist() == again["pairs"][:1].tolist()
+
+
+def test_many_categories_keep_codes_the_most_frequent_and_no_number_between():
+    codes = np.repeat(np.arange(60.0), np.arange(1, 61))
+    values, place = surfaces.cells(codes, categorical=True)
+    assert values.tolist() == list(range(60 - surfaces.POINTS, 60))
+    assert (values[place[place >= 0]] == codes[place >= 0]).all() and (place < 0).sum() == sum(range(1, 21))

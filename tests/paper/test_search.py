@@ -214,8 +214,8 @@ def test_a_record_is_written_whole_and_read_back(planted, tmp_path):
     assert json.loads(path.read_text()) == record
     assert list(path.parent.iterdir()) == [path]
     assert set(record) == {
-        "schema", "dataset", "model", "metric", "part", "space", "plan", "rungs", "trials", "finalists", "chosen",
-        "test", "seconds", "provenance", "command",
+        "schema", "dataset", "title", "model", "metric", "part", "space", "plan", "rungs", "trials", "finalists",
+        "chosen", "test", "seconds", "provenance", "command",
     }  # fmt: skip
     assert record["part"] == "validation"
     assert record["command"] == (

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from curves import legend
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 
 from mixnam.data import catalogue
 from mixnam.data.table import About
@@ -49,6 +50,46 @@ def test_no_two_colours_of_a_picture_differ_in_red_and_green_alone():
 def test_a_long_name_breaks_before_its_unit():
     assert look.in_lines("mean arterial blood pressure (mmHg)") == "mean arterial blood pressure\n(mmHg)"
     assert look.in_lines("age (years)") == "age (years)"
+
+
+def test_a_very_long_name_keeps_its_ends_and_none_is_blank():
+    one, other = ("a long beginning, " * 20 + end for end in ("gross", "net"))
+    shown = [look.one_line(text) for text in (one, other)]
+    assert max(map(len, shown)) <= 80 and shown[0] != shown[1] and shown[1].endswith("net")
+    assert look.one_line(" a\tb\nc ") == "a b c" and look.one_line(" ") == "(blank)"
+
+
+def test_names_that_begin_alike_can_be_told_apart_when_shortened():
+    names = [
+        "$50,000 - $74,999 a year",
+        "$50,000 - $74,999 a month",
+        "",
+        "x",
+        *(f"{'a' * 30}{i}{'b' * 30}" for i in "12"),
+    ]
+    shown = look.shortened(names)
+    assert len(set(shown)) == len(names) and max(map(len, shown)) <= 18
+    assert shown[2:4] == ["(blank)", "x"] and shown[0].endswith("year")
+    assert look.shortened(["an exceedingly long name", "short"]) == ["an exceedingly lo…", "short"]
+
+
+NAMES = ["$1-$5", "A$ to US$ rate", "cost_$ and fee_$", "$_per_$", r"50 % {0} \alpha \frac{", "<b>a</b>|*_`", "_x"]
+
+
+def test_names_are_drawn_as_they_are_whoever_made_the_axes():
+    figure, (named, plain, log) = plt.subplots(1, 3)
+    plain.sharex(named)  # its ticks come when it is drawn
+    named.set_xticks(range(len(NAMES)), NAMES)
+    named.set_title(NAMES[2])
+    figure.supylabel(NAMES[1])
+    named.plot([0, 1], label=NAMES[0])
+    log.plot([1, 1000], [1, 1000])
+    log.set_xscale("log")
+    assert legend(look.finished(figure)) == NAMES[:1]
+    figure.draw_without_rendering()  # mathematics would be refused here
+    texts = [text for text in figure.findobj(Text) if text.get_text() in NAMES]
+    assert len(texts) >= 2 * len(NAMES) + 3 and not any(text.get_parse_math() for text in texts)
+    assert all(text.get_parse_math() for text in log.get_xticklabels())  # powers of ten
 
 
 def test_a_finished_figure_has_one_entry_a_label_and_is_closed():

@@ -9,9 +9,13 @@ from curves import WAVE, legend, lines, planted, texts, without
 
 from mixnam.data import catalogue
 from mixnam.data.table import Table
+from mixnam.explain import cells
+from mixnam.models import NAMSettings
 from mixnam.paper.experiments import specs_of
 from mixnam.plots import look, shapes
+from mixnam.report import pictures
 from mixnam.runs.fitting import fit
+from mixnam.runs.spec import RunSpec
 
 
 def test_shapes_of_models_stand_on_shared_axes_in_original_units():
@@ -72,18 +76,168 @@ def test_two_values_are_two_strokes_at_their_places_not_a_line():
     assert ax.get_xticks().tolist() == [-1, 1]
 
 
-def test_unevenly_spaced_values_keep_their_places_and_those_beyond_the_range_are_left_out():
+def on(values, rows=None, **more):
+    """Return a Result whose second feature has these values, its bounds one about their numbers, and rows there."""
     result = planted("sim_unimodal", WAVE + 1, WAVE - 1)
-    result.arrays["grid"][1, :5] = [0, 1, 2, 10, 90]
+    arrays = {name: array.copy() for name, array in result.arrays.items()}
+    arrays["grid"] = np.full((2, 120), np.nan)
+    arrays["grid"][1, : len(values)] = values
     for name, off in (("grid_upper", 1), ("grid_lower", -1), ("grid_mean", 0)):
-        result.arrays[name][1, :5] = np.arange(5) + off
-    result.arrays["density_range"][1] = 0, 10
-    ax = shapes.shape_plots(result, [1]).axes[0]
-    strokes = {c.get_label(): c for c in ax.collections}["upper bound"].get_segments()
-    np.testing.assert_allclose([s[:, 0].mean() for s in strokes], [0, 1, 2, 10])
-    ends = np.array([s[:, 0] for s in strokes])
+        arrays[name] = np.full((2, 120), np.nan)
+        arrays[name][1, : len(values)] = np.arange(len(values)) + off
+    arrays["density_range"][1] = cells.histogram_range(np.asarray(values if rows is None else rows)[:, None]).ravel()
+    if rows is not None:
+        arrays["sample_x"] = np.column_stack([np.zeros(len(rows)), rows])
+        arrays["sample_contributions"] = np.zeros((len(rows), 2))
+    return dataclasses.replace(result, fresh=(arrays | more, {}))
+
+
+def drawn_on(result):
+    """Return the panel of the second feature, its upper strokes' ends on paper, and its labels."""
+    figure = shapes.shape_plots(result, [1])
+    ax = figure.axes[0]
+    figure.draw_without_rendering()
+    found = {c.get_label(): c for c in ax.collections}
+    ends = [s[:, 0] for s in found["upper bound"].get_segments()] if "upper bound" in found else []
+    place = ax.xaxis.get_transform()
+    low, high = place.transform(np.array(ax.get_xlim()))
+    ends = place.transform(np.ravel(ends)).reshape(-1, 2)
+    return ax, (ends - low) / (high - low), [t.get_text() for t in ax.get_xticklabels()]
+
+
+def test_unevenly_spaced_values_keep_their_places():
+    ax, ends, labels = drawn_on(on([0, 1, 2, 10, 50]))
     assert (ends[1:, 0] > ends[:-1, 1]).all()  # none over another
-    assert [s[0, 1] for s in strokes] == [1, 2, 3, 4]
+    strokes = {c.get_label(): c for c in ax.collections}["upper bound"].get_segments()
+    np.testing.assert_allclose([s[:, 0].mean() for s in strokes], [0, 1, 2, 10, 50])
+    assert [s[0, 1] for s in strokes] == [1, 2, 3, 4, 5] and ax.get_xscale() == "linear"
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0, 1, 1e6], ["0", "1", "1,000,000"]),
+        ([2020.1, 2020.2, 2050], ["2020.1", "2020.2", "2050"]),
+        ([-1e9, 0, 1e-6], ["−1,000,000,000", "0", "1e−06"]),
+    ],
+)
+def test_values_that_would_lie_on_each_other_stand_side_by_side_at_their_own_labels(values, labels):
+    ax, ends, shown = drawn_on(on(values))
+    assert shown == labels and ax.get_xlabel().endswith("(not to scale)")
+    np.testing.assert_allclose(np.diff(ends.mean(axis=1)), 1 / 3)
+    assert (np.diff(ends, axis=1) > 0.2).all()
+    table = pictures.drawn(ax.figure)  # the CSV has the values
+    np.testing.assert_allclose(table.loc[table["series"] == "mean", "x"].astype(float), values, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([7], ["7"]),
+        ([0, 1], ["0", "1"]),
+        ([-2, -1, 0], ["−2", "−1", "0"]),
+        ([2020.001, 2020.002, 2020.003], ["2020.001", "2020.002", "2020.003"]),
+        ([1e-6, 2e-6, 3e-6], ["1e−06", "2e−06", "3e−06"]),
+        ([20240101, 20240102], ["20,240,101", "20,240,102"]),
+    ],
+)
+def test_labels_of_few_values_are_whole_and_differ(values, labels):
+    ax, ends, shown = drawn_on(on(values))
+    assert shown == labels and not ax.xaxis.get_offset_text().get_text()
+    assert len(ends) == len(values) and (np.diff(ends, axis=1) > 0.05).all()
+
+
+def test_a_rare_value_is_drawn_with_its_rows():
+    ax, ends, labels = drawn_on(on([0, 1], np.r_[np.zeros(999), 1]))
+    assert labels == ["0", "1"] and len(ends) == 2
+    rows = np.asarray({c.get_label(): c for c in ax.collections}["rows"].get_offsets())
+    assert len(rows) == 1000 and (rows[:, 0] > 0.5).sum() == 1
+
+
+SKEWED = np.exp(3 * np.random.default_rng(0).normal(size=2000))
+
+
+@pytest.mark.parametrize(
+    "rows", [SKEWED, -SKEWED, np.where(np.arange(2000) % 30 == 0, 2e6, 1e6 + SKEWED), np.repeat([*range(40), 1e6], 50)]
+)
+def test_a_line_whose_values_crowd_in_a_corner_is_spaced_evenly(rows):
+    grid = cells.curve_grid(rows)
+    ax, _, labels = drawn_on(on(grid[~np.isnan(grid)], rows))
+    at = ax.xaxis.get_transform().transform(np.quantile(rows, [0.1, 0.5, 0.9]))
+    assert (np.diff(at) > 0.1 * np.ptp(ax.xaxis.get_transform().transform(np.array(ax.get_xlim())))).all()
+    assert ax.get_xlabel().endswith("(not to scale)") and len(set(labels)) == len(labels) >= 4
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
+def test_labels_of_a_line_are_whole_and_differ_at_any_scale(scale):
+    for offset in (0.0, 1000.0):
+        rows = scale * (offset + np.random.default_rng(0).normal(size=500))
+        grid = cells.curve_grid(rows)
+        ax, _, labels = drawn_on(on(grid[~np.isnan(grid)], rows))
+        inside = [
+            t.get_text() for t in ax.get_xticklabels() if ax.get_xlim()[0] <= t.get_position()[0] <= ax.get_xlim()[1]
+        ]
+        assert len(inside) >= 2 and len(set(labels)) == len(labels) and not ax.xaxis.get_offset_text().get_text()
+        assert ax.get_xscale() == "linear" and "density (central 99 %)" in legend(ax.figure)
+
+
+def test_missing_values_stand_beside_the_axis_of_numbers():
+    rows = np.r_[np.linspace(-1, 1, 50), np.full(11, np.nan)]
+    gaps = {"missing_mean": [np.nan, 5.0], "missing_lower": [np.nan, 4.0], "missing_upper": [np.nan, 6.0]}
+    gaps = {name: np.array(values, np.float32) for name, values in gaps.items()} | {"missing_rows": np.array([0, 11])}
+    result = on([-1, 0, 1], np.nan_to_num(rows), **gaps, contribution_mean=np.array([3.0, 2.0]))
+    result.arrays["sample_x"][:, 1] = rows
+    assert not shapes.shape_plots(on([-1, 0, 1]), [1]).axes[0].child_axes
+    figure = shapes.shape_plots(result, [1])
+    (side,) = figure.axes[0].child_axes
+    assert [t.get_text() for t in side.get_xticklabels()] == ["missing"]
+    assert side.get_ylim() == figure.axes[0].get_ylim() and side.get_ylim()[1] >= 4
+    found = {c.get_label(): c for c in side.collections}
+    strokes = {name: found[name].get_segments()[0][0, 1] for name in ("upper bound", "lower bound", "mean")}
+    assert strokes == {"upper bound": 4, "lower bound": 2, "mean": 3}
+    assert len(found["rows"].get_offsets()) == 11
+    table = pictures.drawn(figure)
+    assert set(table.loc[table["x"] == "missing", "series"]) == {"upper bound", "lower bound", "mean", "rows"}
+    assert "mean from −2 at −1 to 3 at missing" in pictures.told(figure)
+    line = shapes.shape_plots(without(result, "missing_upper", "missing_lower"), [1], 1).axes[0].child_axes[0]
+    assert "shape function of MixNAM" in {c.get_label() for c in line.collections}
+
+
+def test_days_written_as_numbers_are_stored_whole_and_far_apart_values_with_their_rows():
+    days = 20240101.0 + np.arange(300) % 31
+    table = Table(
+        "days", "D", "regression", "rmse", np.column_stack([days, days % 3 * 1e5 ** (days % 3)]), days, ("a", "b"), "y"
+    )
+    catalogue.register(table)
+    (result,) = fit([RunSpec("days", NAMSettings(hidden=(4,), epochs=1, batch_size=64), "holdout", 0)], "cpu")
+    assert result.arrays["grid"][0, :31].tolist() == np.unique(days).tolist()
+    shapes.shape_plots(result, [0, 1])
+    counts = [int((table.x[:, 1] == value).sum()) for value in np.unique(table.x[:, 1])]
+    assert result.arrays["rows_at"][1, :3].tolist() == counts
+
+
+def test_the_most_frequent_of_many_categories_are_drawn():
+    counts = np.ones(250, int)
+    counts[[1, 2, 3, 200]] = 50, 56, 41, 60
+    codes = np.repeat(np.arange(250), counts).astype(float)
+    x = np.column_stack([np.linspace(0, 1, len(codes)), codes])
+    table = Table(
+        "many",
+        "M",
+        "regression",
+        "rmse",
+        x,
+        x[:, 0],
+        ("a", "k"),
+        "y",
+        categories={1: tuple(f"$k{i}$" for i in range(250))},
+    )
+    catalogue.register(table)
+    (result,) = fit([RunSpec("many", NAMSettings(hidden=(4,), epochs=1, batch_size=64), "holdout", 0)], "cpu")
+    ax = shapes.shape_plots(result, [1]).axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()][:4] == ["$k200$", "$k2$", "$k1$", "$k3$"]
+    assert ax.get_xlabel() == "k (16 most frequent of 250)"
 
 
 def test_pages_begin_with_longitude_where_there_is_one_else_with_the_most_important():

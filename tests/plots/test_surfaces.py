@@ -75,9 +75,34 @@ def test_a_surface_names_categories():
     result = surfaced("diabetes", [0.0, 1.0], [1.0, 2.0, 3.0])
     result = dataclasses.replace(result, table=data, provenance={"data_sha256": data.checksum})
     labels = [t.get_text() for t in pair_surfaces(result).axes[0].get_xticklabels()]
-    assert labels == ["red", "an exceedingly…"]
+    assert labels == ["red", "an exceedingly lo…"]
 
 
 def test_a_feature_of_two_values_has_ticks_there_alone():
     figure = pair_surfaces(surfaced("diabetes", [1.0, 2.0, 3.0], [0.0, 1.0]))
     assert figure.axes[0].get_yticks().tolist() == [0, 1] and len(figure.axes[0].get_xticks()) > 3
+
+
+def test_of_many_categories_the_most_frequent_are_drawn_at_their_names():
+    codes = np.arange(20.0)
+    x = np.column_stack([np.zeros(20), codes, np.zeros(20)])
+    data = Table(
+        "diabetes", "t", "regression", "rmse", x, codes, ("a", "kind", "c"), "y",
+        categories={1: tuple(f"the category number ${i}$" for i in range(20))},
+    )  # fmt: skip
+    result = surfaced("diabetes", [1.0, 2.0], [3.0, 4.0])
+    effect = np.arange(20.0)[:, None] * 10 + np.arange(20)
+    rows = np.where(np.arange(20) < 4, 1.0, 5.0)[:, None] * np.ones(20)
+    values = np.full((1, 2, 20), np.nan)
+    values[0, 0], values[0, 1, :2] = codes, [0, 1]
+    arrays = result.arrays | {"pair_values": values, "pair_effect": effect[None], "pair_interaction": -effect[None]}
+    result = dataclasses.replace(
+        result, table=data, provenance={"data_sha256": data.checksum}, fresh=(arrays | {"pair_rows": rows[None]}, {})
+    )
+    for pair in ((1, 2), (2, 1)):
+        ax = pair_surfaces(result, pair).axes[0]
+        surface, axis = (drawn(ax), ax.xaxis) if pair == (1, 2) else (drawn(ax).T, ax.yaxis)
+        np.testing.assert_allclose(surface, effect[4:20, :2].T)
+        labels = [t.get_text() for t in axis.get_ticklabels()]
+        assert len(set(labels)) == 16 and labels[0].endswith("$4$")
+        assert axis.get_label().get_text() == "kind (16 most frequent of 20)"

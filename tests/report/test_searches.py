@@ -94,3 +94,12 @@ def test_committed_records_are_of_this_schema_and_their_choice_can_be_set():
 def test_every_search_has_a_heading_of_its_own():
     anchors = [layout.anchor(searches.title(record)) for record in searches.records()]
     assert len(set(anchors)) == len(anchors)
+
+
+def test_a_search_on_a_table_that_nobody_knows_here_has_a_heading(planted):
+    record, _ = planted(by_rate, trials=3)
+    assert searches.title(record) == "MLP on Diabetes progression, space fast"
+    away = record | {"dataset": "of_somebody", "title": "Prices in $"}
+    assert searches.title(away) == "MLP on Prices in $ (not at hand), space fast"
+    assert "of_somebody (not at hand)" in searches.title({k: v for k, v in away.items() if k != "title"})
+    assert searches.summary(away) and len(searches.space_table(away))

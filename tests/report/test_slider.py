@@ -23,7 +23,7 @@ from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 
 ASSETS = Path(__file__).resolve().parents[2] / "book" / "assets"
-NAMES = ("width <b>", "depth", "height")
+NAMES = ("width <b>a</b> $x$", "depth", "height")
 CELLS = ["0.44 ± 0.01", "–", "3 min", "12 s", "−3", "1,024", "2e-3", "not run"]  # of the table sorted below
 
 
@@ -96,7 +96,7 @@ def test_rows_are_thinned_stay_pairs_and_are_the_same_over_penalties(slider):
 
 def test_features_are_shown_in_the_order_asked_for():
     data = decoded(make_slider(RESULTS, NAMES, "", [2, 0]).html)
-    assert [f["name"] for f in data["features"]] == ["height", "width <b>"]
+    assert [f["name"] for f in data["features"]] == ["height", NAMES[0]]
     assert data["features"][0]["range"] == [-200, 200]
 
 
@@ -205,7 +205,8 @@ window.addEventListener("load", () => {
   const drawn = () => ({
     names: plot.data.map((t) => t.name), x: plot.data[0].x.length, upper: plot.data[1].y,
     range: plot.layout.yaxis.range,
-    title: [plot.layout.xaxis.title.text, plot.layout.yaxis.title.text], output: document.querySelector("output").value,
+    title: ["x", "y"].map((axis) => plot.querySelector(`.${axis}title`)?.textContent),
+    output: document.querySelector("output").value,
     reading: document.querySelector(".slider-readings").textContent,
   });
   const wait = setInterval(() => {
@@ -302,7 +303,8 @@ def test_a_browser_draws_the_slider_and_sorts_the_table(site, slider, opened):
         assert drawn["title"][1] == "contribution (dollars)"
         assert drawn["output"] == ("0", "0.1", "10")[step]
         assert drawn["reading"] == reading
-    assert told(dom, "moved")["title"][0] == "depth"
+    titles = [told(dom, state)["title"][0] for state in ("first", "moved")]
+    assert titles == [NAMES[0], "depth"]
     assert 'aria-label="Contribution of depth at λ = 10; its bounds are 0.55 apart at most"' in dom
     order = ["−3", "2e-3", "0.44 ± 0.01", "12 s", "3 min", "1,024"]
     lacking = ["–", "not run"]
