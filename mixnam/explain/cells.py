@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mixnam.data import catalogue
 from mixnam.data.table import Array
+from mixnam.models.encoding import known
 
 CURVE = 100  # points of a stored curve
 CELLS = 50  # of a feature's stored histogram
@@ -28,10 +29,11 @@ def curve_grid(
     A curve of many values that has `kinks` is stored there too, beside the `points`.
 
     The even half spans the central 99 % of the rows, the extremes are included; a feature with few distinct values is
-    stored at those, one of many categories at the most frequent. `least` leaves out values of fewer rows, and then
-    quantiles lie between the rows' values and in the central 99 %. Where these are one value, the others count once.
+    stored at those, one of many categories at the most frequent. Missing values do not count. `least` leaves out values
+    of fewer rows, and then quantiles lie between the rows' values and in the central 99 %. Where these are one value,
+    the others count once.
     """
-    column = column[~np.isnan(column)]
+    column = known(column)
     if categories:
         counts = np.bincount(column.astype(int), minlength=categories)
         distinct = np.sort(np.argsort(-counts, kind="stable")[:points]).astype(float)
@@ -59,7 +61,7 @@ def histogram_range(x: Array, least: int = 1) -> Array:
     That is the central 99 % of the rows with a value; where these have one value, and single rows may be shown
     (`least` is 1), all of them.
     """
-    held = [column[~np.isnan(column)] for column in x.T]
+    held = [known(column) for column in x.T]
     ends = np.stack([np.quantile(column, [0.005, 0.995]) for column in held], axis=1)
     for i in np.flatnonzero(ends[0] == ends[1]) if least == 1 else ():
         ends[:, i] = held[i].min(), held[i].max()

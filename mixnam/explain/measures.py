@@ -36,7 +36,7 @@ _Responses = tuple[Tensor, Tensor]  # expert predictions (n, ..., C) and shares 
 
 
 def quantile_grid(column: Tensor, points: int = GRID) -> Tensor:
-    """Return `points` values of a column at equally spaced quantiles; each is a value of the data."""
+    """Return `points` values of a column at equally spaced quantiles, missing ones last; each is one of the data."""
     levels = (torch.arange(points, dtype=torch.float64) + 0.5) / points
     return column.sort().values[(levels * len(column)).long().to(column.device)]
 
@@ -58,8 +58,9 @@ def importance(contributions: Array) -> dict[str, Any]:
 class Explainer:
     """Measures of one trained member of any network on a whole table: additivity and variability.
 
-    **Shape:** `tensors` are (1, ...); `x` is (rows, n), the network inputs of all rows. `scale` turns network outputs
-    into the target's units; `name`, the run's key, seeds what is drawn for additivity.
+    **Shape:** `tensors` are (1, ...); `x` is (rows, n), the network inputs of all rows, NaN for a missing value: one
+    more value, at which derivatives are 0. `scale` turns network outputs into the target's units; `name`, the run's
+    key, seeds what is drawn for additivity.
     """
 
     cases, slopes_taken = 1 << 19, 1 << 20  # rows and slopes that the whole network is asked for, at most
@@ -166,10 +167,14 @@ class Explainer:
         return [variance_share(gradients[self._groups(i), i]) for i in range(self.features)]
 
     def _groups(self, i: int, bins: int = BINS) -> Tensor:
-        """Return rows in groups of nearly equal x_i: (groups, rows of a group), the few left over dropped."""
-        count = max(1, min(bins, len(self.x) // 20))
-        size = len(self.x) // count
-        return self.x[:, i].argsort(stable=True)[: count * size].view(count, size)
+        """Return rows in groups of nearly equal x_i: (groups, rows of a group), the few left over dropped.
+
+        Rows in which it is missing are groups of their own.
+        """
+        count, missing = max(1, min(bins, len(self.x) // 20)), int(self.x[:, i].isnan().sum())
+        parts = self.x[:, i].argsort(stable=True).split([len(self.x) - missing, missing])
+        size = min(len(self.x) // count, max(map(len, parts)))
+        return torch.cat([part[: len(part) // size * size].view(-1, size)[:count] for part in parts])
 
 
 class FeaturewiseExplainer(Explainer):

@@ -24,11 +24,12 @@ def cells(column: Array, least: int = 1, categorical: bool = False) -> tuple[Arr
     """Return a feature's values on a surface, at most `POINTS`, and each row's place among them.
 
     A feature with few values has those of at least `least` rows, one of categories the most frequent; else the values
-    are the middles of cells of one width over the central 99 % of the rows. Rows outside belong to none (-1).
+    are the middles of cells of one width over the central 99 % of the rows. Rows outside, and those in which it is
+    missing, belong to none (-1).
     """
     distinct, place, counts = np.unique(column, return_inverse=True, return_counts=True)
     if categorical or len(distinct) <= POINTS:
-        kept = counts >= least
+        kept = (counts >= least) & ~np.isnan(distinct)
         kept[np.argsort(-counts, kind="stable")[POINTS:]] = False
         return distinct[kept], np.where(kept, np.cumsum(kept) - 1, -1)[place]
     low, high = histogram_range(column[:, None], least)[:, 0]
@@ -68,9 +69,6 @@ def pair_surfaces(
     """
     least = least_rows(dataset.name)
     places = [cells(column, least, i in dataset.categories) for i, column in enumerate(dataset.x.T)]
-    base = np.median(dataset.x, axis=0)
-    for feature in dataset.categories:
-        base[feature] = dataset.x[0, feature]  # a code, which a median need not be
 
     def inputs(x: Array) -> torch.Tensor:
         return torch.tensor(preprocessing.inputs(x), device=device)[None]
@@ -79,7 +77,7 @@ def pair_surfaces(
     for number in most_varied(network, tensors, inputs(dataset.x[:ROWS]), considered):
         i, j = network.pairs[number]
         (first, row), (second, column) = places[i], places[j]
-        x = np.tile(base, (len(first) * len(second), 1))
+        x = np.tile(dataset.x[0], (len(first) * len(second), 1))  # no term depends on other features
         x[:, i], x[:, j] = np.repeat(first, len(second)), np.tile(second, len(first))
         grid = inputs(x)
         effect = network.singles(tensors, grid, None, [i, j])[0].sum(dim=0)

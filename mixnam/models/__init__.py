@@ -91,9 +91,9 @@ def make_settings(model: str, values: Mapping[str, Any]) -> Settings:
     return kind(**values)
 
 
-def make_network(settings: Settings, features: int) -> Network:
-    """Return the network that `settings` describe, for `features` input columns."""
-    return NETWORKS[settings.model](settings, features)
+def make_network(settings: Settings, features: int, *, gaps: bool = False) -> Network:
+    """Return the network that `settings` describe, for `features` input columns, with `gaps` of which some are NaN."""
+    return NETWORKS[settings.model](settings, features, gaps=gaps)
 
 
 __all__ = [

@@ -69,28 +69,31 @@ class Additive(Featurewise):
 
 
 class Linear(Additive):
-    """A weighted sum of the inputs; its weights come from scikit-learn."""
+    """A weighted sum of the inputs, with `gaps` a number in place of missing ones; both come from scikit-learn."""
 
-    def __init__(self, settings: LinearSettings, features: int) -> None:
-        super().__init__(settings, features)
-        self.parameters = {"weight": constant(features, value=0.0), "bias": constant(value=0.0)}
+    def __init__(self, settings: LinearSettings, features: int, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, gaps=gaps)
+        names = ("weight", "missing") if gaps else ("weight",)
+        self.parameters = {name: constant(features, value=0.0) for name in names} | {"bias": constant(value=0.0)}
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return w_i x_i: (M, B, n) → (M, n, B, 1)."""
-        return (x * tensors["weight"][:, None, :]).transpose(1, 2)[..., None]
+        found = x.nan_to_num() * tensors["weight"][:, None, :]
+        if self.gaps:
+            found = torch.where(x.isnan(), tensors["missing"][:, None, :], found)
+        return found.transpose(1, 2)[..., None]
 
 
 class NAM(Additive):
     """One small network a feature, each unit with its own batch norm, summed (Agarwal et al. 2021; Equation (1))."""
 
-    def __init__(self, settings: NAMSettings, features: int) -> None:
-        super().__init__(settings, features)
+    def __init__(self, settings: NAMSettings, features: int, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, gaps=gaps)
         self.parameters, buffers = declare_layers(features, (self._inputs(features), *settings.hidden, 1))
         self.parameters["bias"] = constant(value=0.0)
         self.buffers |= buffers
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the networks' outputs f_i(x_i): (M, B, n) → (M, n, B, 1)."""
-        return apply_layers(
-            tensors, encode(tensors, x.transpose(1, 2)[..., None]), draws, activation=self.settings.activation
-        )
+        h = encode(tensors, x.transpose(1, 2)[..., None], self.gaps)
+        return apply_layers(tensors, h, draws, activation=self.settings.activation)

@@ -58,16 +58,15 @@ class Outputs:
 class Network:
     """A model that trains in stacks and predicts.
 
-    Attributes: `settings`; `features` (n); `parameters` and `buffers`, the shapes and initial values of one member's
-    tensors.
+    Attributes: `settings`; `features` (n); `gaps`, whether inputs may be missing, NaN; `parameters` and `buffers`, the
+    shapes and initial values of one member's tensors.
     """
 
     #: numbers that a training step holds for each row and that the shapes of weights do not tell, about
     row_cells = 0
 
-    def __init__(self, settings: Any, features: int) -> None:
-        self.settings = settings
-        self.features = features
+    def __init__(self, settings: Any, features: int, *, gaps: bool = False) -> None:
+        self.settings, self.features, self.gaps = settings, features, gaps
         self.parameters: dict[str, Parameter] = {}
         self.buffers: dict[str, Parameter] = {}
 
@@ -82,11 +81,12 @@ class Network:
 
     def _inputs(self, groups: int) -> int:
         """Return how many numbers the network of each of `groups` features is given; declare what that takes."""
-        if self.settings.encoding == "scalar":
-            return 1
-        self.buffers[EDGES] = constant(groups, 1, 1 + self.settings.bins, value=0.0)
-        self.row_cells = 2 * groups * (1 + self.settings.bins)
-        return 1 + int(self.settings.bins)
+        inputs = 1 + self.gaps
+        if self.settings.encoding != "scalar":
+            inputs += self.settings.bins
+            self.buffers[EDGES] = constant(groups, 1, 1 + self.settings.bins, value=0.0)
+            self.row_cells = 2 * groups * inputs
+        return inputs
 
     def parameter_count(self) -> int:
         """Return the number of trained values of one member."""

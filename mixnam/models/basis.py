@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mixnam.models.additive import Additive
+from mixnam.models.encoding import encode
 from mixnam.models.layers import Draws, Parameter, Tensors, apply_layers, constant, declare_layers, linear, uniform
 from mixnam.models.pairs import CHUNK, Pairwise, chosen
 from mixnam.models.settings import AdditiveSettings, number
@@ -41,7 +42,7 @@ class NB2MSettings(NBMSettings):
 def _declare(
     settings: NBMSettings, inputs: int, terms: int, prefix: str = ""
 ) -> tuple[dict[str, Parameter], dict[str, Parameter]]:
-    """Declare a basis of `inputs` features and the weights of `terms` terms."""
+    """Declare a basis of `inputs` numbers and the weights of `terms` terms."""
     widths = (inputs, *settings.hidden, settings.bases)
     parameters, buffers = declare_layers(1, widths, f"{prefix}basis.", normalized_output=True)
     bound = 1 / math.sqrt(settings.bases)
@@ -66,9 +67,9 @@ def _weighed(own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: 
 class NBM(Additive):
     """Neural basis model (Radenovic et al. 2022): f_i(x_i) = Σ_k w_ik b_k(x_i), with one network for all b_k."""
 
-    def __init__(self, settings: NBMSettings, features: int) -> None:
-        super().__init__(settings, features)
-        self.parameters, self.buffers = _declare(settings, 1, features)
+    def __init__(self, settings: NBMSettings, features: int, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, gaps=gaps)
+        self.parameters, self.buffers = _declare(settings, 1 + gaps, features)
         self.parameters["bias"] = constant(value=0.0)
 
     def passes(self, name: str) -> float:
@@ -77,7 +78,7 @@ class NBM(Additive):
 
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the shape functions' values f_i(x_i): (M, B, n) → (M, n, B, 1)."""
-        return _weighed(tensors, x.transpose(1, 2)[..., None], draws, "dropout")
+        return _weighed(tensors, encode({}, x.transpose(1, 2)[..., None], self.gaps), draws, "dropout")
 
 
 class NB2M(Pairwise):
@@ -86,9 +87,10 @@ class NB2M(Pairwise):
     Its batch statistics, in training and running, are those of one chunk of pairs, as many as memory need hold.
     """
 
-    def __init__(self, settings: NBMSettings, features: int, chunk: int = CHUNK) -> None:
-        super().__init__(settings, features, chunk)
-        one, two = _declare(settings, 1, features), _declare(settings, 2, len(self.pairs), "pair.")
+    def __init__(self, settings: NBMSettings, features: int, chunk: int = CHUNK, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, chunk, gaps=gaps)
+        inputs = 1 + gaps
+        one, two = _declare(settings, inputs, features), _declare(settings, 2 * inputs, len(self.pairs), "pair.")
         self.parameters, self.buffers = (a | b for a, b in zip(one, two, strict=True))
         self.parameters["bias"] = constant(value=0.0)
         for name, buffer in two[1].items():
@@ -100,7 +102,7 @@ class NB2M(Pairwise):
 
     def term(self, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True) -> Tensor:
         """Return the weighted basis functions: (M, P, B, inputs) → (M, P, B)."""
-        return _weighed(own, h, draws, stream, update).squeeze(-1)
+        return _weighed(own, encode({}, h, self.gaps), draws, stream, update).squeeze(-1)
 
     def own(self, tensors: Tensors, numbers: Sequence[int], chunk: int = 0) -> Tensors:
         """Return the terms' weights, the whole basis, and of its running statistics the chunk's."""

@@ -1,4 +1,4 @@
-"""What a network is given of one number: the number alone, or beside it how far it has come through each bin.
+"""What a network is given of one number: it, how far it has come through each bin, and whether it is missing.
 
 The piecewise-linear encoding of Gorishniy, Rubachev and Babenko (2022), with bins between quantiles of training rows.
 """
@@ -17,15 +17,22 @@ EDGES = "encoding.edges"
 COINCIDING = 0.3
 
 
+def known(column: Array) -> Array:
+    """Return the values of a column, (rows,), that are not missing; 0 where all are."""
+    values = column[~np.isnan(column)]
+    return values if len(values) else np.zeros(1)
+
+
 def bin_edges(column: Array, bins: int) -> Array:
     """Return the rising edges of at most `bins` bins of a column's values, (rows,): `bins` + 1, or fewer.
 
     All distinct values where they are few; else quantiles of the rows, each once, filled up with quantiles of the
-    distinct values where more than `COINCIDING` of them coincide.
+    distinct values where more than `COINCIDING` of them coincide. Missing values do not count.
 
     >>> bin_edges(np.array([0.0, 1.0, 1.0, 3.0]), 8).tolist()
     [0.0, 1.0, 3.0]
     """
+    column = known(column)
     distinct = np.unique(column)
     if len(distinct) <= bins + 1:
         return distinct
@@ -43,9 +50,17 @@ def fitted_edges(x: Tensor, bins: int) -> Tensor:
     return torch.tensor(np.array(found), dtype=x.dtype, device=x.device)[:, :, None]
 
 
-def encode(tensors: dict[str, Tensor], h: Tensor) -> Tensor:
-    """Return values h, (M, n, B, k), in pieces where the `tensors` hold edges for them, else as they are."""
-    return piecewise_linear(h, tensors[EDGES]) if EDGES in tensors else h
+def encode(tensors: dict[str, Tensor], h: Tensor, gaps: bool) -> Tensor:
+    """Return what a network is given of values h, (M, n, B, k): (M, n, B, k·inputs).
+
+    Of each value itself, its shares in the bins where the `tensors` hold edges, and with `gaps` a last input that is 1
+    where it is missing, NaN; then all others are 0, and so is the derivative.
+    """
+    if not gaps:
+        return piecewise_linear(h, tensors[EDGES]) if EDGES in tensors else h
+    missing = h.isnan()[..., None]
+    found = encode(tensors, h.nan_to_num(), gaps=False).unflatten(3, (h.shape[3], -1))
+    return torch.cat([found.masked_fill(missing, 0.0), missing], dim=-1).flatten(3)
 
 
 def bins_of(edges: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from sklearn.preprocessing import SplineTransformer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mixnam.data.table import Array, Task
+from mixnam.models.encoding import known
 from mixnam.models.layers import Tensors
 from mixnam.models.settings import LibrarySettings, number
 
@@ -216,14 +217,17 @@ def restore(settings: LibrarySettings, state: State, text: str) -> Fitted:
     return Fitted(predict, None if pairs else contributions, 1, 0, state=state)
 
 
-def fit_linear(x: Array, y: Array, task: Task, weights: Array | None = None) -> Tensors:
+def fit_linear(x: Array, y: Array, task: Task, weights: Array | None = None, gaps: bool = False) -> Tensors:
     """Fit least squares, or logistic regression with scikit-learn's default penalty.
 
-    **Shape:** x is (rows, n), y and weights (rows,); the result has `weight` (1, n) and `bias` (1,).
+    **Shape:** x is (rows, n), y and weights (rows,); the result has `weight` (1, n), with `gaps` also `missing` (1, n),
+    what a missing value adds, and `bias` (1,).
     """
-    model = (LinearRegression() if task == "regression" else LogisticRegression(max_iter=10_000)).fit(x, y, weights)
-    weight = torch.tensor(model.coef_, dtype=torch.float32).reshape(1, -1)
-    return {"weight": weight, "bias": torch.tensor(model.intercept_, dtype=torch.float32).reshape(1)}
+    given = np.hstack([np.nan_to_num(x), np.isnan(x)]) if gaps else x
+    model = (LinearRegression() if task == "regression" else LogisticRegression(max_iter=10_000)).fit(given, y, weights)
+    parts = torch.tensor(model.coef_, dtype=torch.float32).reshape(1, -1).split(x.shape[1], dim=1)
+    found = dict(zip(("weight", "missing"), parts, strict=False))
+    return found | {"bias": torch.tensor(model.intercept_, dtype=torch.float32).reshape(1)}
 
 
 def _library(name: str) -> Any:
@@ -237,9 +241,9 @@ def _library(name: str) -> Any:
 def _knots(column: Array, count: int) -> Array:
     """Return where the B-splines of one column (rows,) have their knots: at quantiles, each once, and at the extremes.
 
-    Quantiles coincide where a value is frequent, as in encoded categories.
+    Quantiles coincide where a value is frequent, as in encoded categories. Missing values do not count.
     """
-    return np.unique(np.quantile(column, np.linspace(0, 1, count), method="nearest"))
+    return np.unique(np.quantile(known(column), np.linspace(0, 1, count), method="nearest"))
 
 
 def _basis(knots: Array) -> SplineTransformer | None:
@@ -250,9 +254,17 @@ def _basis(knots: Array) -> SplineTransformer | None:
     return spline.fit(knots[:, None])
 
 
-def _expanded(bases: Sequence[SplineTransformer | None], x: Array) -> list[Array]:
-    parts = zip(bases, x.T, strict=True)
-    return [np.zeros((len(x), 0)) if b is None else b.transform(column[:, None]) for b, column in parts]
+def _expanded(bases: Sequence[SplineTransformer | None], x: Array, gaps: Sequence[bool]) -> list[Array]:
+    """Return each column's B-splines; where it has `gaps`, missing values have none of them but a column of their own.
+
+    In other columns a missing value counts as 0, the median.
+    """
+    found = []
+    for basis, column, gap in zip(bases, x.T, gaps, strict=True):
+        missing = np.isnan(column)[:, None]
+        part = np.zeros((len(x), 0)) if basis is None else basis.transform(np.nan_to_num(column)[:, None])
+        found.append(np.hstack([np.where(missing, 0.0, part), missing]) if gap else part)
+    return found
 
 
 def _splines(state: State) -> tuple[Function, Function]:
@@ -260,9 +272,12 @@ def _splines(state: State) -> tuple[Function, Function]:
     count = sum(name.startswith("knots.") for name in state)
     bases = [_basis(state[f"knots.{i}"]) for i in range(count)]
     weights = [state[f"weights.{i}"] for i in range(count)]
+    own = [0 if basis is None else basis.n_features_out_ for basis in bases]
+    gaps = [len(weight) > size for weight, size in zip(weights, own, strict=True)]
 
     def contributions(x: Array) -> Array:
-        return np.stack([part @ weight for part, weight in zip(_expanded(bases, x), weights, strict=True)], axis=1)
+        parts = _expanded(bases, x, gaps)
+        return np.stack([part @ weight for part, weight in zip(parts, weights, strict=True)], axis=1)
 
     return lambda x: contributions(x).sum(axis=1) + float(state["intercept"]), contributions
 
@@ -273,7 +288,7 @@ def _fit_spline(settings: SplineSettings, rows: Rows, task: Task) -> Fitted:
     The parts are as fitted, not centred: B-splines sum to one, so a constant may sit in any feature.
     """
     knots = [_knots(column, settings.knots) for column in rows.x.T]
-    parts = _expanded([_basis(k) for k in knots], rows.x)
+    parts = _expanded([_basis(k) for k in knots], rows.x, [bool(np.isnan(column).any()) for column in rows.x.T])
     if task == "regression":
         model: Any = RidgeCV(PENALTIES)
     else:
@@ -402,7 +417,8 @@ def _steps(state: State) -> tuple[Function, Function]:
         found = []
         for t in range(count):
             places = [
-                np.searchsorted(state[f"cuts.{t}.{k}"], x[:, i], side="right") + 1  # bin 0 is for missing values
+                # bin 0 is for missing values
+                np.where(np.isnan(x[:, i]), 0, np.searchsorted(state[f"cuts.{t}.{k}"], x[:, i], side="right") + 1)
                 for k, i in enumerate(state[f"features.{t}"])
             ]
             found.append(state[f"scores.{t}"][tuple(places)])

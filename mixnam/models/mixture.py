@@ -123,8 +123,8 @@ class MixNAM(Featurewise):
     settings: MixtureSettings
     smooth = True
 
-    def __init__(self, settings: MixtureSettings, features: int) -> None:
-        super().__init__(settings, features)
+    def __init__(self, settings: MixtureSettings, features: int, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, gaps=gaps)
         self.dense = self.smooth and settings.active_experts == settings.experts
         self.shared = isinstance(settings, MixNAMSettings) and settings.router == "shared"
         n, d, first = features, settings.width, self._inputs(features)
@@ -164,7 +164,7 @@ class MixNAM(Featurewise):
 
     def encode(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the features' codes z_i = f_i(x_i): (M, B, n) → (M, n, B, d)."""
-        h = encode(tensors, x.transpose(1, 2)[..., None])  # (M, n, B, inputs)
+        h = encode(tensors, x.transpose(1, 2)[..., None], self.gaps)  # (M, n, B, inputs)
         for layer in range(self.settings.layers):
             h = linear(h, tensors[f"encoder.{layer}.weight"], tensors[f"encoder.{layer}.bias"])
             name = "norm" if self.settings.shared_normalization else f"norm.{layer}"

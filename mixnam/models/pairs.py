@@ -36,8 +36,8 @@ class Pairwise(Network):
     computed at a time. Raises ValueError for fewer than two features.
     """
 
-    def __init__(self, settings: Any, features: int, chunk: int = CHUNK) -> None:
-        super().__init__(settings, features)
+    def __init__(self, settings: Any, features: int, chunk: int = CHUNK, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, gaps=gaps)
         if features < 2:
             raise ValueError(f"{settings.model} needs at least two features to pair, got {features}")
         self.pairs, self.chunk = list(itertools.combinations(range(features), 2)), chunk
@@ -121,16 +121,16 @@ class NA2M(Pairwise):
     (torch.Size([1, 5]), 6)
     """
 
-    def __init__(self, settings: NA2MSettings, features: int, chunk: int = CHUNK) -> None:
-        super().__init__(settings, features, chunk)
+    def __init__(self, settings: NA2MSettings, features: int, chunk: int = CHUNK, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, chunk, gaps=gaps)
         inputs = self._inputs(features)
         one = declare_layers(features, (inputs, *settings.hidden, 1))
         two = declare_layers(len(self.pairs), (2 * inputs, *settings.hidden, 1), "pair.")
         self.parameters, buffers = (a | b for a, b in zip(one, two, strict=True))
         self.parameters["bias"] = constant(value=0.0)
         self.buffers |= buffers
-        if inputs > 1:
-            self.buffers[f"pair.{EDGES}"] = constant(len(self.pairs), 2, inputs, value=0.0)
+        if EDGES in self.buffers:
+            self.buffers[f"pair.{EDGES}"] = constant(len(self.pairs), 2, 1 + settings.bins, value=0.0)
             self.row_cells += 4 * inputs * min(self.chunk, len(self.pairs))
 
     def fitted(self, x: Tensor) -> Tensors:
@@ -139,8 +139,9 @@ class NA2M(Pairwise):
         return found | {f"pair.{EDGES}": edges[:, self.ends(x.device).T, 0] for edges in found.values()}
 
     def term(self, own: Tensors, h: Tensor, draws: Draws | None, stream: str, update: bool = True) -> Tensor:
-        """Return the networks' outputs: (M, P, B, inputs) → (M, P, B)."""
-        return apply_layers(own, encode(own, h), draws, stream, update, self.settings.activation).squeeze(-1)
+        """Return the networks' outputs: (M, P, B, 1 or 2) → (M, P, B)."""
+        h = encode(own, h, self.gaps)
+        return apply_layers(own, h, draws, stream, update, self.settings.activation).squeeze(-1)
 
     def own(self, tensors: Tensors, numbers: Sequence[int], chunk: int = 0) -> Tensors:
         """Return the tensors of the terms of the given numbers."""

@@ -109,6 +109,7 @@ class NODEGA2MSettings(NODEGAMSettings):
 
 
 _EXCLUDED = -20.0  # the logit of a feature that a tree may not choose
+_MISSING = 8.0  # where a missing value lies: beyond all others, which are normal
 _EPSILON = 1e-6  # added to the largest distance from a threshold, and to weights of which the logarithm is taken
 
 
@@ -149,8 +150,8 @@ class Trees(Network):
 
     settings: TreeSettings
 
-    def __init__(self, settings: TreeSettings, features: int, depth: int, kinds: int) -> None:
-        super().__init__(settings, features)
+    def __init__(self, settings: TreeSettings, features: int, depth: int, kinds: int, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, gaps=gaps)
         self.depth, self.kinds, self.outputs, trees = depth, kinds, 1 + settings.extra_outputs, settings.trees
         self.kept: tuple[list[Tensor], list[int], list[Mix]] | None = None
         choices, others = dict[str, Parameter](), dict[str, Parameter]()
@@ -221,6 +222,10 @@ class Trees(Network):
         out: Tensor = Respond.apply(values, scale, shift, tensors[f"response.{layer}"])
         return draws.dropout(out, f"dropout/{layer}", "dropout")
 
+    def placed(self, x: Tensor) -> Tensor:
+        """Return x with the rows last, and every missing value at its place: (M, B, n) → (M, n, B)."""
+        return x.transpose(1, 2).nan_to_num(nan=_MISSING) if self.gaps else x.transpose(1, 2)
+
     def grow(self, tensors: Tensors, x: Tensor, mixes: list[Mix], draws: Draws | None) -> list[Tensor]:
         """Return each layer's outputs, (M, T, K, B) each, for x as (M, n, B)."""
         outputs: list[Tensor] = []
@@ -240,7 +245,7 @@ class Trees(Network):
     def __call__(self, tensors: Tensors, x: Tensor, draws: Draws | None = None) -> Outputs:
         """Return the outputs for x, (M, B, n), in training mode if there are `draws`."""
         mixes = self.mixed(tensors) if draws is None else self.mix(tensors, draws)
-        outputs = self.grow(tensors, x.transpose(1, 2), mixes, draws)
+        outputs = self.grow(tensors, self.placed(x), mixes, draws)
         shares = self.weighed(tensors, outputs, draws)
         prediction = tensors["bias"][:, None] + sum(share.sum(dim=1) for share in shares)
         if draws is None:
@@ -259,7 +264,7 @@ class Trees(Network):
         """
         draws = Draws(seeds, -1, rates)
         mixes, outputs = self.mix(tensors, draws), list[Tensor]()
-        inputs = x.transpose(1, 2)
+        inputs = self.placed(x)
         for layer, mix in enumerate(mixes):
             values = mix.values(inputs, outputs).cpu().numpy()  # numpy sorts an order of magnitude faster
             ordered = np.sort(values, axis=-1)
@@ -281,8 +286,8 @@ class Trees(Network):
 class NODE(Trees):
     """Neural oblivious decision ensembles: each split weighs all features and all earlier trees' outputs."""
 
-    def __init__(self, settings: NODESettings, features: int) -> None:
-        super().__init__(settings, features, settings.depth, settings.depth)
+    def __init__(self, settings: NODESettings, features: int, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, settings.depth, settings.depth, gaps=gaps)
 
     def mix(self, tensors: Tensors, draws: Draws | None) -> list[Mix]:
         """Return each layer's weights, which are sparse and sum to 1."""
@@ -301,8 +306,8 @@ class _Choosing(Trees):
     settings: NODEGAMSettings
     most: int
 
-    def __init__(self, settings: NODEGAMSettings, features: int) -> None:
-        super().__init__(settings, features, max(settings.depth, self.most), self.most)
+    def __init__(self, settings: NODEGAMSettings, features: int, *, gaps: bool = False) -> None:
+        super().__init__(settings, features, max(settings.depth, self.most), self.most, gaps=gaps)
         if settings.attention:
             size, trees = settings.attention, settings.trees
             for layer in range(1, settings.layers):
@@ -385,7 +390,7 @@ class NODEGAM(_Choosing, Additive):
     def shapes(self, tensors: Tensors, x: Tensor, draws: Draws | None) -> Tensor:
         """Return the sums of the trees that chose each feature, in evaluation mode: (M, B, n) → (M, n, B, 1)."""
         mixes = self.mixed(tensors)
-        shares = self.weighed(tensors, self.grow(tensors, x.transpose(1, 2), mixes, None), None)
+        shares = self.weighed(tensors, self.grow(tensors, self.placed(x), mixes, None), None)
         sums = (mix.choice[:, :, 0] @ share for mix, share in zip(mixes, shares, strict=True))
         return sum(sums, start=x.new_zeros(()))[..., None]
 

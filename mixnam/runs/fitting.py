@@ -108,7 +108,7 @@ def measure_again(result: Result, device: str = "auto") -> Result:
     """
     where = pick_device(device)
     member = _member(result.spec, result.trained_on(download=True))
-    network = make_network(result.spec.settings, member.x.shape[1])
+    network = make_network(result.spec.settings, member.x.shape[1], gaps=bool(member.table.gaps))
     tensors = {k: torch.tensor(w, device=where)[None] for k, w in result.weights.items()}
     _, measures, arrays = _explain(result.spec, member, network, tensors, where)
     if not catalogue.credentialed(result.spec.dataset):
@@ -161,7 +161,11 @@ def _result(
 def _explain(
     spec: RunSpec, member: Member, model: Network | Fitted, tensors: Tensors, device: torch.device
 ) -> tuple[Array, dict[str, Any], Arrays]:
-    """Return predictions for all rows in the target's units, the measures, and the arrays to store."""
+    """Return predictions for all rows in the target's units, the measures, and the arrays to store.
+
+    Where the table has gaps, these hold beside each curve `grid_...` its value where a feature is missing, (n,) as
+    `missing_...`, NaN for a feature that no training row misses; and `missing_rows`, how many rows miss it.
+    """
     dataset, prep = member.table, member.preprocessing
     scale, offset = prep.target_scale, prep.target_mean
     columns = range(dataset.x.shape[1])
@@ -171,6 +175,8 @@ def _explain(
     sizes = [len(dataset.categories.get(i, ())) for i in columns]
     grid = np.stack([cells.curve_grid(dataset.x[:, i], sizes[i], least=least, kinks=kinks[i]) for i in columns])
     at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
+    if dataset.gaps:  # a last point, for what is missing
+        at_grid = np.vstack([at_grid, np.where(prep.gaps, np.nan, 0).astype(np.float32)])
     probe = None if dataset.probe is None else prep.inputs(dataset.probe)
     arrays: Arrays = {}
     if isinstance(model, Fitted):
@@ -206,8 +212,14 @@ def _explain(
             if contributions is not None and len(columns) <= 2:
                 arrays["probe_contributions"] = out["contributions"].cpu().numpy() * scale
     if contributions is not None:
+        if dataset.gaps:
+            arrays["missing_rows"] = np.isnan(dataset.x).sum(axis=0)
         blank = np.isnan(grid)
         for name in [n for n in arrays if n.startswith("grid_")]:
+            if dataset.gaps:
+                arrays[name], last = arrays[name][:, :-1], arrays[name][:, -1]
+                if name != "grid_experts":
+                    arrays[name.replace("grid", "missing")] = np.where(prep.gaps, last, np.nan)
             arrays[name] = np.where(blank if arrays[name].ndim == 2 else blank[..., None], np.nan, arrays[name])
         arrays |= _shown(spec, dataset, contributions, grid)
     fine = any(cells.fine(arrays[k]) for k in ("grid", "pair_values") if k in arrays)

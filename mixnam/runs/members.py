@@ -26,9 +26,9 @@ class Mean(Result):
 
     `metrics` are of the test rows. `arrays` has what is the mean of the members' own: `test_prediction` (log-odds for
     classes) and, where they have curves, `grid_mean`, `grid_lower` and `grid_upper`, (n, P), over the first member's
-    `grid`, with `grid_spread`, the members' standard deviation of `grid_mean` less its mean contribution. Each point of
-    a mean contribution lies within the mean bounds. `measures`, `history` and `cost`, which single models have, are
-    empty.
+    `grid`, with `grid_spread`, the members' standard deviation of `grid_mean` less its mean contribution; the same of
+    missing values, (n,), where the table has some. Each point of a mean contribution lies within the mean bounds.
+    `measures`, `history` and `cost`, which single models have, are empty.
     """
 
     members: tuple[Result, ...] = ()
@@ -83,20 +83,27 @@ def _curves(results: Sequence[Result]) -> Arrays:
         return {}
     first = results[0].arrays
     grid = first["grid"]
-    names = [name for name in ("grid_mean", "grid_lower", "grid_upper") if all(name in r.arrays for r in results)]
-    stacked = {name: np.stack([_moved(r.arrays, name, grid) for r in results]) for name in names}  # (M, n, P)
+    kinds = [f"{where}_{kind}" for where in ("grid", "missing") for kind in ("mean", "lower", "upper")]
+    names = [name for name in kinds if all(name in r.arrays for r in results)]
+    stacked = {name: np.stack([_moved(r.arrays, name, grid) for r in results]) for name in names}  # (M, n, P) or (M, n)
     centres = np.stack([result.arrays["contribution_mean"].astype(float) for result in results])  # (M, n)
     found = {name: values.mean(axis=0) for name, values in stacked.items()}
     found["grid_spread"] = _spread(stacked["grid_mean"] - centres[..., None])
+    if "missing_mean" in stacked:
+        found["missing_spread"] = _spread(stacked["missing_mean"] - centres)
     found["contribution_mean"] = centres.mean(axis=0)
-    told: Arrays = {k: first[k] for k in ("grid", "density", "density_range", "rows_at") if k in first}
+    shown = ("grid", "density", "density_range", "rows_at", "missing_rows")
+    told: Arrays = {k: first[k] for k in shown if k in first}
     return told | {name: values.astype(np.float32) for name, values in found.items()}
 
 
 def _moved(arrays: Arrays, name: str, grid: NDArray[Any]) -> Array:
-    """Return a member's curves at the values of another grid, (n, P), by interpolation where its own is another."""
+    """Return a member's curves at the values of another grid, (n, P), by interpolation where its own is another.
+
+    What has no grid, (n,), stays.
+    """
     own, curves = arrays["grid"], arrays[name].astype(float)
-    if np.array_equal(own, grid, equal_nan=True):
+    if curves.ndim == 1 or np.array_equal(own, grid, equal_nan=True):
         return curves
     found = np.full(grid.shape, np.nan)
     for i, (at, values) in enumerate(zip(own, curves, strict=True)):

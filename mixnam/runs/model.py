@@ -204,7 +204,7 @@ def load_model(folder: Path | str) -> Model:
         settings, about = make_settings(content["model"], content["settings"]), About.from_json(content["about"])
         network = fitted = None
         if parts["weights"]:
-            network = make_network(settings, len(about.features))
+            network = make_network(settings, len(about.features), gaps=bool(about.gaps))
         else:
             assert isinstance(settings, LibrarySettings)
             text = folder / "library.json"
@@ -286,7 +286,7 @@ def train(
         ((_, model, trained, _),) = train_members([member], Job(where, progress))
     if math.isinf(trained.best_score):
         raise FloatingPointError(f"{member.label}: training diverged, scores are not finite; lower learning_rate")
-    prediction = model.predict(table, log_odds=True)
+    prediction = model._scaled(member.x)
     parts = {k: rows for k, rows in vars(member.split).items() if len(rows)}
     model.metrics = {k: scores(prediction[rows], table.y[rows], table.task) for k, rows in parts.items()}
     return model
@@ -337,9 +337,9 @@ def _parts(table: Table, split: str | None, seed: int, validation: ArrayLike | N
 
 def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Model, Trained, int]]:
     """Train a group side by side, or fit its members one after another; with each model how many were together."""
-    settings, features = members[0].settings, members[0].x.shape[1]
+    settings, table = members[0].settings, members[0].table
     if not isinstance(settings, LibrarySettings):
-        network = make_network(settings, features)
+        network = make_network(settings, len(table.features), gaps=bool(table.gaps))
 
         def side_by_side(part: list[Member]) -> Iterator[tuple[Member, Model, Trained, int]]:
             for member, trained in zip(part, _train(part, network, job), strict=True):
@@ -357,11 +357,12 @@ def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Mod
         x, y = member.x.astype(float), member.y
         weights = None if member.weights is None else member.weights[rows]
         if isinstance(settings, LinearSettings):
-            tensors, rounds = fit_linear(x[rows], y[rows], member.table.task, weights), 1
-            model = _model(member, make_network(settings, features), tensors, None)
+            gaps = bool(table.gaps)
+            tensors, rounds = fit_linear(x[rows], y[rows], table.task, weights, gaps), 1
+            model = _model(member, make_network(settings, len(table.features), gaps=gaps), tensors, None)
         else:
             parts = Rows(x[rows], y[rows], x[validation], y[validation], weights)
-            fitted = fit_library(settings, parts, member.table.task, member.seed)
+            fitted = fit_library(settings, parts, table.task, member.seed)
             tensors, rounds, model = {}, fitted.rounds, _model(member, None, {}, fitted)
         seconds = time.perf_counter() - started
         yield member, model, Trained(tensors, 0.0, rounds, rounds, False, [], seconds, rounds), 1

@@ -62,12 +62,18 @@ class _Group:
         step = max(1, engine.head_cells // (self.size * columns))
         self.heads = [_Head(engine, self, i, min(i + step, k)) for i in range(0, k, step)]
 
-    def encode(self, low: Tensor, inverse: Tensor) -> None:
-        """Put values and their shares in the bins, of these lower edges and inverse widths (n, 1, T), in the source."""
-        source, shares = self.source[0], self.source[0][..., 1:]
+    def encode(self, low: Tensor, inverse: Tensor, gaps: bool) -> None:
+        """Put into the source values, their shares in bins and, with `gaps`, whether they are missing.
+
+        The bins have these lower edges and inverse widths (n, 1, T).
+        """
+        source, shares = self.source[0], self.source[0][..., 1 : 1 + low.shape[2]]
         source[..., :1] = self.x
         torch.sub(self.x, low[self.features], out=shares)
         shares.mul_(inverse[self.features]).clamp_(0, 1)
+        if gaps:
+            source[..., -1:] = self.x.isnan()
+            source.nan_to_num_()
 
 
 class _Head:
@@ -167,8 +173,9 @@ class Blocked:
         self.limit = max(1, min(block // d, rows))
         self.head_weight, self.head_bias = empty(n, d, columns), torch.zeros(n, columns, dtype=dtype)
         self.values = empty(rows)
-        self.bins = None if edges is None else bins_of(edges[0])
-        self.pieces = None if edges is None else empty(rows if keep else self.limit, edges.shape[-1])
+        self.bins = bins_of(x.new_zeros(n, 1, 1) if edges is None else edges[0])
+        inputs = network.parameters["encoder.0.weight"].shape[1]
+        self.pieces = None if inputs == 1 else empty(rows if keep else self.limit, inputs)
         self.head = empty(rows if self.columns.gathers else min(self.limit, max(head // columns, batch)), columns)
         stored, kept = (rows, self.layers) if keep else (self.limit, 1)  # or all layers and blocks share one
         of = [(empty(stored, d), empty(stored, d), empty(stored)) for _ in range(kept)] * (self.layers // kept)
@@ -242,10 +249,10 @@ class Blocked:
         for layer, (gain, shift) in enumerate(self.norms):
             normal, code = block.normal[layer], block.code[layer]
             for group in block.groups:
-                if not layer and self.bins is not None:
-                    group.encode(*self.bins)
+                if not layer and block.pieces is not None:
+                    group.encode(*self.bins, self.network.gaps)
                 source, weight, bias = group.source[layer], group.weight[layer], group.bias[layer]
-                if layer or self.bins is not None:
+                if layer or block.pieces is not None:
                     torch.baddbmm(bias, source, weight, out=group.normal[layer])
                 else:
                     torch.addcmul(bias, source, weight, out=group.normal[layer])

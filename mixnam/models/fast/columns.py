@@ -39,7 +39,7 @@ class Columns:
     """A table (N, n) that is encoded in batches of at most `batch` rows.
 
     With `gather`, if that saves enough, a column that has fewer distinct values than a batch has rows is encoded at
-    each of these, whatever the batch; other columns are encoded at the batch's rows.
+    each of these, whatever the batch; other columns are encoded at the batch's rows. Missing values are one.
 
     Attributes: `gathers`, whether values are encoded once; `most`, how many rows a batch takes at most.
 
@@ -63,14 +63,16 @@ class Columns:
         self.gathers = False
         if not gather or not count:
             return
-        distinct = [torch.unique(column, return_inverse=True) for column in x.T]
+        # each NaN would be a value of its own; no column holds infinity
+        distinct = [torch.unique(column.nan_to_num(nan=torch.inf), return_inverse=True) for column in x.T]
         sizes = [min(len(values), batch) for values, _ in distinct]
         if sum(sizes) > WORTH_GATHERING * self.most:
             return
         self.gathers, self.most = True, sum(sizes)
         starts = [sum(sizes[:i]) for i in range(features)]
         self.direct = [i for i, (values, _) in enumerate(distinct) if len(values) >= batch]
-        self.values = torch.cat([v[:s] for (v, _), s in zip(distinct, sizes, strict=True)])
+        values = torch.cat([v[:s] for (v, _), s in zip(distinct, sizes, strict=True)])
+        self.values = values.masked_fill(values.isinf(), torch.nan)
         self.codes = torch.stack([codes + s for (_, codes), s in zip(distinct, starts, strict=True)], dim=1)
         self.pieces = tuple(Piece(s, s + size, i) for i, (s, size) in enumerate(zip(starts, sizes, strict=True)))
 
