@@ -30,7 +30,7 @@ def table(rows=ROWS, features=3, seed=0):
 
 
 def explained(build, settings, x, scale=1.0):
-    network, tensors = build(settings, x.shape[1])
+    network, tensors = build(settings, x.shape[1], gaps=bool(x.isnan().any()))
     tensors = {name: t.to(x.dtype) for name, t in tensors.items()}
 
     def outputs(rows):

@@ -33,12 +33,14 @@ class Masks:
 
 
 def inputs(weights, i, x):
-    """What the network of feature i is given for values (B,): each value and its share in each bin."""
-    if "encoding.edges" not in weights:
-        return x[:, None]
-    bins = list(itertools.pairwise(weights["encoding.edges"][i, 0]))
+    """What the network of feature i is given for values (B,): each value, its share in each bin, whether it is missing.
+
+    The last only where there is a weight for it; of a missing value, NaN, it is all that is not 0.
+    """
+    bins = list(itertools.pairwise(weights["encoding.edges"][i, 0])) if "encoding.edges" in weights else []
     shares = [[min(max((v - a) / (b - a), 0.0), 1.0) if b > a else 0.0 for a, b in bins] for v in x]
-    return np.array([[v, *row] for v, row in zip(x, shares, strict=True)])
+    rows = [[0.0] * (1 + len(bins)) + [1.0] if np.isnan(v) else [v, *s, 0.0] for v, s in zip(x, shares, strict=True)]
+    return np.array(rows)[:, : weights["encoder.0.weight"].shape[1]]
 
 
 def encoder(weights, settings, i, x, masks=None):

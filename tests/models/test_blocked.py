@@ -78,6 +78,13 @@ def few(n):
     return table(ROWS, [(1, 2, None, 4)[i % 4] for i in range(n)])
 
 
+def with_gaps(x):
+    """Let values of x, (..., n), be missing: every third of the first feature, and one of the last."""
+    x = x.clone()
+    x[..., ::3, 0] = x[..., 1, -1] = torch.nan
+    return x
+
+
 def fitted(network, tensors, x):
     """Let edges, if there are any, be those of every other row of x, (N, n): other values lie beyond them."""
     return tensors | network.fitted(x[None, ::2])
@@ -136,17 +143,20 @@ def assert_agrees(engine, network, tensors, flat, x, chosen, rates):
 
 #: activations of a block, and experts and scores at a time; the last two are for some networks
 SIZES = [(1 << 16, 1 << 18), (53, 40), (1 << 16, 200), (17, 1 << 18)]
-SIZED = [(case, *size) for case in NETWORKS for size in SIZES[:2]]
-SIZED += [(case, *size) for case in ("dense", "one feature", "shared", "diagonal") for size in SIZES[2:]]
+SIZED = [(case, *size, False) for case in NETWORKS for size in SIZES[:2]]
+SIZED += [(case, *size, False) for case in ("dense", "one feature", "shared", "diagonal") for size in SIZES[2:]]
+SIZED += [(case, *SIZES[1], True) for case in ("one layer", "shared", "diagonal sparse", "even", "norms", "pieces")]
+SIZED += [(case, *SIZES[1], True) for case in NETWORKS if case.startswith(("recipe", "one bin"))]
 
 
 @every("mode", ["dropout", "evaluation", "gathered"])
-@every("case, block, head", SIZED)
-def test_experts_scores_and_gradients_equal_the_general_formulation(build, case, block, head, mode):
+@every("case, block, head, gaps", SIZED)
+def test_experts_scores_and_gradients_equal_the_general_formulation(build, case, block, head, gaps, mode):
     settings, n = NETWORKS[case]
-    network, tensors = build(settings, n)
+    network, tensors = build(settings, n, gaps=gaps)
     flat = joined(network, tensors)
     x = few(n) if mode == "gathered" else table(ROWS, [None] * n)
+    x = with_gaps(x) if gaps else x
     tensors, gather = fitted(network, tensors, x), mode == "gathered"
     engine = Blocked(network, x, BATCH, True, gather, tensors.get(EDGES), block=block, head=head)
     assert engine.columns.gathers == (mode == "gathered")
@@ -173,9 +183,10 @@ def test_any_shape_equals_the_general_formulation(build, data):
     n, rows, batch = integer(1, 5), integer(1, 40), integer(1, 25)
     gather = data.draw(st.booleans())
     counts = st.one_of(st.none(), st.integers(1, min(6, rows)))
-    x = table(rows, data.draw(st.lists(counts, min_size=n, max_size=n)))
+    x, gaps = table(rows, data.draw(st.lists(counts, min_size=n, max_size=n))), data.draw(st.booleans())
+    x = x.masked_fill(normal(rows, n, seed=5) > 0.5, torch.nan) if gaps else x
     rates = None if gather else data.draw(st.sampled_from([None, {"dropout": 0.5}, {"dropout": 0.05}]))
-    network, tensors = build(settings, n)
+    network, tensors = build(settings, n, gaps=gaps)
     tensors = fitted(network, tensors, x)
     sizes = {"block": integer(1, 200), "head": integer(1, 400)}
     engine = Blocked(network, x, batch, keep=True, gather=gather, edges=tensors.get(EDGES), **sizes)
@@ -400,7 +411,8 @@ def few_values(fold):
 
 
 def trainer(settings, fold, task, fast):
-    return Trainer(make_network(settings, fold.x.shape[2]), [settings], [3], fold, task, torch.float64, fast)
+    network = make_network(settings, fold.x.shape[2], gaps=bool(fold.x.isnan().any()))
+    return Trainer(network, [settings], [3], fold, task, torch.float64, fast)
 
 
 STEPS = {"batch_size": 8, "learning_rate": 0.01, "weight_decay": 0.1, "output_penalty": 0.05, "variation_penalty": 0.7}
@@ -430,12 +442,20 @@ CASES = {
     "recipe, gathered": (MixNAMSettings(**SPARSE, **MEAN, **RECIPE), "regression"),
     "recipe, diagonal": (MixNAMDSettings(**SMALL, **MEAN, **RECIPE, temperature=1.0), "regression"),
     "recipe, even": (MixNAMESettings(**SPARSE, **MEAN, **RECIPE), "classification"),
+    "gaps": (MixNAMSettings(**SPARSE, **NOISY), "regression"),
+    "gaps, gathered": (MixNAMSettings(**SMALL, **QUIET, router="shared"), "classification"),
+    "gaps, diagonal, gathered": (MixNAMDSettings(**SMALL, **QUIET, temperature=1.0), "regression"),
+    "gaps, even": (MixNAMESettings(**SPARSE, **NOISY), "regression"),
+    "gaps, recipe, gathered": (MixNAMSettings(**SMALL, **MEAN, **RECIPE), "classification"),
+    "gaps, recipe, diagonal": (MixNAMDSettings(**SMALL, **MEAN, **RECIPE, temperature=1.0), "regression"),
+    "gaps, recipe, even": (MixNAMESettings(**SPARSE, **NOISY, **RECIPE), "regression"),
 }
 
 
 def fold_for(case):
     fold = data(task=CASES[case][1])
-    return few_values(fold) if "gathered" in case else fold
+    fold = few_values(fold) if "gathered" in case else fold
+    return Fold(with_gaps(fold.x), fold.y, with_gaps(fold.x_validation), fold.y_validation) if "gaps" in case else fold
 
 
 @every("block", [1 << 16, 31])

@@ -139,6 +139,13 @@ def test_both_zeros_are_one_value():
     assert found.values[found.index].flatten().tolist() == [0.0, 0.0, 1.0, 0.0, 0.0, 1.0]
 
 
+def test_missing_values_are_one_value():
+    x = torch.tensor([[torch.nan, 1.0], [2.0, torch.nan], [torch.nan, torch.nan], [2.0, 1.0]])
+    found = Columns(x, 4, gather=True).rows(torch.tensor([2, 0, 3]))
+    assert sizes(found) == [2, 2]
+    torch.testing.assert_close(found.values[found.index], x[[2, 0, 3]], rtol=0, atol=0, equal_nan=True)
+
+
 def test_the_table_is_left_alone():
     x = table(20, 2, 20)
     before = x.clone()

@@ -6,7 +6,7 @@ import torch
 from every import every
 
 from mixnam.models import MixNAMSettings, NA2MSettings, NAMSettings, make_network
-from mixnam.models.encoding import EDGES, bin_edges, fitted_edges, piecewise_linear
+from mixnam.models.encoding import EDGES, bin_edges, encode, fitted_edges, piecewise_linear
 
 DRAWN = np.random.default_rng(0).normal(size=1000)
 
@@ -45,6 +45,25 @@ def test_edges_are_each_members_and_each_columns_own():
     x = torch.tensor([[[0.0, 5.0], [1.0, 5.0]], [[2.0, 7.0], [4.0, 8.0]]])
     edges = fitted_edges(x, 3)
     assert edges[:, :, 0].tolist() == [[[0, 1, 1, 1], [5, 5, 5, 5]], [[2, 4, 4, 4], [7, 8, 8, 8]]]
+
+
+def test_missing_values_have_no_part_in_edges():
+    x = torch.tensor([[[1.0, torch.nan], [torch.nan, torch.nan], [3.0, torch.nan]]])
+    assert fitted_edges(x, 2)[0, :, 0].tolist() == [[1, 3, 3], [0, 0, 0]]
+
+
+@every("bins", [0, 2])
+def test_of_a_missing_value_only_the_last_input_is_not_0_and_no_derivative(bins):
+    tensors = {EDGES: torch.tensor([0.0, 1.0, 3.0]).expand(1, 1, 2, 3)} if bins else {}
+    h = torch.tensor([[2.0, torch.nan], [torch.nan, 0.5]], requires_grad=True)
+    found = encode(tensors, h[None, None], gaps=True)
+    two, half, missing = (
+        [*row[: 1 + bins], last] for row, last in (([2, 1, 0.5], 0), ([0.5, 0.5, 0], 0), ([0] * 3, 1))
+    )
+    assert found[0, 0].tolist() == [two + missing, missing + half]
+    (gradient,) = torch.autograd.grad(found.sum(), h)
+    assert gradient.tolist() == [[1 + bool(bins) * 0.5, 0], [0, 1 + bool(bins)]]
+    assert encode({}, h[None, None], gaps=False).data_ptr() == h.data_ptr()
 
 
 def test_shares_in_bins_rise_from_0_to_1_and_the_value_goes_on_beyond_them():

@@ -19,7 +19,7 @@ from mixnam.models import (
     SplineSettings,
     XGBoostSettings,
 )
-from mixnam.models.libraries import EBM_027, PENALTIES, Rows, fit_library, restore
+from mixnam.models.libraries import EBM_027, PENALTIES, Rows, boosting_machine, fit_library, restore
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 
@@ -60,6 +60,13 @@ def made(task, rows=400, seed=0):
     y = y if task == "regression" else (noise.random(rows) < expit(2 * y)).astype(float)
     half = rows // 2
     return Rows(x[:half], y[:half], x[half:], y[half:])
+
+
+def with_gaps(rows):
+    """Values of the first column are missing at random, those of the fifth where the target is great."""
+    for x, y in ((rows.x, rows.y), (rows.x_validation, rows.y_validation)):
+        x[::5, 0] = x[(y > y.mean()) & (np.arange(len(y)) % 2 == 0), 4] = np.nan
+    return rows
 
 
 @pytest.fixture(params=SETTINGS)
@@ -209,6 +216,34 @@ def test_ebm_gives_log_odds():
     probability = model.fit(rows.x, rows.y.astype(int)).predict_proba(rows.x_validation)[:, 1]
     prediction = fit_library(SETTINGS["EBM"], rows, "classification", 0).predict(rows.x_validation)
     assert prediction == pytest.approx(logit(probability), abs=1e-9)
+
+
+@every("task", TASKS)
+@every("name", ["EBM", "EBM 0.2.7", "EB2M"])
+def test_ebm_takes_missing_values_as_the_library_does(name, task):
+    rows = with_gaps(made(task))
+    model, ours = (make(SETTINGS[name], rows, task, 0) for make in (boosting_machine, fit_library))
+    raw = model.predict if task == "regression" else model.decision_function
+    assert ours.predict(rows.x_validation) == pytest.approx(raw(rows.x_validation), abs=1e-12)
+
+
+@every("task", TASKS)
+def test_missing_values_are_learnt_and_restored(settings, task):
+    rows = with_gaps(made(task))
+    model = fit_library(settings, rows, task, 0)
+    again = restore(settings, model.state, model.text)
+    assert again.predict(rows.x_validation).tobytes() == model.predict(rows.x_validation).tobytes()
+    at = np.zeros((2, 6))
+    at[0, 4] = np.nan
+    assert np.diff(model.predict(at))[0] < -0.1  # the target is greater where the fifth is missing
+
+
+@every("column", [np.full(80, np.nan), np.where(np.arange(80) % 2, 1.0, np.nan)])
+def test_a_column_without_values_or_with_one_beside_its_gaps_is_fitted(settings, column):
+    x = np.column_stack([np.random.default_rng(0).normal(size=80), column])
+    y = x[:, 0] + np.isnan(column)
+    model = fit_library(settings, Rows(x, y, x, y), "regression", 0)
+    assert np.isfinite(model.predict(x)).all()
 
 
 def splines(x, knots=5):

@@ -36,12 +36,15 @@ CASES = {
 }
 
 
+@every("gaps", [False, True])
 @every("case", CASES)
-def test_evaluation_equals_the_reference(build, case):
+def test_evaluation_equals_the_reference(build, case, gaps):
     values, n, members = CASES[case]
     settings = MixNAMSettings(**values)
-    network, tensors = build(settings, n, range(members))
+    network, tensors = build(settings, n, range(members), gaps=gaps)
     x = normal(members, ROWS, n)
+    if gaps:
+        x[:, ::3, 0] = torch.nan
     before = clones(tensors)
     outputs = network(tensors, x)
     for m in range(members):
