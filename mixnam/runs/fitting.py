@@ -14,7 +14,7 @@ import torch
 
 from mixnam import randomness
 from mixnam.data import catalogue
-from mixnam.data.splits import split_rows
+from mixnam.data.splits import check_split, split_rows
 from mixnam.data.table import Array, Table
 from mixnam.explain import cells
 from mixnam.explain.curves import blurred
@@ -96,7 +96,8 @@ def fit(
 
 
 def _member(spec: RunSpec, table: Table) -> Member:
-    return Member(table, spec.settings, split_rows(table, spec.split, spec.seed), spec.seed, spec.key, str(spec))
+    rows = (check_split if table.own else split_rows)(table, spec.split, spec.seed)
+    return Member(table, spec.settings, rows, spec.seed, spec.key, str(spec))
 
 
 def measure_again(result: Result, device: str = "auto") -> Result:
