@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mixnam.runs.spec import RunSpec
     from mixnam.runs.store import Store
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 _PLACES = {
     "data.catalogue": ("load_data", "register"),

@@ -101,8 +101,9 @@ def read_column(column: pd.Series[Any], name: str, categorical: bool = False, mi
     """
     if _numeric(column) and not categorical:
         if types.is_integer_dtype(column.dtype):
-            row = int(np.argmax(beyond := (column.abs() > _LARGEST).to_numpy(bool, na_value=False)))
+            beyond = ((column > _LARGEST) | (column < -_LARGEST)).to_numpy(bool, na_value=False)
             if beyond.any():
+                row = int(np.argmax(beyond))
                 _refuse_large(name, f"'{column.iloc[row]}' in row {row + 1}")
         return _numbers(name, _floats(column), missing)
     told = _distinct(column)
@@ -342,6 +343,7 @@ def _known_codes(column: pd.Series[Any], i: int, about: About) -> Array:
     texts, known, own = told.texts, labels, set(labels) - {MISSING}
     if all(_kind(label) == "number" for label in own):
         texts = [_short(text) if _kind(text) in ("number", "code") else text for text in texts]
+        known = [_short(label) if label in own else label for label in labels]  # of older models, "10.0"
     if own and own <= {"True", "False"}:
         texts, known = [_TRUTHS.get(text, text.lower()) for text in texts], [label.lower() for label in labels]
     gone = told.rows(("", *about.missing)) | (told.codes < 0)

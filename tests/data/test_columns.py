@@ -1,5 +1,6 @@
 """One decision a column: what each kind of value becomes, and what is refused with its row, value and remedy."""
 
+import dataclasses
 import datetime
 import decimal
 import fractions
@@ -17,6 +18,7 @@ WORDS = ["oil", "gas", "wood"]
 
 
 def column(values, dtype=object, **options):
+    dtype = values.dtype if isinstance(values, np.ndarray) else dtype
     return read_column(pd.Series(values, dtype=dtype), "c", **options)
 
 
@@ -89,6 +91,7 @@ def test_short_numbers_are_what_a_file_would_say(dtype):
         (["1", "inf"], "holds inf in row 2; replace it"),
         ([1.0, -np.inf], "holds -inf in row 2; replace it"),
         (["", None, "NA"], "holds no value; drop it"),
+        (np.array([1, -(2**63)]), "holds '-9223372036854775808' in row 2: whole numbers beyond"),
         ([2**60, 2**60 + 1], "holds '1152921504606846976' in row 1: whole numbers beyond 9,007,199,254,740,992"),
         (["a", " a"], "holds ' a' and 'a', which differ in spaces alone|holds 'a' and ' a', which differ in spaces"),
         (["007", "7"], "holds '007' and '7', which differ in how a number is written alone; write them alike"),
@@ -241,6 +244,11 @@ def test_new_rows_are_read_as_the_table_was(about, change, expected):
 def test_new_rows_that_cannot_be_read_are_refused(about, change, message):
     with pytest.raises(TableError, match=message):
         encode(rows(**change), about())
+
+
+def test_labels_of_models_saved_before_are_matched_as_numbers(about):
+    old = dataclasses.replace(about(), categories=about().categories | {3: ("9.0", "10.0", "100.0")})
+    assert [encode(rows(zone=[zone]), old)[0, 3] for zone in (9, 10.0, "100")] == [0, 1, 2]
 
 
 def test_unseen_categories_are_refused_where_the_table_says_so(about):

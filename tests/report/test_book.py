@@ -198,7 +198,7 @@ def test_readme_and_book_name_only_commands_that_exist():
     text = "".join(p.read_text() for p in (ROOT / "README.md", ROOT / "book" / "rerun.md", ROOT / "CONTRIBUTING.md"))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", text)) <= targets
-    commands = {"run", "claim", "search", "status", "verify", "measure"}
+    commands = {"table", "run", "claim", "search", "status", "verify", "measure"}
     assert set(re.findall(r"python -m mixnam ([a-z]+)", text)) <= commands
     assert all((ROOT / name).exists() for name in re.findall(r"notebooks/[a-z_]+\.ipynb", text))
 
