@@ -266,6 +266,8 @@ def opening(outcome: Outcome, parameters: Parameters) -> str:
         "prediction to single features (FA), and about as well as black boxes. EBM and EB2M have two rows: one at the "
         "defaults of today's release of interpret, one at those of release 0.2.7, which the paper may have used."
         if parameters.dataset in published.DATASETS
+        else "The paper has no numbers for a table of your own."
+        if known.features
         else "The paper has no numbers for these data; we added them."
     )
     title = f"{theirs}\n\nData set: **{literal(known.title)}**, {splits}."

@@ -86,7 +86,7 @@ class Parameters:
         """What stands beside the paper: our results at both settings, or those of the reference and of this rerun.
 
         Simulations have one setting, ours, at both presets, and so have data that the paper has not: one column of
-        the reference.
+        the reference. A user's own table has this rerun's alone.
         """
         reference, source = Store(self.reference), "ours" if self.is_reference else "reference"
         paper = Column(source, "paper's setting", "paper", reference)
@@ -96,7 +96,9 @@ class Parameters:
             known = [Column(source, source, "paper", reference)]
         if self.is_reference:
             return known
-        return [known[0], Column("this rerun", self.preset, self.preset, Store(self.results))]
+        rerun = Column("this rerun", self.preset, self.preset, Store(self.results))
+        own = self.dataset and catalogue.entry(self.dataset).features  # of which the reference has nothing
+        return [rerun] if own else [known[0], rerun]
 
     @property
     def best(self) -> Column:

@@ -102,7 +102,7 @@ def forms(frame, folder):
     yield "parquet", folder / "table.parquet"
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_a_table_is_the_same_by_every_way(tmp_path_factory, drawn):
     frame, target, options = drawn

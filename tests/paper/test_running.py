@@ -3,6 +3,7 @@
 import contextlib
 import json
 import multiprocessing
+import re
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,14 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from mixnam import __main__ as command_line
 from mixnam.data import catalogue
+from mixnam.data.own import read_table
 from mixnam.data.table import DataMissing
 from mixnam.paper import experiments, running
 from mixnam.paper.costs import seconds_of
@@ -336,3 +340,43 @@ def test_a_number_of_seeds_that_runs_nothing_is_refused(capsys):
             with pytest.raises(SystemExit):
                 command_line.main([*command, f"--seeds={seeds}"])
             assert f"argument --seeds: must be an integer >= 1, got '{seeds}'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def registered():
+    """Register own tables, and take them out again."""
+    names = []
+
+    def registered(name, features, rows=60):
+        numbers = np.random.default_rng(0).normal(size=(rows, features + 1))
+        frame = pd.DataFrame(numbers, columns=[*(f"x{i}" for i in range(features)), "y"])
+        names.append(catalogue.register(read_table(frame, "y", name=name)))
+        return name
+
+    yield registered
+    for name in names:
+        del catalogue.REGISTRY[name]
+
+
+def test_models_of_pairs_are_left_out_where_there_is_one_feature(registered, tmp_path, capsys):
+    alone, lines = registered("alone", 1), []
+    outcome = run(tmp_path, experiment="accuracy", dataset=alone, seeds=1, progress=lines.append)
+    assert outcome.left_out == lines[0]
+    assert lines[0] == "Left out: EB2M, NA2M, NB2M, NODE-GA2M. They pair features, and there is one feature alone."
+    assert not {spec.model for spec in outcome.specs} & {"EB2M", "NA2M", "NB2M", "NODE-GA2M"}
+    assert len(outcome.results) == len(outcome.specs) > 10 and not outcome.missing
+    options = ["--dataset", alone, "--preset", "smoke", "--seeds", "1", "--results", str(tmp_path)]
+    assert command_line.main(["run", "accuracy", *options]) == 0
+    assert f"0 missing. {lines[0]}" in capsys.readouterr().out
+    assert run(tmp_path, experiment="accuracy", dataset="diabetes", train=False).left_out == ""
+
+
+def test_a_users_table_says_how_long_it_may_take_before_it_trains(registered, tmp_path):
+    lines = []
+    run(tmp_path, dataset=registered("narrow", 3), seeds=1, progress=lines.append)
+    assert re.match(r"narrow: 4 to train, about .* \(3 pairs of features: 1 to train, about ", lines[0])
+    took = [
+        seconds_of(experiments.specs_of(name, "NA2M", "quick", seeds=1))[0]
+        for name in ("narrow", registered("wide", 300))
+    ]
+    assert took[1] > 100 * took[0] > 0, "Housing has the same model at the quick preset"

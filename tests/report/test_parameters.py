@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from planted import fill
 
+from mixnam.data import catalogue
+from mixnam.data.own import read_table
 from mixnam.paper import experiments
 from mixnam.report.parameters import Parameters, check_parameters
 from mixnam.runs.files import root
@@ -20,6 +23,25 @@ def test_parameters_are_taken_from_a_notebooks_names(monkeypatch):
     assert found.results == root() / "runs" / "smoke" / "results"
     assert found.dataset == "diabetes"
     assert not found.is_reference
+
+
+def test_true_and_false_may_be_in_small_letters_as_papermill_leaves_them():
+    assert [check_parameters(GOOD | {"train": text}).train for text in ("false", "true", "False")] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_users_table_has_the_columns_of_its_rerun_alone(tmp_path):
+    frame = pd.DataFrame({"a": range(30), "y": [i / 7 for i in range(30)]})
+    catalogue.register(read_table(frame, "y", name="mine"))
+    try:
+        assert [column.source for column in Parameters("mine", "quick", "cpu", tmp_path, False).columns] == [
+            "this rerun"
+        ]
+    finally:
+        del catalogue.REGISTRY["mine"]
 
 
 def test_wrong_parameters_are_refused():
