@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mixnam.data import catalogue
-from mixnam.models import NetworkSettings, Settings, TreeSettings, make_network, make_settings
+from mixnam.models import LibrarySettings, NetworkSettings, Settings, TreeSettings, make_network
 from mixnam.runs.files import root
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
@@ -63,23 +63,36 @@ def usual_seconds(store: Store, processor: bool = False) -> dict[tuple[Any, ...]
 def seconds_of(specs: Sequence[RunSpec]) -> list[float]:
     """Return the processor's time that each spec takes, by the reference's results of the same shape; NaN if none.
 
-    On a user's own table, of which the reference has none, it is that of the same model on Housing, by the work to do.
+    On a user's own table, of which the reference has none, it is that of the same model on Housing, by what there is
+    to do: its order of magnitude.
     """
-    known = usual_seconds(Store(root() / "book" / "results"), processor=True) if specs else {}
-    return [known.get(alike(spec), _by_work(spec, known)) for spec in specs]
+    store = Store(root() / "book" / "results")
+    known = usual_seconds(store, processor=True) if specs else {}
+    return [known.get(alike(spec), _by_work(spec, store)) for spec in specs]
 
 
-def _by_work(spec: RunSpec, known: Mapping[tuple[Any, ...], float]) -> float:
-    """Return how long a run takes on a user's own table, by its model's rates on Housing; NaN for other data."""
+def _by_work(spec: RunSpec, store: Store) -> float:
+    """Return how long a run takes on a user's own table, by its model's runs on Housing; NaN for other data.
+
+    Of libraries only runs with the same settings count. Measures ask a network for a number of rows that does not
+    depend on the table: their time grows as the terms that a feature is in, else as the features.
+    """
     if not catalogue.entry(spec.dataset).features:
         return math.nan
-    table = catalogue.load(spec.dataset)
-    rates = [
-        seconds / work(make_settings(shape[1], {**spec.settings.all(), **dict(shape[2:])}), *HOUSING)
-        for shape, seconds in known.items()
-        if shape[:2] == ("housing", spec.model)
+    (rows, features), library = catalogue.load(spec.dataset).x.shape, isinstance(spec.settings, LibrarySettings)
+    found = [r for r in store.group("housing", spec.model).results if not library or r.spec.settings == spec.settings]
+    grown = _terms(spec, features) / _terms(spec, HOUSING[1])
+    grown /= features / HOUSING[1] if spec.settings.paired else 1
+    times = [
+        r.cost["fit_seconds"] * work(spec.settings, rows, features) / work(r.spec.settings, *HOUSING)
+        + r.cost["explain_seconds"] * grown
+        for r in found
     ]
-    return float(np.median(rates)) * work(spec.settings, *table.x.shape) if rates else math.nan
+    return float(np.median(times)) if times else math.nan
+
+
+def _terms(spec: RunSpec, features: int) -> float:
+    return features * ((features + 1) / 2 if spec.settings.paired else 1)
 
 
 def estimate(specs: Sequence[RunSpec], jobs: int = 1) -> str:
@@ -106,10 +119,10 @@ def work(settings: Settings, rows: int, features: int) -> float:
     Of a network they are multiplications and additions. Each weight is used once a pass of a row on the way forward
     and twice on the way back. Early stopping is left out, and so is what a step costs however small it is; trees,
     whose epochs limit nothing, take as many steps as their stopping rule makes them take at least. Of other libraries
-    it is each row's terms.
+    it is the numbers in the table.
     """
     if not isinstance(settings, NetworkSettings):
-        return float(rows * features * ((features + 1) / 2 if settings.paired else 1))
+        return float(rows * features)
     network = make_network(settings, features)
     products = sum(p.size * network.passes(name) for name, p in network.parameters.items())
     seen = rows * settings.epochs
