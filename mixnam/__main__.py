@@ -46,7 +46,7 @@ _COLUMNS = {
     "unseen": "average (default) or refuse: categories that the table has not",
 }  # fmt: skip
 _LISTS = {
-    "categorical": "columns of numbers that are kinds", "drop": "columns that are no features",
+    "categorical": "a column of numbers that are kinds", "drop": "a column that is no feature",
     "missing": "what stands for a missing value",
 }  # fmt: skip
 
@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in _COLUMNS.items():
         command.add_argument(f"--{name}", help=text)
     for name, text in _LISTS.items():
-        command.add_argument(f"--{name}", nargs="+", metavar="TEXT", help=text)
+        command.add_argument(f"--{name}", action="append", metavar="TEXT", help=f"{text}; give it once for each")
     command.set_defaults(function=table)
     for name, function in (("run", run), ("status", status)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])

@@ -151,11 +151,20 @@ def entry(name: str, where: Path | None = None) -> Entry:
         return REGISTRY[name]
     refused = own.name_refused(name)
     if not refused and path.is_file():
+        _refuse_taken(name, path.parent)
         return _entry(own.described(path))
     raise ValueError(
         f"dataset must be one of {', '.join(REGISTRY)}, or described by {path}, got {name[:120]!r}"
         + (f"; {refused}" if refused else "")
     )
+
+
+def _refuse_taken(name: str, where: Path) -> None:
+    """Raise TableError for a name that something else has, if only in other case."""
+    described = [path.stem for path in where.glob("*.toml")] if where.is_dir() else []
+    for other in (*REGISTRY, *described):
+        if other != name and other.casefold() == name.casefold():
+            raise TableError(f"name {other!r} is taken by other data; give the table another name than {name!r}")
 
 
 def _published(name: str) -> bool:
@@ -170,10 +179,9 @@ def register(dataset: Table) -> str:
     """
     own.check_name(dataset.name)
     known = REGISTRY.get(dataset.name)
-    alike = [other for other in REGISTRY if other != dataset.name and other.casefold() == dataset.name.casefold()]
-    if alike or (known is not None and known.checksum != dataset.checksum):
-        taken = alike[0] if alike else dataset.name
-        raise TableError(f"name {taken!r} is taken by other data; give the table another name than {dataset.name!r}")
+    _refuse_taken(dataset.name, directory())
+    if known is not None and known.checksum != dataset.checksum:
+        raise TableError(f"name {dataset.name!r} is taken by other data; give the table another name")
     if known is None or not _published(dataset.name):
         REGISTRY[dataset.name] = _entry(dataset)  # the same rows may have better names now
         _load.cache_clear()

@@ -6,6 +6,7 @@ Decisions go by what a value would be in a file, so that a table is the same whe
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,12 +22,22 @@ from mixnam.data.table import MISSING, About, Array, Table, TableError
 MAX_CATEGORIES = 1000
 #: What stands for a missing value among numbers; an empty cell does in every column.
 MISSING_WORDS = frozenset({"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "<NA>"})
+#: What some formats add to a date and others do not.
+_MIDNIGHT = " 00:00:00"
 #: Whole numbers beyond are not told apart by 64 bits.
 _LARGEST = 2**53
 
-_CURRENCY = r"(?:[a-z]{0,3}[$\u20ac\u00a3\u00a5\u20b9\u20bd]|usd|eur|gbp|chf|rs\.?|[#~])"
-_MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
+_CURRENCY = r"[$\u20ac\u00a3\u00a5\u20b9\u20bd]"
+_AMOUNT = r" ?[-+\u2212]?\d[\d.,' \u00a0\u202f\u2019_]*"
+_MONTH = (
+    "(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?)"
+)
+_YEAR = r"(?:1[5-9]|20)\d\d"
+_UNITS = (
+    "kg|g|mg|lbs?|oz|km|m|cm|mm|ft|in|miles?|l|ml|h|hrs?|hours?|min|minutes?|s|sec|seconds?|ms|yrs?|years?|months?|days?"
+    "|k|bn|[kmgt]b|[kmg]?hz|[kmg]?wh?|mph|km/h|\u00b0?[cf]|percent|pct"
+)
 #: What a text may be, tried in this order; a word is what is none of them.
 _KINDS = {
     kind: re.compile("|".join(patterns), re.IGNORECASE | re.ASCII | re.DOTALL)
@@ -35,26 +46,28 @@ _KINDS = {
         "number": [r" *[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)? *"],
         "infinity": ["[+-]?inf(?:inity)?"],
         "time": [
-            r"\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?(?:[t ].*)?", r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}(?: .*)?",
-            r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[ap]m)?", r"-?\d+ days.*", r"\d{4}-?q[1-4]",
-            rf"(?:\d{{1,2}}[-. ]+)?{_MONTH}[-., ]+(?:\d{{1,2}},? +)?\d{{2,4}}",
+            rf"{_YEAR}[-/.](?:0?[1-9]|1[0-2])(?:[-/.]\d{{1,2}})?(?:[t ].*)?",
+            r"\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}|\d{4})(?: .*)?", r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?: ?[ap]m)?",
+            r"-?\d+ days.*", rf"{_YEAR}-?q[1-4]", rf"\d{{1,2}}[-. ]+{_MONTH}(?:[-., ]+(?:\d{{2}}|\d{{4}}))?",
+            rf"{_MONTH}[-., ]+(?:\d{{1,2}},? +)?{_YEAR}",
         ],
         "list": [r"\[.*\]", r"\{.*\}"],
         "dressed": [
-            rf"{_CURRENCY}? ?[-+\u2212]?\d[\d.,' \u00a0\u202f\u2019_]*[%\u20ac$\u00a3\u00a5]?", r"\(\d[\d.,]*\)",
-            r"[<>\u2264\u2265~] ?\d[\d.,]*", r"\d[\d.,]*\+", r"\(?[-+\d.e]*\d[-+\d.e]*j\)?",
+            rf"(?:(?:us|ca?|au?|nz|hk|s|r)?{_CURRENCY}|(?:usd|eur|gbp|chf|rs\.?) |[#~])?{_AMOUNT}",
+            rf"{_AMOUNT}(?:%|{_CURRENCY})", r"\(\d[\d.,]*\)", r"\(?[-+\d.e]*\d[-+\d.e]*j\)?",
         ],
+        "limit": [r"[<>\u2264\u2265] ?\d[\d.,]*", r"\d[\d.,]*\+"],
         "blank": [r"\s+"],
     }.items()
 }  # fmt: skip
-_UNIT = re.compile(r"[-+]?\d[\d.,]*(\s?[^\W\d_].*)")
+_UNIT = re.compile(rf"[-+]?\d[\d.,]*(\s?(?:{_UNITS}))", re.IGNORECASE)
 _KINDS_SAID = {
     "list": ("lists", "make columns of its parts, or drop it"),
     "time": ("times", "turn times into numbers, such as days since a date, or drop the column"),
     "dressed": ("numbers written as text", "write plain numbers, such as 1234.5, without signs, commas and units"),
     "blank": ("blanks", "leave the cell empty where the value is missing"),
 }
-_IF_KINDS = "name the column in `categorical` if its values are kinds"
+_IF_KINDS = "; name the column in `categorical` if its values are kinds"
 
 
 @dataclass(frozen=True)
@@ -89,22 +102,23 @@ class _Texts:
     def first(self, texts: Collection[str]) -> str:
         """Return the first of some texts, and its row."""
         row = int(np.argmax(self.rows(texts)))
-        text = self.texts[self.codes[row]].removesuffix(" 00:00:00")  # a file has dates alone without it
-        return f"{text!r} in row {row + 1}"
+        return f"{self.texts[self.codes[row]]!r} in row {row + 1}"
 
 
-def read_column(column: pd.Series[Any], name: str, categorical: bool = False, missing: Sequence[str] = ()) -> Column:
+def read_column(
+    column: pd.Series[Any], name: str, categorical: bool = False, missing: Sequence[str] = (), hint: str = _IF_KINDS
+) -> Column:
     """Return a column as numbers or as categories, which take `categorical` or a dtype that says so to be numbers.
 
     Values in `missing` are missing ones. TableError names the column, the first row at fault (counted from 1, without
-    the header), its value and the remedy.
+    the header), its value and the remedy; `hint` ends a refusal of what might be kinds.
     """
     if _numeric(column) and not categorical:
         if types.is_integer_dtype(column.dtype):
             beyond = ((column > _LARGEST) | (column < -_LARGEST)).to_numpy(bool, na_value=False)
             if beyond.any():
                 row = int(np.argmax(beyond))
-                _refuse_large(name, f"'{column.iloc[row]}' in row {row + 1}")
+                _refuse_large(name, f"'{column.iloc[row]}' in row {row + 1}", hint)
         return _numbers(name, _floats(column), missing)
     told = _distinct(column)
     given = {text for text in told.texts if text in ("", *missing)}
@@ -114,12 +128,12 @@ def read_column(column: pd.Series[Any], name: str, categorical: bool = False, mi
         if {kind for text, kind in kinds.items() if text not in words} <= {"number", "infinity"}:
             large = [t for t in kinds if re.fullmatch(r"[+-]?\d{16,}", t) and abs(int(t)) > _LARGEST]
             if large:
-                _refuse_large(name, told.first(large))
+                _refuse_large(name, told.first(large), hint)
             values = told.mapped([*(np.nan if t in given | words else float(t) for t in told.texts), np.nan])
             said = [f"{text!r} ({told.rows([text]).sum()})" for text in words]
             note = f"{', '.join(sorted(said))} read as missing" if said else ""
             return replace(_numbers(name, values, missing), note=note)
-        _refuse_odd(name, told, {text: kind for text, kind in kinds.items() if text not in words})
+        _refuse_odd(name, told, {text: kind for text, kind in kinds.items() if text not in words}, hint)
     return _categories(name, told, given, kinds, isinstance(column.dtype, pd.CategoricalDtype))
 
 
@@ -165,34 +179,40 @@ def _categories(name: str, told: _Texts, given: set[str], kinds: dict[str, str],
     notes = [f"{label!r} is a category" for label in known if label in MISSING_WORDS]
     if codes:
         notes.append("numbers with leading zeros are kept as codes")
+    if any(label != label.strip() for label in known):
+        notes.append("some categories begin or end with a blank")
     if len({label.casefold() for label in known}) < len(known):
         notes.append("some categories differ in upper and lower case alone")
     return Column(values, tuple(known), gaps, "; ".join(notes))
 
 
-def _refuse_odd(name: str, told: _Texts, kinds: dict[str, str]) -> None:
+def _refuse_odd(name: str, told: _Texts, kinds: dict[str, str], hint: str) -> None:
     """Raise TableError where a column of texts holds anything that a person would not take for a category."""
     odd = {kind: [text for text, k in kinds.items() if k == kind] for kind in kinds.values()}
     units = {None if (found := _UNIT.fullmatch(text)) is None else found[1] for text in kinds}
     if len(units) == 1 and None not in units and len(kinds) > 2:
         odd["dressed"] = list(kinds)
+    limits = odd.pop("limit", [])  # "65+" is a kind beside "18-24", and no number beside 64
+    odd["word" if "word" in odd else "dressed"] = odd.get("word" if "word" in odd else "dressed", []) + limits
     for kind, (what, remedy) in _KINDS_SAID.items():
-        if kind in odd:
-            example = told.first(odd[kind])
-            raise TableError(f"column {name!r} holds {what}, such as {example}; {remedy}; {_IF_KINDS}")
+        if odd.get(kind):
+            raise TableError(f"column {name!r} holds {what}, such as {told.first(odd[kind])}; {remedy}{hint}")
     numbers, words = odd.get("number", []) + odd.get("infinity", []), odd.get("word", [])
-    if numbers and "code" not in odd:
+    codes = odd.get("code", [])
+    if codes and not words and len({len(text) for text in kinds}) > 1:  # codes are of one length: 02116, 80202
+        words, codes = codes, []
+    if numbers and not codes:
         few, many = (words, "numbers") if told.rows(numbers).sum() >= told.rows(words).sum() else (numbers, "words")
         raise TableError(
             f"column {name!r} holds {told.first(few)} among {many}; correct it, or leave the cell empty (or name it in "
-            f"`missing`) where the value is missing; {_IF_KINDS}"
+            f"`missing`) where the value is missing{hint}"
         )
 
 
-def _refuse_large(name: str, where: str) -> None:
+def _refuse_large(name: str, where: str, hint: str) -> None:
     raise TableError(
         f"column {name!r} holds {where}: whole numbers beyond {_LARGEST:,} cannot be told apart; drop it if it numbers "
-        "the rows, or name it in `categorical`"
+        f"the rows{hint}"
     )
 
 
@@ -211,8 +231,9 @@ def _as_numbers(texts: Collection[str]) -> list[float]:
 
 
 def _short(text: str) -> str:
-    """Return a number's text as `number_text` has it; of whole numbers that are too large for that the text itself."""
-    return text if abs(float(text)) > _LARGEST else number_text(float(text))
+    """Return a number's text as a label: as `number_text` has it, whole ones of any size."""
+    number = _as_number(text.strip())
+    return str(number) if isinstance(number, int) else number_text(float(text))
 
 
 def _place(text: str, kind: str) -> tuple[int, float, str]:
@@ -245,7 +266,7 @@ def _distinct(column: pd.Series[Any]) -> _Texts:
     """Return a column's texts: those of a categorical dtype in its order, others in that of their first rows."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
-        texts = [as_text(value) or "" for value in column.cat.categories]
+        texts = [(as_text(value) or "").removesuffix(_MIDNIGHT) for value in column.cat.categories]
         if len(set(texts)) < len(texts):
             raise TableError(f"column {column.name!r} has categories that are the same as text; rename one")
         return _Texts(np.asarray(column.cat.codes, np.intp), texts)
@@ -253,7 +274,9 @@ def _distinct(column: pd.Series[Any]) -> _Texts:
         values = _floats(column) if types.is_float_dtype(column.dtype) else column
         column = pd.Series([as_text(value) for value in values], dtype=object)
     codes, found = pd.factorize(column)
-    return _Texts(np.asarray(codes, np.intp), [str(text) for text in found])
+    places: dict[str, int] = {}
+    to = [places.setdefault(str(text).removesuffix(_MIDNIGHT), len(places)) for text in found]
+    return _Texts(np.array([*to, -1], np.intp)[codes], list(places))
 
 
 def as_text(value: Any) -> str | None:
@@ -267,7 +290,29 @@ def as_text(value: Any) -> str | None:
     if isinstance(value, (float, np.floating)):
         number = float(str(value))  # of 32 bits as short as it is written
         return None if np.isnan(number) else number_text(number) if np.isfinite(number) else str(number)
-    return str(value)
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def read_kinds(column: pd.Series[Any], name: str, missing: Sequence[str]) -> NDArray[np.int64]:
+    """Return each row's fold or group, numbered in the order of the column's dtype, of numbers or of words.
+
+    TableError for missing values, and where all rows have one.
+    """
+    told = _distinct(column)
+    if gaps := int(((told.codes < 0) | told.rows(("", *missing))).sum()):
+        first = int(np.argmax((told.codes < 0) | told.rows(("", *missing)))) + 1
+        raise TableError(f"column {name!r} holds {gaps} missing values, the first in row {first}; drop those rows")
+    ordered = isinstance(column.dtype, pd.CategoricalDtype)
+    order = told.texts if ordered else sorted(told.texts, key=lambda text: _place(text, _kind(text)))
+    if len(order) < 2:
+        raise TableError(f"column {name!r} has one value; it needs two or more to split rows by")
+    places = {text: place for place, text in enumerate(order)}
+    return told.mapped([*(places[text] for text in told.texts), -1]).astype(np.int64)
+
+
+def distinct(column: pd.Series[Any], missing: Sequence[str]) -> int:
+    """Return how many values a column has, as texts; missing ones do not count."""
+    return len(set(_distinct(column).texts) - {"", *missing})
 
 
 def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
@@ -297,7 +342,7 @@ def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
                     f"that is none of them, got {codes.min():g} to {codes.max():g}; a data frame may hold labels"
                 )
         rows = pd.DataFrame(values, columns=list(about.features))
-        about = replace(about, categories={})
+        about = replace(about, categories={}, missing=())
     frame = rows.rename(columns=str)
     lacking = [name for name in about.features if name not in frame.columns]
     if lacking:
@@ -327,35 +372,49 @@ def _known_numbers(column: pd.Series[Any], i: int, about: About) -> Array:
         raise TableError(f"rows: column {name!r} holds infinite values; replace them")
     gaps = int(np.isnan(values).sum())
     if gaps and i not in about.gaps:
-        raise TableError(_GAPS.format(name=name, gaps=gaps))
+        raise TableError(_GAPS.format(name=name, gaps=gaps, hint=""))
     return values
 
 
-_GAPS = "rows: column {name!r} holds {gaps} missing values, and had none in training; fill them"
-#: How a table or a file may say what pandas calls True and False.
-_TRUTHS = {"1": "true", "0": "false"}
+_GAPS = "rows: column {name!r} holds {gaps} missing values, and had none in training; fill them{hint}"
 
 
 def _known_codes(column: pd.Series[Any], i: int, about: About) -> Array:
-    """Return each value's place among the labels, -1 where it is none: 1, 1.0 and "1" are one, and true and True."""
+    """Return each value's place among the labels, -1 where it is none.
+
+    1, 1.0 and "1" are one value, as are 7 and "007" where that is the label, and true, TRUE and True.
+    """
     name, labels = about.features[i], list(about.categories[i])
-    told = _distinct(column)
-    texts, known, own = told.texts, labels, set(labels) - {MISSING}
-    if all(_kind(label) == "number" for label in own):
-        texts = [_short(text) if _kind(text) in ("number", "code") else text for text in texts]
-        known = [_short(label) if label in own else label for label in labels]  # of older models, "10.0"
-    if own and own <= {"True", "False"}:
-        texts, known = [_TRUTHS.get(text, text.lower()) for text in texts], [label.lower() for label in labels]
-    gone = told.rows(("", *about.missing)) | (told.codes < 0)
-    if gone.any() and MISSING not in labels:
-        raise TableError(_GAPS.format(name=name, gaps=gone.sum()))
-    places = {label: place for place, label in enumerate(known)}
-    texts = [MISSING if text in ("", *about.missing) else text for text in [*texts, ""]]
-    codes = told.mapped([places.get(text, -1) for text in texts])
-    if about.unseen == "refuse" and (codes < 0).any():
-        row = int(np.argmax(codes < 0))
-        raise TableError(
-            f"rows: column {name!r} holds {texts[told.codes[row]]!r} in row {row + 1}, which training had not; there "
-            f"were {', '.join(map(repr, labels[:8]))}{', ...' if len(labels) > 8 else ''}"
+    told, places = _distinct(column), {label: place for place, label in enumerate(labels)}
+    own = [label for label in labels if label != MISSING]
+    numbers = {_as_number(label): places[label] for label in own if _kind(label) in ("number", "code")}
+    truths = {label.casefold(): places[label] for label in own}
+    truths |= {digit: truths[truth] for digit, truth in (("1", "true"), ("0", "false")) if truth in truths}
+    gone, is_truth = {"", *about.missing}, {label.casefold() for label in own} <= {"true", "false"}
+
+    def place(text: str) -> int:
+        if text in gone:
+            return places.get(MISSING, -1)
+        if is_truth:
+            return truths.get(text.casefold(), truths.get(text.removesuffix(".0"), -1))
+        return places.get(text, numbers.get(_as_number(text), -1) if _kind(text) in ("number", "code") else -1)
+
+    found = [place(text) for text in told.texts]
+    codes, gaps = told.mapped([*found, places.get(MISSING, -1)]), (told.codes < 0) | told.rows(gone)
+    words = [label for label in own if label in MISSING_WORDS]
+    hint = (
+        f"; of {words[0]!r}, a category, pandas makes one unless it reads with keep_default_na=False" if words else ""
+    )
+    if gaps.any() and MISSING not in labels:
+        raise TableError(_GAPS.format(name=name, gaps=gaps.sum(), hint=hint))
+    if gaps.any() and words:
+        warnings.warn(f"rows: column {name!r} holds {gaps.sum()} missing values{hint}", stacklevel=2)
+    unknown = [text for text, at in zip(told.texts, found, strict=True) if at < 0]
+    shown = f"there were {', '.join(map(repr, labels[:8]))}{', ...' if len(labels) > 8 else ''}"
+    if unknown and about.unseen == "refuse":
+        raise TableError(f"rows: column {name!r} holds {told.first(unknown)}, which training had not; {shown}")
+    if len(unknown) == len(told.texts) > 1:
+        warnings.warn(
+            f"rows: training had no value of column {name!r}, such as {told.first(unknown)}; {shown}", stacklevel=2
         )
     return codes

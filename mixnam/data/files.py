@@ -32,6 +32,8 @@ def read_file(path: Path) -> pd.DataFrame:
             raise TableError(f"{path} must end in {_KNOWN}; {hint}")
         opened: Callable[..., IO[Any]] = gzip.open if packed else open
         with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
+            _look(path, lines.readline(), _SEPARATORS[suffix])
+            lines.seek(0)
             header = _header(path, lines, _SEPARATORS[suffix])
         frame = pd.read_csv(
             path, sep=_SEPARATORS[suffix], header=None, dtype=str, keep_default_na=False, na_values=[],
@@ -48,6 +50,16 @@ def read_file(path: Path) -> pd.DataFrame:
     return frame
 
 
+def _look(path: Path, first: str, separator: str) -> None:
+    """Raise TableError where a file's first line is none of names between separators."""
+    other = [mark for mark in (";", "\t", "|", ",") if mark in first]
+    if other and separator not in other:
+        remedy = f"save the file with {separator!r}, or pass pandas.read_csv(..., sep={other[0]!r})"
+        raise TableError(f"{path}: is {other[0]!r} the separator, not {separator!r}? Then {remedy}")
+    if first.startswith(("# ", "sep=")):
+        raise TableError(f"{path} begins with {first.strip()[:40]!r}, no names of columns; remove that line")
+
+
 def _header(path: Path, lines: IO[str], separator: str) -> list[str]:
     """Return the names in the first line, once every other line has been found to have as many fields."""
     rows = csv.reader(lines, delimiter=separator, strict=True)
@@ -61,9 +73,13 @@ def _header(path: Path, lines: IO[str], separator: str) -> list[str]:
             header = header or row
             if len(row) != len(header):
                 remedy = "put fields that hold a comma in quotes" if separator == "," else "correct it"
+                if len(row) == len(header) + 1:
+                    remedy += ", or name the first column, if that is an index"
                 if len(row) == len(header) + 1 and not row[-1]:
                     remedy = f"take the {separator!r} at the end of each line away"
-                fields = f"the header has {len(header)} fields, line {rows.line_num} has {len(row)}"
+                fields = (
+                    f"the header has {len(header)} field{'s' * (len(header) > 1)}, line {rows.line_num} has {len(row)}"
+                )
                 raise TableError(f"{path}: {fields}; {remedy}")
             if row == header and rows.line_num > 1 and header is not row:
                 raise TableError(f"{path}: line {rows.line_num} repeats the header; remove it")

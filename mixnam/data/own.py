@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
-from mixnam.data.columns import Column, number_text, read_column
+from mixnam.data.columns import Column, as_text, distinct, number_text, read_column, read_kinds
 from mixnam.data.files import read_file
 from mixnam.data.splits import FOLDS, check_split, splits_of
 from mixnam.data.table import Array, DataError, Table, TableError, Task, Unseen
@@ -74,10 +74,13 @@ def read_table(
     for what, value, allowed in (("task", task, (None, *get_args(Task))), ("unseen", unseen, get_args(Unseen))):
         if value not in allowed:
             raise TableError(f"{name}: {what} must be {' or '.join(filter(None, allowed))}, got {value!r}")
+    if not isinstance(table, (pd.DataFrame, str, Path)):
+        raise TableError(f"{name}: table must be a data frame or the path of a file, got {type(table).__name__}")
+    missing = [as_text(text) or "" for text in missing]
     frame = table if isinstance(table, pd.DataFrame) else read_file(Path(table))
     single = {role: [str(c)] for role, c in (("target", target), ("fold", fold), ("group", group)) if c is not None}
     purposes = single | {"categorical": list(map(str, categorical)), "drop": list(map(str, drop))}
-    frame = _named(name, frame, [c for given in purposes.values() for c in given])
+    frame = _named(name, frame, [c for given in purposes.values() for c in given], purposes["drop"])
     roles: dict[str, str] = {}
     for role, given in purposes.items():
         for column in given:
@@ -101,7 +104,7 @@ def read_table(
     try:
         read = {c: read_column(frame[c], c, roles.get(c) == "categorical", missing) for c in features}
         y, task, label = _target(frame[str(target)], str(target), task, missing)
-        of_rows = {role: _kinds(frame[c], c, missing) for c, role in roles.items() if role in ("fold", "group")}
+        of_rows = {role: read_kinds(frame[c], c, missing) for c, role in roles.items() if role in ("fold", "group")}
     except TableError as error:
         raise TableError(f"{name}: {error}") from error
     folds = of_rows.get("fold")
@@ -127,11 +130,11 @@ def read_table(
     return made
 
 
-def _named(name: str, frame: pd.DataFrame, named: Sequence[str]) -> pd.DataFrame:
+def _named(name: str, frame: pd.DataFrame, named: Sequence[str], dropped: Sequence[str]) -> pd.DataFrame:
     """Return the frame with its columns' names as texts; TableError for repeated ones, and for ones it lacks."""
     texts = [str(column) for column in frame.columns]
     for column in texts:
-        if texts.count(column) > 1:
+        if texts.count(column) > 1 and column not in dropped:
             raise TableError(f"{name}: two columns are called {column!r}; rename one")
     for column in named:
         if column not in texts:
@@ -210,27 +213,28 @@ def _remark(column: Column) -> str:
 def _target(column: pd.Series[Any], name: str, task: Task | None, missing: Sequence[str]) -> tuple[Array, Task, str]:
     """Return the target as numbers or 0/1, the task, and the target's name, which says what is 1."""
     ordered = isinstance(column.dtype, pd.CategoricalDtype)
-    read = read_column(column, name, False, missing)
+    two = task != "regression" and distinct(column, missing) == 2  # classes, however they are written
+    read = read_column(column, name, two, missing, hint="")
     _refuse_gaps(f"target {name!r}", read)
-    distinct = np.unique(read.values)
-    if len(distinct) < 2:
-        raise TableError(f"target {name!r} has {len(distinct)} value, {_said(read, distinct)}; it needs two or more")
-    if task == "classification" or (task is None and len(distinct) == 2):
-        if len(distinct) > 2:
+    values = np.unique(read.values)
+    if len(values) < 2:
+        raise TableError(f"target {name!r} has {len(values)} value, {_said(read, values)}; it needs two or more")
+    if task == "classification" or (task is None and len(values) == 2):
+        if len(values) > 2:
             raise TableError(
-                f"target {name!r} has {len(distinct)} classes ({_said(read, distinct)}); merge them into two, for more "
+                f"target {name!r} has {len(values)} classes ({_said(read, values)}); merge them into two, for more "
                 "are not taken yet"
             )
-        one = column_label(read, distinct[1])
-        return (read.values == distinct[1]).astype(np.float64), "classification", f"{name} = {one}"
+        one = column_label(read, values[1])
+        return (read.values == values[1]).astype(np.float64), "classification", f"{name} = {one}"
     if read.labels is not None:
         what = "" if ordered else " that are no numbers"
         raise TableError(
-            f"target {name!r} holds {len(distinct)} classes{what} ({_said(read, distinct)}); merge them into two, for "
+            f"target {name!r} holds {len(values)} classes{what} ({_said(read, values)}); merge them into two, for "
             "more are not taken yet, or give numbers"
         )
-    with np.errstate(over="ignore"):
-        if not np.isfinite(read.values.std()):
+    with np.errstate(over="ignore", under="ignore"):
+        if not 0 < read.values.std() < np.inf:
             raise TableError(f"target {name!r} holds numbers up to {np.abs(read.values).max():g}; rescale it")
     return read.values, "regression", name
 
@@ -251,26 +255,18 @@ def _said(read: Column, distinct: Array) -> str:
     return ", ".join(shown) + (", ..." if len(distinct) > 5 else "")
 
 
-def _kinds(column: pd.Series[Any], name: str, missing: Sequence[str]) -> NDArray[np.int64]:
-    """Return each row's fold or group, numbered in the column's order."""
-    read = read_column(column, name, False, missing)
-    _refuse_gaps(f"column {name!r}", read)
-    codes = np.unique(read.values, return_inverse=True)[1].astype(np.int64)
-    if codes.max() < 1:
-        raise TableError(f"column {name!r} has one value; it needs two or more to split rows by")
-    return codes
-
-
 def _group_folds(name: str, group: str, groups: NDArray[np.int64], y: Array, task: Task) -> NDArray[np.int64]:
     count = int(groups.max()) + 1
     if count < 3:
         raise TableError(f"{name}: group column {group!r} has {count} groups; training, validation and test need three")
-    of = min(len(FOLDS), count)
-    stratified = StratifiedGroupKFold(of, shuffle=True, random_state=0)
-    parts = stratified if task == "classification" else GroupKFold(of)
     folds = np.empty(len(groups), np.int64)
-    for k, (_, test) in enumerate(parts.split(groups, y, groups)):
-        folds[test] = k
+    for of in range(min(len(FOLDS), count), 2, -1):  # fewer, where a fold would hold one class alone
+        stratified = StratifiedGroupKFold(of, shuffle=True, random_state=0)
+        parts = stratified if task == "classification" else GroupKFold(of)
+        for k, (_, test) in enumerate(parts.split(groups, y, groups)):
+            folds[test] = k
+        if task == "regression" or all(len(np.unique(y[folds == k])) == 2 for k in range(of)):
+            break
     return folds
 
 

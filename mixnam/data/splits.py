@@ -24,7 +24,7 @@ def publishers_folds(name: str, folder: Path, count: int) -> Rows | None:
     missing = [file for file in FOLD_FILES if not (folder / file).exists()]
     if len(missing) == len(FOLD_FILES):
         return None
-    remedy = "put all ten files of one download there, or remove them for folds of ours"
+    remedy = "put all ten files of one download there, or remove them for our own folds"
     if missing:
         raise DataError(f"{name}: {folder} has fold files but lacks {', '.join(missing)}; {remedy}")
     folds = np.full(count, -1)
@@ -158,7 +158,7 @@ def split_rows(dataset: Table, split: str, seed: int) -> Split:
     split; validation is 20 % of the training rows, stratified by class, drawn with the seed. `repeat1-fold0` ...
     `repeat2-fold4`: the same of two other shuffled partitions.
 
-    Where the data set has `groups`, validation rows of a fold are a fifth of the groups.
+    Where the data set has `groups`, validation rows of a fold are those of a fifth of the groups, or of one.
 
     Raises ValueError for any other split.
     """
@@ -191,7 +191,9 @@ def split_rows(dataset: Table, split: str, seed: int) -> Split:
         groups = dataset.groups[rest]
         kind = GroupKFold if labels is None else StratifiedGroupKFold
         parts = kind(min(5, len(np.unique(groups))), shuffle=True, random_state=seed % 2**32)
-        train, validation = next(parts.split(rest, stratify, groups))
+        for train, validation in parts.split(rest, stratify, groups):
+            if stratify is None or all(len(np.unique(stratify[rows])) > 1 for rows in (train, validation)):
+                break  # the first part that can be judged
         return Split(rest[train], rest[validation], test)
     train, validation = train_test_split(rest, test_size=0.2, stratify=stratify, random_state=seed)
     return Split(train, validation, test)

@@ -186,6 +186,13 @@ def test_a_name_has_one_meaning_whatever_its_case_and_its_source(frame, registry
     frame.to_csv(tmp_path / "sales.csv", index=False)
     (tmp_path / "Mine_2.toml").write_text('table = "sales.csv"\ntarget = "price"\n')
     assert catalogue.entry("Mine_2").checksum == first.checksum, "the same data may be registered and described"
+    (tmp_path / "mine_2.toml").write_text('table = "sales.csv"\ntarget = "price"\n')
+    for ask in (lambda: catalogue.entry("mine_2"), lambda: catalogue.register(first)):
+        with pytest.raises(
+            TableError, match=r"name '[Mm]ine_2' is taken by other data; give the table another name than"
+        ):
+            ask()
+    (tmp_path / "mine_2.toml").unlink()
     (tmp_path / "Mine_2.toml").write_text('table = "sales.csv"\ntarget = "price"\ndrop = ["area"]\n')
     with pytest.raises(
         TableError, match=r"'Mine_2' is registered, and .*Mine_2.toml describes other data by that name"

@@ -22,6 +22,10 @@ def column(values, dtype=object, **options):
     return read_column(pd.Series(values, dtype=dtype), "c", **options)
 
 
+def as_label(value):
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 @every(
     "values, read",
     [
@@ -94,7 +98,11 @@ def test_short_numbers_are_what_a_file_would_say(dtype):
         (np.array([1, -(2**63)]), "holds '-9223372036854775808' in row 2: whole numbers beyond"),
         ([2**60, 2**60 + 1], "holds '1152921504606846976' in row 1: whole numbers beyond 9,007,199,254,740,992"),
         (["a", " a"], "holds ' a' and 'a', which differ in spaces alone|holds 'a' and ' a', which differ in spaces"),
-        (["007", "7"], "holds '007' and '7', which differ in how a number is written alone; write them alike"),
+        (["007", "7"], "holds '007' in row 1 among numbers"),
+        (["44", "05", "61", "-05"], "holds '05' in row 2 among numbers; correct it"),
+        (["007", "7", "K7"], "holds '007' and '7', which differ in how a number is written alone; write them alike"),
+        (["5-Mar", "0-2", "14-Dec"], "holds times, such as '5-Mar' in row 1"),
+        ([b"1", b"2", b"x"], "holds 'x' in row 3 among numbers"),
         (["a", "  ", "b"], "holds blanks, such as '  ' in row 2"),
     ],
 )  # fmt: skip
@@ -123,6 +131,16 @@ def test_the_same_holds_for_every_type_of_a_column():
         (["00012", "K0012", "00007"], ("00007", "00012", "K0012")),
         (["007", "012"], ("007", "012")),
         (["NA", "DE"], ("DE", "NA")),
+        (["18-24", "25-34", "65+"], ("18-24", "25-34", "65+")),
+        (["<0", "0<=X<200", ">=200", "no checking"], ("0<=X<200", "<0", ">=200", "no checking")),
+        (["None", "Norm", ">200"], (">200", "None", "Norm")),
+        (["rs1234", "rs77"], ("rs1234", "rs77")),
+        (["Mayfair 12", "Decatur 100"], ("Decatur 100", "Mayfair 12")),
+        (["2019-20", "2020-21"], ("2019-20", "2020-21")),
+        (["1000-19", "950-18"], ("1000-19", "950-18")),
+        (["1a", "2a", "3a"], ("1a", "2a", "3a")),
+        (["12 Main St", "14 Main St", "9 Main St"], ("12 Main St", "14 Main St", "9 Main St")),
+        ([b"good", b"bad"], ("bad", "good")),
         (["18-25", "0-17", "26+x"], ("0-17", "18-25", "26+x")),
         (["A1", "A2"], ("A1", "A2")),
         (["é5", "ß 6"], ("ß 6", "é5")),
@@ -135,7 +153,7 @@ def test_the_same_holds_for_every_type_of_a_column():
 def test_words_are_categories(values, labels):
     found = column(values)
     assert found.labels == labels
-    given = [str(v) if v is not None and v == v and v != "" else "missing" for v in values]
+    given = [as_label(v) if v is not None and v == v and v != "" else "missing" for v in values]
     assert [labels[int(code)] for code in found.values] == given
 
 
@@ -150,6 +168,9 @@ def test_words_are_categories(values, labels):
         (["50%", "10%"], ("10%", "50%")),
         (["2024-03-05", "2023-01-01"], ("2023-01-01", "2024-03-05")),
         ([2**60, 2**60 + 1], (str(2**60), str(2**60 + 1))),
+        ([2**53, 2**53 + 1], (str(2**53), str(2**53 + 1))),
+        (["9007199254740993"], ("9007199254740993",)),
+        ([pd.Timestamp("2024-03-05"), pd.Timestamp("2024-03-05 06:00")], ("2024-03-05", "2024-03-05 06:00:00")),
     ],
 )
 def test_what_is_named_categorical_is(values, labels):
@@ -178,6 +199,7 @@ def test_named_missing_values_are_missing_in_every_column():
         (["NA", "DE"], "'NA' is a category"),
         (["007", "012"], "leading zeros are kept as codes"),
         (["a", "A"], "differ in upper and lower case alone"),
+        ([" a", " b"], "some categories begin or end with a blank"),
         (["a", "b"], "^$"),
     ],
 )
@@ -244,6 +266,46 @@ def test_new_rows_are_read_as_the_table_was(about, change, expected):
 def test_new_rows_that_cannot_be_read_are_refused(about, change, message):
     with pytest.raises(TableError, match=message):
         encode(rows(**change), about())
+
+
+@every("given", [["TRUE", "FALSE"], ["true", "false"], ["True", "False"], [True, False]])
+def test_truths_of_every_language_are_matched_as_pandas_reads_them(given):
+    """R and JSON write TRUE and true, of which pandas makes True."""
+    frame = pd.DataFrame({"a": np.array(given, object)[np.arange(30) % 2], "y": np.arange(30) / 7})
+    about = read_table(frame, "y").about
+    for value in ("TRUE", "true", True, np.True_, 1, 1.0, "1"):
+        assert about.categories[0][int(encode(pd.DataFrame({"a": [value]}, dtype=object), about)[0, 0])] == str(
+            given[0]
+        )
+    assert encode(pd.DataFrame({"a": ["maybe"]}), about)[0, 0] == -1
+
+
+def test_codes_are_matched_by_value_where_pandas_took_their_zeros():
+    frame = pd.DataFrame({"zip": np.array(["02116", "80202", "00501"])[np.arange(30) % 3], "y": np.arange(30) / 7})
+    about = read_table(frame, "y").about
+    for rows in ([2116, 80202, 501], ["02116", "80202", "00501"], [2116.0, 80202.0, 501.0]):
+        assert encode(pd.DataFrame({"zip": rows}), about)[:, 0].tolist() == [1, 2, 0]
+
+
+def test_rows_that_training_could_not_know_are_warned_of(about):
+    with pytest.warns(
+        UserWarning, match="training had no value of column 'heating', such as 'x' in row 1; there were 'g"
+    ):
+        encode(pd.concat([rows(heating=["x"]), rows(heating=["y"])]), about())
+    frame = pd.DataFrame({"a": ["NA", "DE", None] * 10, "y": np.arange(30) / 7})
+    with pytest.warns(
+        UserWarning, match="1 missing values; of 'NA', a category, pandas makes one unless it reads with k"
+    ):
+        encode(pd.DataFrame({"a": [None]}), read_table(frame, "y").about)
+    frame["a"] = frame["a"].fillna("DE")
+    with pytest.raises(TableError, match="none in training; fill them; of 'NA', a category, pandas makes one unless"):
+        encode(pd.DataFrame({"a": [None]}), read_table(frame, "y").about)
+
+
+def test_codes_of_an_array_are_no_missing_values():
+    frame = pd.DataFrame({"a": ["x", "y", "z"] * 10, "y": np.arange(30) + 0.5})
+    table = read_table(frame, "y", missing=["1"])
+    assert np.array_equal(encode(table.x, table.about), table.x)
 
 
 def test_labels_of_models_saved_before_are_matched_as_numbers(about):

@@ -456,3 +456,70 @@ def test_missing_values_are_gaps_of_numbers_and_a_category_of_words(frame):
     heating = table.features.index("heating")
     assert table.categories[heating] == ("gas", "none at all", "oil", "missing")
     assert table.x[4, heating] == 3
+
+
+@every(
+    "values",
+    [
+        [f"P{i:05d}" for i in range(1500)],
+        ["12", "A7", "9", "x"],
+        ["2019-20", "2020-21", "2021-22"],
+        [2**60, 2**60 + 1, 5],
+    ],
+)
+def test_groups_and_folds_may_have_any_names(values):
+    rows = max(60, len(values))
+    frame = pd.DataFrame({"a": np.arange(rows) % 7, "y": np.arange(rows) / 7})
+    frame["g"] = np.array(values, object)[np.arange(rows) % len(values)]
+    table = read_table(frame, "y", group="g")
+    assert len(np.unique(table.groups)) == len(values)
+    if len(values) < 9:
+        assert splits_of(read_table(frame, "y", fold="g")) == FOLDS[: len(values)] if len(values) < 5 else True
+
+
+@every(
+    "values, one", [(["5+", "<5"], "<5"), (["2019-20", "2020-21"], "2020-21"), (["$1", "$2"], "$2"), (["0", "1"], "1")]
+)
+def test_two_values_of_any_form_are_classes(values, one, frame):
+    table = read_table(frame[["area"]].assign(t=np.array(values)[np.arange(60) % 2]), "t")
+    assert table.target == f"t = {one}"
+    assert table.y.tolist() == [0, 1] * 30
+
+
+def test_a_target_is_not_told_to_be_categorical(frame):
+    with pytest.raises(TableError, match="column 't' holds numbers written as text, such as '1,5' in row 1") as caught:
+        read_table(frame[["area"]].assign(t=np.array(["1,5", "2,5", "3,5"])[np.arange(60) % 3]), "t")
+    assert "categorical" not in str(caught.value)
+    with pytest.raises(TableError, match=r"target 'price' holds numbers up to .*; rescale it"):
+        read_table(frame[["area", "price"]].assign(price=frame["price"] * 1e-200), "price")
+
+
+def test_missing_values_may_be_named_by_their_number(frame):
+    frame.loc[3, "rooms"] = -999
+    table = read_table(frame, "price", missing=[-999], drop=["sold"])
+    assert table.gaps == (table.features.index("rooms"),)
+    assert table.missing == ("-999",)
+
+
+def test_all_columns_of_a_name_are_dropped(frame):
+    twice = frame.rename(columns={"rooms": "area"})
+    assert "area" not in read_table(twice, "price", drop=["area", "sold"]).features
+
+
+@every("table", [np.zeros((3, 2)), pd.Series([1]), {"a": [1]}, None])
+def test_what_is_no_table_is_refused(table):
+    with pytest.raises(TableError, match="table must be a data frame or the path of a file, got"):
+        read_table(table, "y")
+
+
+def test_groups_of_mostly_one_class_are_split_where_they_can_be():
+    generator, refused = np.random.default_rng(0), 0
+    for _ in range(20):
+        group = np.repeat(np.arange(8), 15)
+        y = generator.random(120) < np.where(group % 2, 0.9, 0.1)
+        table = read_table(pd.DataFrame({"a": generator.normal(size=120), "g": group, "y": y}), "y", group="g")
+        for name in splits_of(table):
+            for seed in range(5):
+                parts = split_rows(table, name, seed)
+                refused += any(len(np.unique(table.y[rows])) < 2 for rows in vars(parts).values())
+    assert refused == 0

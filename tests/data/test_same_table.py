@@ -31,6 +31,7 @@ KINDS = {
 ODD_KINDS = {
     "large counts": lambda g: int(g.integers(-(2**62), 2**62)),
     "dates": lambda g: datetime.date(2000, 1, 1) + datetime.timedelta(int(g.integers(9999))),
+    "days": lambda g: pd.Timestamp("2000-01-01") + pd.Timedelta(days=int(g.integers(9))),
     "moments": lambda g: pd.Timestamp("2000-01-01") + pd.Timedelta(hours=int(g.integers(99)) * 6),
     "odd words": lambda g: ODD_WORDS[g.integers(len(ODD_WORDS))],
     "numbers and a word": lambda g: ODD_WORDS[g.integers(len(ODD_WORDS))] if g.random() < 0.05 else int(g.integers(9)),
@@ -126,7 +127,9 @@ def test_a_large_file_is_decided_as_a_whole(tmp_path):
 
 def test_rows_and_header_must_agree(tmp_path):
     for text, message in {
-        "a,y\n1,2,3\n": r"the header has 2 fields, line 2 has 3; put fields that hold a comma in quotes",
+        "a,y\n1,2,3\n": r"header has 2 fields, line 2 has 3; put fields that hold a comma in quotes, or name",
+        "sep=,\na,y\n1,2\n": r"begins with 'sep=,', no names of columns; remove that line",
+        "# made by hand, twice\na,y\n1,2\n": r"begins with '# made by hand, twice', no names of columns",
         "a,y\n1,2,\n3,4,\n": r"the header has 2 fields, line 2 has 3; take the ',' at the end of each line away",
         "a,y\n1,2\n3\n": r"the header has 2 fields, line 3 has 1",
         'a,y\n1,"2\n3,4\n': r"line \d: unexpected end of data; is a quote not closed",
@@ -153,12 +156,15 @@ def test_hints_name_the_likely_cause(tmp_path):
     for text, message in {
         "a, y\n1,2\n": "there are 'a', ' y'; did you mean ' y'?",
         "a,Y\n1,2\n": "did you mean 'Y'?",
-        "a;b;y\n1;2;3\n": r"is ';' the separator\? Then save it with commas, or pass pandas.read_csv\(..., sep=';'\)",
+        "a;b;y\n1;2;3\n": r"is ';' the separator, not ','\? Then save the file with ',', or pass pandas.read_csv",
+        '"a";"y"\n7,4;0\n': "is ';' the separator, not ','",
         "a\ty\n1\t2\n": r"is '\\t' the separator",
     }.items():
         (tmp_path / "table.csv").write_text(text)
         with pytest.raises(TableError, match=message.replace("y'?", r"y'\?").replace("Y'?", r"Y'\?")):
             read_table(tmp_path / "table.csv", "y")
+    (tmp_path / "table.csv").write_text("#id,y\n" + "".join(f"{i % 7},{i}\n" for i in range(20)))
+    assert read_table(tmp_path / "table.csv", "y").features == ("#id",)
     with pytest.raises(
         TableError, match=r"no column is called 'y'; .*it is the frame's index: call reset_index\(\) first"
     ):
