@@ -1,6 +1,8 @@
 """Parameters of a notebook are checked, and give the columns that stand beside the paper."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ from planted import fill
 from mixnam.data import catalogue
 from mixnam.data.own import read_table
 from mixnam.paper import experiments
+from mixnam.report import layout
 from mixnam.report.parameters import Parameters, check_parameters
 from mixnam.runs.files import root
 
@@ -106,3 +109,10 @@ def test_an_experiments_runs_are_selected_column_by_column(project):
     own = [[paper, "λ = 1", 0, 0.45], [paper, "λ = 1", 1, 0.46], [paper, "NAM", 0, 0.6]]
     assert found == [*own, [quick, "λ = 1", 0, 0.5]]
     assert project.parameters("diabetes").runs(experiments.cases("lambda_sweep", "paper")).empty
+
+
+def test_the_command_that_a_page_gives_can_be_copied_whatever_the_directory(tmp_path):
+    where = tmp_path / "my results"
+    said = layout.progress("complexity", Parameters("diabetes", "smoke", "cpu", where, False))
+    command = re.search(r"`(python -m mixnam run .*)`", said)[1]
+    assert shlex.split(command)[-2:] == ["--results", str(where)]
