@@ -174,6 +174,7 @@ def test_readmes_python_runs(tmp_path):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, env=environment, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_documented_batch_over_data_sets_and_presets_runs(tmp_path):
     (block,) = re.findall(
         r"```bash\n([^`]*?for dataset in .*?)```", (ROOT / "book" / "rerun.md").read_text(), re.DOTALL

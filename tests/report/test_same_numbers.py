@@ -26,7 +26,7 @@ def pages(html):
 
 def table(page, name):
     """The rows of a titled table as dictionaries, by the table's anchor; a group's first cell stands in each row."""
-    part = re.search(rf"<figure class=.titled table. id=.{name}.>.*?</figure>", page, re.DOTALL)[0]
+    part = re.search(rf"<figure class=.titled [^>]*table. id=.{name}.>.*?</figure>", page, re.DOTALL)[0]
     heads = [plain(cell) for cell in re.findall(r"<th[^>]*>(.*?)</th>", part, re.DOTALL)]
     rows = []
     for row in re.findall(r"<tr[^>]*>(.*?)</tr>", part, re.DOTALL)[1:]:
