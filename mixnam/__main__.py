@@ -201,13 +201,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("table", help=(table.__doc__ or "").splitlines()[0])
-    command.add_argument("file", help="a .csv, .tsv or .parquet file, or the name of a data set")
-    for name, text in _COLUMNS.items():
-        command.add_argument(f"--{name}", help=text)
-    for name, text in _LISTS.items():
-        command.add_argument(f"--{name}", action="append", metavar="TEXT", help=f"{text}; give it once for each")
-    command.set_defaults(function=table)
     for name, function in (("run", run), ("status", status)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         optional = name == "status"
@@ -232,12 +225,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     search.add_arguments(command)
     command.set_defaults(function=search.search)
     for name, command in commands.choices.items():
-        if name == "table":
-            continue
         where = None if name == "search" else Path("book/results")
         text = "directory of the results" + (" (default: runs/search/DATASET/results)" if where is None else "")
         command.add_argument("--results", type=Path, default=where, help=text)
         command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    command = commands.add_parser("table", help=(table.__doc__ or "").splitlines()[0])
+    command.add_argument("file", help="a .csv, .tsv or .parquet file, or the name of a data set")
+    for name, text in _COLUMNS.items():
+        command.add_argument(f"--{name}", help=text)
+    for name, text in _LISTS.items():
+        command.add_argument(f"--{name}", action="append", metavar="TEXT", help=f"{text}; give it once for each")
+    command.set_defaults(function=table)
     arguments = parser.parse_args(argv)
     if hasattr(arguments, "preset"):
         planned = vars(arguments).get("experiment") == "reference"  # whose steps have presets of their own

@@ -293,15 +293,20 @@ def as_text(value: Any) -> str | None:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
+def refuse_gaps(what: str, gaps: NDArray[np.bool_]) -> None:
+    """Raise TableError where a column that must have every value lacks some: `gaps`, (rows,), says where."""
+    if gaps.any():
+        first = int(np.argmax(gaps)) + 1
+        raise TableError(f"{what} holds {gaps.sum()} missing values, the first in row {first}; drop those rows")
+
+
 def read_kinds(column: pd.Series[Any], name: str, missing: Sequence[str]) -> NDArray[np.int64]:
     """Return each row's fold or group, numbered in the order of the column's dtype, of numbers or of words.
 
     TableError for missing values, and where all rows have one.
     """
     told = _distinct(column)
-    if gaps := int(((told.codes < 0) | told.rows(("", *missing))).sum()):
-        first = int(np.argmax((told.codes < 0) | told.rows(("", *missing)))) + 1
-        raise TableError(f"column {name!r} holds {gaps} missing values, the first in row {first}; drop those rows")
+    refuse_gaps(f"column {name!r}", (told.codes < 0) | told.rows(("", *missing)))
     ordered = isinstance(column.dtype, pd.CategoricalDtype)
     order = told.texts if ordered else sorted(told.texts, key=lambda text: _place(text, _kind(text)))
     if len(order) < 2:

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
-from mixnam.data.columns import Column, as_text, distinct, number_text, read_column, read_kinds
+from mixnam.data.columns import Column, as_text, distinct, number_text, read_column, read_kinds, refuse_gaps
 from mixnam.data.files import read_file
 from mixnam.data.splits import FOLDS, check_split, splits_of
 from mixnam.data.table import Array, DataError, Table, TableError, Task, Unseen
@@ -215,7 +215,7 @@ def _target(column: pd.Series[Any], name: str, task: Task | None, missing: Seque
     ordered = isinstance(column.dtype, pd.CategoricalDtype)
     two = task != "regression" and distinct(column, missing) == 2  # classes, however they are written
     read = read_column(column, name, two, missing, hint="")
-    _refuse_gaps(f"target {name!r}", read)
+    refuse_gaps(f"target {name!r}", read.gaps)
     values = np.unique(read.values)
     if len(values) < 2:
         raise TableError(f"target {name!r} has {len(values)} value, {_said(read, values)}; it needs two or more")
@@ -225,7 +225,7 @@ def _target(column: pd.Series[Any], name: str, task: Task | None, missing: Seque
                 f"target {name!r} has {len(values)} classes ({_said(read, values)}); merge them into two, for more "
                 "are not taken yet"
             )
-        one = column_label(read, values[1])
+        one = _written(read, values[1])
         return (read.values == values[1]).astype(np.float64), "classification", f"{name} = {one}"
     if read.labels is not None:
         what = "" if ordered else " that are no numbers"
@@ -239,19 +239,13 @@ def _target(column: pd.Series[Any], name: str, task: Task | None, missing: Seque
     return read.values, "regression", name
 
 
-def _refuse_gaps(what: str, read: Column) -> None:
-    if read.gaps.any():
-        first = int(np.argmax(read.gaps)) + 1
-        raise TableError(f"{what} holds {read.gaps.sum()} missing values, the first in row {first}; drop those rows")
-
-
-def column_label(read: Column, value: float) -> str:
+def _written(read: Column, value: float) -> str:
     """Return how a value of a column is written."""
     return number_text(value) if read.labels is None else read.labels[int(value)]
 
 
 def _said(read: Column, distinct: Array) -> str:
-    shown = [column_label(read, value) for value in distinct[:5]]
+    shown = [_written(read, value) for value in distinct[:5]]
     return ", ".join(shown) + (", ..." if len(distinct) > 5 else "")
 
 

@@ -68,7 +68,7 @@ def seconds_of(specs: Sequence[RunSpec]) -> list[float]:
     """
     store = Store(root() / "book" / "results")
     known = usual_seconds(store, processor=True) if specs else {}
-    return [known.get(alike(spec), _by_work(spec, store)) for spec in specs]
+    return [known[shape] if (shape := alike(spec)) in known else _by_work(spec, store) for spec in specs]
 
 
 def _by_work(spec: RunSpec, store: Store) -> float:
