@@ -5,9 +5,9 @@ is in the record is not measured again:
 
 `dataset`, `model`; `fold`, 0 to 4 (null: a fit on all rows, for its time alone); `rows` trained on; `scores` on the
 fold's other rows: rmse, or auc and log_loss; `fit` and `predict`, {cpu, wall} seconds (cpu: processor time of all
-threads and processes); `said`, what the fit printed; `error`, of one that failed; `measured`: created (UTC), git_commit,
-dirty (uncommitted changes in mixnam), versions, load (the machine's average when the fit began), processor, seed (of
-folds, and of ours; other libraries draw from their own default seeds).
+threads and processes); `said`, what the fit printed; `error`, of one that failed; `measured`: created (UTC),
+git_commit, dirty (uncommitted changes in mixnam), versions, load (the machine's average when the fit began), processor,
+seed (of folds, and of ours; other libraries draw from their own default seeds).
 
 The folds are one partition, the same for all: KFold(5, shuffle=True, random_state=0), stratified for classes. All are
 handed a pandas frame of the raw columns: numbers as float64, categories under their labels.
