@@ -144,14 +144,19 @@ def version(name: str) -> str | None:
     return None
 
 
+def rows_of(table: Table, fold: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row numbers to train on and to test on; where there is no fold, all for both."""
+    if fold is None:
+        return np.arange(len(table.y)), np.arange(len(table.y))
+    folds = (KFold if table.task == "regression" else StratifiedKFold)(FOLDS, shuffle=True, random_state=SEED)
+    return list(folds.split(table.x, table.y))[fold]
+
+
 def measure(table: Table, model: str, fold: int | None) -> Row:
     """Return a row of the record: one contestant, trained on all folds but one, or on all rows."""
     x, y = frame(table)
     classes = table.task == "classification"
-    train = test = np.arange(len(y))
-    if fold is not None:
-        folds = (StratifiedKFold if classes else KFold)(FOLDS, shuffle=True, random_state=SEED)
-        train, test = list(folds.split(x, y))[fold]
+    train, test = rows_of(table, fold)
     origin = provenance(torch.device("cpu"), "")
     versions = origin["versions"] | {name: found for name in LIBRARIES if (found := version(name))}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -30,7 +30,7 @@ from mixnam.runs.store import Store
 
 #: Pages before and after the experiments' own, all of them notebooks.
 FRONT = ("index", "contents", "scorecard", "findings", "tables", "use")
-BACK = ("speed", "searches", "evidence", "status")
+BACK = ("speed", "estimators", "searches", "evidence", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy page.
 REFERENCE = ("housing", "income", "support2", "bike", "diabetes", "breast_cancer")
 HAND_WRITTEN = ("rules", "method", "baselines", "rerun", "data", "glossary")
