@@ -112,6 +112,15 @@ class Model:
         scale = self.transforms.target_scale
         return self._frame(lower * scale, rows), self._frame(upper * scale, rows)
 
+    def outputs(self, x: Array, *names: str) -> list[Array]:
+        """Return what a network says of rows as `encode` gives them, (rows, n), in the target's units (log-odds).
+
+        By name: `prediction` (rows,), `contributions`, `lower` and `upper` (rows, n).
+        """
+        scale, mean = self.transforms.target_scale, self.transforms.target_mean
+        found = self._outputs(self.transforms.inputs(x), *names)
+        return [v * scale + (mean if name == "prediction" else 0) for name, v in zip(names, found, strict=True)]
+
     @property
     def intercept(self) -> float:
         """What the prediction is before contributions are added; TypeError for a model that has none."""
@@ -159,14 +168,18 @@ class Model:
         return self.transforms.inputs(encode(rows, self.about))
 
     def _outputs(self, inputs: NDArray[np.float32], *names: str) -> list[Array]:
-        """Return what the network's outputs call so, on its scale, with the rows first."""
+        """Return what the network's outputs call so, on its scale, with the rows first.
+
+        They are computed in float64: to 1e-9 they do not depend on which rows are asked for together.
+        """
         assert self.network is not None
+        tensors = {name: tensor.double() for name, tensor in self.tensors.items()}
         with torch.no_grad():
             parts = [
                 [getattr(out, name) for name in names]
-                for out in evaluate(self.network, self.tensors, torch.tensor(inputs)[None])
+                for out in evaluate(self.network, tensors, torch.tensor(inputs, dtype=torch.float64)[None])
             ]
-        return [torch.cat(part, dim=1)[0].double().numpy() for part in zip(*parts, strict=True)]
+        return [torch.cat(part, dim=1)[0].numpy() for part in zip(*parts, strict=True)]
 
     def _scaled(self, inputs: NDArray[np.float32]) -> Array:
         if self.fitted is not None:
@@ -230,6 +243,9 @@ class Member:
         self.name, self.label, self.weights = name, label or f"{table.name} {settings.model} seed {seed}", weights
         self.preprocessing = Preprocessing(table, rows.train, seed, settings.quantile_rows)
         self.x = self.preprocessing.inputs(table.x)
+        self.x_train = self.x[rows.train]
+        if table.many_valued:
+            self.x_train = self.preprocessing.training_inputs(table, rows.train, seed)
         self.y = self.preprocessing.scale_target(table.y)
 
 
@@ -352,16 +368,16 @@ def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Mod
     for member in members:
         started = time.perf_counter()
         rows, validation = member.split.train, member.split.validation
+        x, y = member.x_train.astype(float), member.y
         if member.weights is not None:
-            rows = rows[member.weights[rows] > 0]  # EBM takes no weight of 0
-        x, y = member.x.astype(float), member.y
+            x, rows = x[member.weights[rows] > 0], rows[member.weights[rows] > 0]  # EBM takes no weight of 0
         weights = None if member.weights is None else member.weights[rows]
         if isinstance(settings, LinearSettings):
             gaps = bool(table.gaps)
-            tensors, rounds = fit_linear(x[rows], y[rows], table.task, weights, gaps), 1
+            tensors, rounds = fit_linear(x, y[rows], table.task, weights, gaps), 1
             model = _model(member, make_network(settings, len(table.features), gaps=gaps), tensors, None)
         else:
-            parts = Rows(x[rows], y[rows], x[validation], y[validation], weights)
+            parts = Rows(x, y[rows], member.x[validation].astype(float), y[validation], weights)
             fitted = fit_library(settings, parts, table.task, member.seed)
             tensors, rounds, model = {}, fitted.rounds, _model(member, None, {}, fitted)
         seconds = time.perf_counter() - started
@@ -378,7 +394,7 @@ def _train(members: list[Member], network: Network, job: Job) -> list[Trained]:
 
     weights = [m.weights[m.split.train] for m in members if m.weights is not None]
     fold = Fold(
-        tensor([m.x[m.split.train] for m in members]),
+        tensor([m.x_train for m in members]),
         tensor([m.y[m.split.train] for m in members]),
         tensor([m.x[m.split.validation] for m in members]),
         tensor([m.y[m.split.validation] for m in members]),
