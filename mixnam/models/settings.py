@@ -116,8 +116,8 @@ class NetworkSettings(Settings):
     learning_rate: float = number(5.97e-4, 0.0)
     weight_decay: float = number(5.29e-5, 0.0)
     dropout: float = number(0.1, 0.0, 1.0, below_high=True)
-    #: which validation score picks the epoch in classification (regression: the error)
-    selection: Literal["auc_plus_f1", "auc"] = "auc_plus_f1"
+    #: which validation score picks the epoch in classification (regression: the error); log loss needs but one class
+    selection: Literal["auc_plus_f1", "auc", "log_loss"] = "auc_plus_f1"
 
 
 @dataclass(frozen=True)
