@@ -138,6 +138,8 @@ class EncodedSettings(AdditiveSettings):
     activation: Literal["relu", "silu"] = "relu"
     #: decay of the moving average of weights that is validated beside the weights themselves; 0: there is none
     averaging: float = number(0.0, 0.0, 1.0, below_high=True)
+    #: training ends after so many epochs without a better validation score; 0: after more than a quarter of `epochs`
+    patience: int = number(0, 0)
 
 
 @dataclass(frozen=True)

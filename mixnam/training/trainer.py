@@ -22,6 +22,7 @@ from mixnam.models.base import EVALUATED
 from mixnam.models.encoding import EDGES
 from mixnam.models.fast.blocked import Blocked, evaluate
 from mixnam.models.layers import Draws, Tensors
+from mixnam.models.settings import EncodedSettings
 from mixnam.training.graphs import Captured
 from mixnam.training.losses import Task, head_gradients, loss
 from mixnam.training.optimizers import AdamW
@@ -137,9 +138,10 @@ class Trainer:
 
     def ends(self, i: int) -> bool:
         """Return whether member i of the stack has trained long enough."""
-        state = self.state
+        state, settings = self.state, self.settings
+        patience = settings.patience if isinstance(settings, EncodedSettings) else 0
         waited = state.epoch - state.best_epoch[i]
-        return state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4
+        return state.epoch >= settings.epochs or waited >= (patience or settings.epochs // 4 + 1)
 
     def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
         """View flat parameters (M, P) by name, together with the buffers."""
