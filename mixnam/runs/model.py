@@ -39,7 +39,7 @@ from mixnam.models.libraries import Fitted, Rows, fit_library, fit_linear, resto
 from mixnam.runs.files import write_file
 from mixnam.runs.machine import one_thread, pick_device
 from mixnam.training.stacks import in_parts, largest_stack
-from mixnam.training.trainer import Fold, Trained
+from mixnam.training.trainer import Advance, Fold, Trained
 from mixnam.training.tree_trainer import trainer_class
 
 #: Version of what `Model.save` writes.
@@ -251,13 +251,17 @@ class Member:
 
 @dataclass
 class Job:
-    """How to train: where, whom to tell, where an unfinished training is kept, how many at a time, and until when."""
+    """How to train: where, whom to tell, where an unfinished training is kept, how many at a time, and until when.
+
+    `advance` is told of networks' epochs: of each member, `Trainer.last_epoch()` in all.
+    """
 
     device: torch.device
     progress: Progress | None = None
     checkpoint: Path | None = None
     stack: int | None = None
     deadline: float = math.inf
+    advance: Advance | None = None
 
 
 def train(
@@ -275,8 +279,9 @@ def train(
 
     `split` names one of the table's: `holdout`, or `fold0` ... (default: the first). With `validation`, the numbers of
     the rows that pick the best epoch (or a mask), there is no test part: all other rows are trained on.
-    `sample_weight`, (rows,), weighs each training row's error and penalties, on any scale; transforms and metrics do
-    not see it. On a CPU the same arguments give the same bits.
+    `sample_weight`, (rows,), on any scale, weighs each training row's error and penalties, and each validation row in
+    the score that picks a network's epoch (validation rows that all weigh 0 count alike). Transforms and metrics do not
+    see it. On a CPU the same arguments give the same bits.
 
     Raises TypeError for what is no table or no settings, ValueError for a split, weights or rows that do not fit the
     table, or parts with a single class, FloatingPointError where training diverged.
@@ -297,6 +302,7 @@ def train(
     where = pick_device(device)
     rows = _parts(table, split, seed, validation)
     weights = None if sample_weight is None else _weights(sample_weight, table, rows)
+    _check_parts(table, settings, rows, weights)
     member = Member(table, settings, rows, seed, weights=weights)
     with one_thread(where):
         ((_, model, trained, _),) = train_members([member], Job(where, progress))
@@ -335,20 +341,25 @@ def _parts(table: Table, split: str | None, seed: int, validation: ArrayLike | N
             chosen = rows[chosen]
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer) or not np.isin(chosen, rows).all():
             raise ValueError(f"validation must be row numbers from 0 to {len(rows) - 1}, got {validation!r}")
-        parts = Split(np.setdiff1d(rows, chosen), np.unique(chosen), rows[:0])
-    else:
-        known = splits_of(table) + (REPEATS if table.folds is None and splits_of(table) == FOLDS else ())
-        if split is not None and split not in known:
-            raise ValueError(f"split of {table.name} must be one of {', '.join(known)}, got {split!r}")
-        parts = split_rows(table, known[0] if split is None else split, seed)
-    for name, part in (("training", parts.train), ("validation", parts.validation)):
-        if len(part) < 2 or (table.task == "classification" and len(np.unique(table.y[part])) < 2):
+        return Split(np.setdiff1d(rows, chosen), np.unique(chosen), rows[:0])
+    known = splits_of(table) + (REPEATS if table.folds is None and splits_of(table) == FOLDS else ())
+    if split is not None and split not in known:
+        raise ValueError(f"split of {table.name} must be one of {', '.join(known)}, got {split!r}")
+    return split_rows(table, known[0] if split is None else split, seed)
+
+
+def _check_parts(table: Table, settings: Settings, parts: Split, weights: Array | None) -> None:
+    by_loss = isinstance(settings, NetworkSettings) and settings.selection == "log_loss"
+    for name, part, classes in (("training", parts.train, 2), ("validation", parts.validation, 1 if by_loss else 2)):
+        weighing = np.ones(len(part)) if weights is None else weights[part]
+        counted = part[weighing > 0] if weighing.any() else part
+        if len(counted) < 2 or (table.task == "classification" and len(np.unique(table.y[counted])) < classes):
             raise ValueError(
-                f"{table.name}: the {name} part has {len(part)} rows"
-                + (" of one class" if len(part) > 1 else "")
+                f"{table.name}: the {name} part has {len(counted)} rows"
+                + (" that weigh more than 0" if len(counted) < len(part) else "")
+                + (" of one class" if len(counted) > 1 else "")
                 + "; give more rows, or other rows for validation"
             )
-    return parts
 
 
 def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Model, Trained, int]]:
@@ -392,17 +403,18 @@ def _train(members: list[Member], network: Network, job: Job) -> list[Trained]:
     def tensor(values: Sequence[NDArray[Any]]) -> torch.Tensor:
         return torch.tensor(np.stack(values), dtype=torch.float32, device=job.device)
 
-    weights = [m.weights[m.split.train] for m in members if m.weights is not None]
+    weights = [(m.weights[m.split.train], m.weights[m.split.validation]) for m in members if m.weights is not None]
     fold = Fold(
         tensor([m.x_train for m in members]),
         tensor([m.y[m.split.train] for m in members]),
         tensor([m.x[m.split.validation] for m in members]),
         tensor([m.y[m.split.validation] for m in members]),
-        tensor(weights) if weights else None,
+        tensor([training for training, _ in weights]) if weights else None,
+        tensor([validation for _, validation in weights]) if weights else None,
     )
     settings = [m.settings for m in members if isinstance(m.settings, NetworkSettings)]
     seeds, names = [m.seed for m in members], [m.name for m in members]
     trainer = trainer_class(settings[0])(network, settings, seeds, fold, members[0].table.task, names=names)
     label = members[0].label + (f" and {len(members) - 1} more" if len(members) > 1 else "")
     say = None if job.progress is None else lambda line: job.progress(f"{label}: {line}")  # type: ignore[misc]
-    return trainer.run(say, job.checkpoint, deadline=job.deadline)
+    return trainer.run(say, job.checkpoint, deadline=job.deadline, advance=job.advance)
