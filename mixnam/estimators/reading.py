@@ -192,7 +192,7 @@ def read_rows(
         check_consistent_length(frame, belong)
     kept = np.ones(len(y), bool) if weights is None else weights > 0
     if not kept[: len(y) - held_out].any():
-        raise ValueError("sample_weight is 0 for all rows; one at least must be above 0")
+        raise ValueError("no row that is trained on has a weight above 0; give other weights")
     columns = {}
     for name in frame.columns:
         columns[name] = read_column(frame[name], name, name in categorical, hint="")

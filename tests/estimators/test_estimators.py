@@ -273,7 +273,7 @@ def test_parameters_of_any_form_are_saved(tmp_path):
 def test_what_cannot_be_loaded_is_refused_with_its_reason(fitted, tmp_path):
     model, _, _ = fitted
     model.save(tmp_path / "model")
-    with pytest.raises(ValueError, match="it is a MixNAMRegressor; load it by MixNAMRegressor.load"):
+    with pytest.raises(ValueError, match=r"it is a MixNAMRegressor; load it by MixNAMRegressor\.load"):
         MixNAMClassifier.load(tmp_path / "model")
     with pytest.raises(ValueError, match="holds no MixNAMRegressor"):
         MixNAMRegressor.load(tmp_path)
@@ -324,7 +324,7 @@ def test_what_cannot_be_learnt_from_is_named():
         MixNAMRegressor(**FAST).fit(X.assign(size="2024-01-02"), y)
     with pytest.raises(ValueError, match=r"one class, 'a'"):
         MixNAMClassifier(**FAST).fit(X, np.full(120, "a"))
-    with pytest.raises(ValueError, match="weight is 0 for all rows"):
+    with pytest.raises(ValueError, match="at least one non-zero number"):
         MixNAMRegressor(**FAST).fit(X, y, np.zeros(120))
     with pytest.raises(ValueError, match="2 labels are missing"):
         MixNAMClassifier(**FAST).fit(X, pd.Series(["a", None, "b", None] + ["a", "b"] * 58))
