@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from mixnam.data import catalogue
 from mixnam.data.table import better
 from mixnam.paper.costs import duration
-from mixnam.paper.intervals import LEVEL, over_folds
+from mixnam.paper.intervals import over_folds
 from mixnam.plots.forests import forest_plot
 from mixnam.plots.look import COLORS, GREY
 from mixnam.report.layout import commit, literal, spread
@@ -25,23 +25,15 @@ MODELS = (OURS, "NAM", "linear", "pyGAM", ADDITIVE, "EBM", "XGBoost", "LightGBM"
 #: EBM's RMSE or in AUC; written down before anything was measured.
 INTERACTING, LOWEST = ("bike", "housing"), {"rmse": -2.0, "auc": -0.005}
 SMALL, SIMPLE = 1_000, ("linear", ADDITIVE, "EBM")  # rows, and what may do as well on so few
-_NUMBERS = [
-    ("scores", "rmse"),
-    ("scores", "auc"),
-    ("scores", "log_loss"),
-    ("fit", "cpu"),
-    ("fit", "wall"),
-    ("predict", "cpu"),
-]
 TESTED = 1 / 4  # a fold's test rows over its training rows
+_COLUMNS = ["dataset", "title", "metric", "model", "word", "mean", "low", "high", "told"]
 
 
 def record(path: Path | None = None) -> pd.DataFrame:
     """Return the record, a row a fit, with columns such as `scores.auc` and `fit.cpu`; NaN where a fit has none."""
     text = (path or root() / "book" / "benchmarks" / "estimators.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
-    numbers = [{f"{part}.{name}": row.get(part, {}).get(name, math.nan) for part, name in _NUMBERS} for row in rows]
-    return pd.DataFrame([row | own for row, own in zip(rows, numbers, strict=True)])
+    found = pd.json_normalize([json.loads(line) for line in text.splitlines()], max_level=1)
+    return found.reindex(columns=found.columns.union(["scores.rmse", "scores.auc", "scores.log_loss"], sort=False))
 
 
 def _runs(found: pd.DataFrame, dataset: str, model: str) -> pd.DataFrame:
@@ -57,21 +49,19 @@ def advantages(found: pd.DataFrame) -> pd.DataFrame:
     and told, all of it in words.
     """
     rows = []
-    for dataset, model in ((dataset, model) for dataset in DATASETS for model in MODELS[1:]):
+    for dataset, model in itertools.product(DATASETS, MODELS[1:]):
         known = catalogue.entry(dataset)
         ours, theirs = (_runs(found, dataset, name)["score"] for name in (OURS, model))
-        off = ((ours - theirs) * better(known.metric) * (100 / theirs if known.metric == "rmse" else 1)).dropna()
+        scale, digits, unit = (100 / theirs, 1, "\N{NO-BREAK SPACE}%") if known.metric == "rmse" else (1, 4, "")
+        off = ((ours - theirs) * better(known.metric) * scale).dropna()
         if len(off) > 1:
             ahead = over_folds(off.to_numpy(), TESTED)
-            word = (
-                "ahead" if ahead.chance_above(0) <= LEVEL else "behind" if ahead.chance_below(0) <= LEVEL else "level"
-            )
-            digits, unit = (1, "\N{NO-BREAK SPACE}%") if known.metric == "rmse" else (4, "")
-            mean, low, high = (f"{v:+.{digits}f}".replace("-", "−") for v in (ahead.mean, *ahead.interval))
+            numbers = (ahead.mean, *ahead.interval)
+            word = "ahead" if numbers[1] > 0 else "behind" if numbers[2] < 0 else "level"
+            mean, low, high = (f"{number:+.{digits}f}".replace("-", "−") for number in numbers)
             told = f"{word} {mean}{unit} [{low},\N{NO-BREAK SPACE}{high}]"
-            rows.append((dataset, known.title, known.metric, model, word, ahead.mean, *ahead.interval, told))
-    columns = ["dataset", "title", "metric", "model", "word", "mean", "low", "high", "told"]
-    return pd.DataFrame(rows, columns=columns)
+            rows.append((dataset, known.title, known.metric, model, word, *numbers, told))
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def table(found: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -81,15 +71,15 @@ def table(found: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = []
     for model in MODELS:
         if len(own := _runs(found, dataset, model)):
+            mean, sd = own.mean(numeric_only=True), own.std(numeric_only=True)
             row = {"model": model, "folds": str(own["score"].count())}
             for column, name in (("score", f"test {metric.upper()}"), ("scores.log_loss", "test log loss")):
-                if column in own and own[column].notna().any():
-                    mean = own[column].mean()
-                    row[name] = spread(mean, own[column].std(), 2 if mean >= 10 else 4)
+                if own[column].notna().any():
+                    row[name] = spread(mean[column], sd[column], 2 if mean[column] >= 10 else 4)
             row["MixNAM beside it"] = told.get(model, "")
-            for column, name in (("fit.cpu", "fit"), ("predict.cpu", "predict")):
-                mean = own[column].mean()
-                row[name] = duration(mean) if mean >= 10 else f"{mean:.2g} s"
+            for name in ("fit", "predict"):
+                seconds = mean[f"{name}.cpu"]
+                row[name] = duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
             rows.append(row)
     return pd.DataFrame(rows).fillna("–")
 
@@ -97,9 +87,9 @@ def table(found: pd.DataFrame, dataset: str) -> pd.DataFrame:
 def forests(found: pd.DataFrame, metric: str) -> Figure:
     """Draw how far our defaults are ahead of each model on a metric's data sets; dotted: the lowest end wanted."""
     lines = advantages(found).query("metric == @metric")
-    titles = [catalogue.entry(name).title for name in DATASETS if catalogue.entry(name).metric == metric]
-    places = {title: i - (len(titles) - 1) / 2 for i, title in enumerate(titles)}
-    lines = lines.assign(label=lines["model"], kind=lines["title"], place=lines["title"].map(places) * 1.4)
+    titles = list(dict.fromkeys(lines["title"]))
+    places = {title: 1.4 * (i - (len(titles) - 1) / 2) for i, title in enumerate(titles)}
+    lines = lines.assign(label=lines["model"], kind=lines["title"], place=lines["title"].map(places))
     unit = "AUC" if metric == "auc" else "% of the other's RMSE"
     figure = forest_plot(lines, f"MixNAM is better by ({unit})", dict(zip(titles, COLORS, strict=False)))
     figure.axes[0].axvline(LOWEST[metric], color=GREY, linewidth=1, linestyle=":", zorder=1)
@@ -128,15 +118,12 @@ def on_small_tables(found: pd.DataFrame) -> str:
 
 def measured(found: pd.DataFrame) -> str:
     """Return how long ours took on all rows of a table, and where, when and with what all was measured."""
-    whole = found[found["fold"].isna() & found["model"].eq(OURS)]
     said = [
-        f"{OURS} on all {row['rows']:,} rows of {catalogue.entry(row['dataset']).title}: {row['fit.cpu']:.0f} s of "
-        f"processor time to fit, {row['fit.wall']:.0f} s by the clock."
-        for _, row in whole.iterrows()
+        f"{row['model']} on all {row['rows']:,} rows of {catalogue.entry(row['dataset']).title}: {row['fit.cpu']:.0f} s."
+        for _, row in found[found["fold"].isna()].iterrows()
     ]
-    stamps = found["measured"]
-    commits = dict.fromkeys(commit(stamp) for stamp in stamps)
-    versions = {name: version for stamp in stamps for name, version in stamp["versions"].items()}
-    named, loads = ", ".join(" ".join(one) for one in versions.items()), [stamp["load"] for stamp in stamps]
-    where = f"{stamps[0]['processor']}, load average {min(loads):.1f} to {max(loads):.1f}"
-    return " ".join([*said, f"All on {where}; commits {', '.join(commits)}; {named}."])
+    stamps = found.filter(like="measured.").rename(columns=lambda name: str(name).removeprefix("measured."))
+    commits = dict.fromkeys(commit(stamp) for stamp in stamps.to_dict("records"))
+    named = dict.fromkeys(" ".join(one) for own in stamps["versions"] for one in own.items())
+    where = f"{stamps['processor'].iloc[0]}, load average {stamps['load'].min():.1f} to {stamps['load'].max():.1f}"
+    return " ".join([*said, f"All on {where}; commits {', '.join(commits)}; {', '.join(named)}."])
