@@ -118,9 +118,9 @@ def on_small_tables(found: pd.DataFrame) -> str:
 
 def measured(found: pd.DataFrame) -> str:
     """Return how long ours took on all rows of a table, and where, when and with what all was measured."""
+    whole = found[found["fold"].isna()][["model", "rows", "dataset", "fit.cpu"]]
     said = [
-        f"{row['model']} on all {row['rows']:,} rows of {catalogue.entry(row['dataset']).title}: {row['fit.cpu']:.0f} s."
-        for _, row in found[found["fold"].isna()].iterrows()
+        f"{model} on all {n:,} rows of {catalogue.entry(name).title}: {s:.0f} s." for model, n, name, s in whole.values
     ]
     stamps = found.filter(like="measured.").rename(columns=lambda name: str(name).removeprefix("measured."))
     commits = dict.fromkeys(commit(stamp) for stamp in stamps.to_dict("records"))
