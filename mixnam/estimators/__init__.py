@@ -1,0 +1,1 @@
+"""scikit-learn estimators over the rooms below, and what they say of a model."""
