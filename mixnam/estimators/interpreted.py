@@ -48,7 +48,7 @@ class Explanation(FeatureValueExplanation):  # type: ignore[misc]
         if self.feature_types[key] == "nominal":
             low = data["scores"] - data["lower_bounds"]
             figure.data[0].update(error_y={"arrayminus": low, "symmetric": False}, name="contribution")
-        said = f"{title or self.feature_names[key]}<br><sub>experts' bounds: what it can contribute, no errors</sub>"
+        said = f"{title or self.feature_names[key]}<br><sub>experts' bounds: what it can contribute, not its uncertainty</sub>"
         return figure.update_layout(title=said, yaxis_title="contribution")
 
 
