@@ -1,1 +1,1 @@
-"""scikit-learn estimators over the rooms below, and what they say of a model."""
+"""Estimators of scikit-learn: MixNAM and NAM for regressions and classifications, with what they explain."""

@@ -144,7 +144,7 @@ class LocalExplanation:
     deviation; `intercept` is (C,), `prediction` (C, rows), the intercept plus all contributions. C is the number of
     `classes` where there are more than two, else 1.
 
-    `rows` are as they were given, and `y` their targets, of classes the number of each, or None.
+    `rows` are as they were given, and `y`, where it is known, (rows,) their targets, of classes the number of each.
     """
 
     model: str
@@ -214,7 +214,9 @@ class LocalExplanation:
     def _probabilities(self) -> Array:
         """Return the probability of each class, (rows, classes), as the estimator's `predict_proba` has it."""
         found = 0.5 * (1 + np.tanh(self.prediction.T / 2))
-        return found / found.sum(axis=1, keepdims=True) if self.classes else np.hstack([1 - found, found])
+        if not self.classes:
+            return np.hstack([1 - found, found])
+        return found / np.maximum(found.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 
 
 def _curves(part: Curves) -> Iterator[tuple[int, str, pd.DataFrame]]:

@@ -28,7 +28,7 @@ class Entry:
     histogram: tuple[Array, NDArray[Any]] | None
 
 
-class Explanation(FeatureValueExplanation):  # type: ignore[misc]
+class Explanation(FeatureValueExplanation):
     """interpret's explanation, in which bounds are called what they are, and stand where they are on bars, too."""
 
     def visualize(self, key: Any = None, title: str | None = None) -> Any:
@@ -48,8 +48,9 @@ class Explanation(FeatureValueExplanation):  # type: ignore[misc]
         if self.feature_types[key] == "nominal":
             low = data["scores"] - data["lower_bounds"]
             figure.data[0].update(error_y={"arrayminus": low, "symmetric": False}, name="contribution")
-        said = f"{title or self.feature_names[key]}<br><sub>experts' bounds: what it can contribute, not its uncertainty</sub>"
-        return figure.update_layout(title=said, yaxis_title="contribution")
+        said = "experts' bounds: what it can contribute, not its uncertainty"
+        name = title or self.feature_names[key]
+        return figure.update_layout(title=f"{name}<br><sub>{said}</sub>", yaxis_title="contribution")
 
 
 def of_features(model: str, names: Sequence[str], importance: Array, entries: Sequence[Entry]) -> Explanation:
