@@ -169,5 +169,5 @@ def trade_off(own: OwnData) -> Figure:
         rows += [("score", penalty, own.score(model, test)), ("width", penalty, (told.upper - told.lower).mean())]
     lines = pd.DataFrame(rows, columns=["measure", "penalty", "mean"]).assign(source="MixNAM", sd=math.nan, numbers="")
     metric = METRIC_LABELS["auc" if own.table.task == "classification" else "rmse"]
-    width = "mean width of the experts' bounds" + (f"\n({unit(own.table.about)})" if unit(own.table.about) else "")
+    width = "mean width of bounds" + (f"\n({unit(own.table.about)})" if unit(own.table.about) else "")
     return sweep_plot(lines, {"score": metric, "width": width}, MODEL_COLORS)
