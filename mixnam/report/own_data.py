@@ -6,6 +6,7 @@ import importlib
 import math
 import re
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -82,7 +83,8 @@ class OwnData:
         y = pd.Series(self.table.y) if y is None else y
         kept = {} if self.table.groups is None else {"groups": self.table.groups[rows]}
         ours = type(model).__module__.startswith("mixnam.")
-        return model.fit(self.x.iloc[rows], y.iloc[rows], **(kept if ours else {}))
+        with warnings.catch_warnings(action="ignore" if not ours else "default"):
+            return model.fit(self.x.iloc[rows], y.iloc[rows], **(kept if ours else {}))
 
     def score(self, model: Any, rows: Rows) -> float:
         """Return a fitted model's RMSE or AUC on rows."""
@@ -106,7 +108,7 @@ def read(namespace: Mapping[str, Any]) -> OwnData:
     Raises TableError, in one line, for a parameter or a table that cannot be used.
     """
     try:
-        given = checked(namespace, TYPES)
+        given = checked({**namespace, "quick": str(namespace.get("quick", "auto"))}, TYPES)
         name, path = given["table"], Path(given["table"])
         quick = {"auto": name == EXAMPLE, "true": True, "false": False}.get(given["quick"].lower())
         if quick is None:

@@ -136,8 +136,8 @@ def checked(namespace: Mapping[str, Any], types: Mapping[str, type]) -> dict[str
             raise ValueError(f"unknown parameter {name!r} (= {value!r}); this notebook takes {', '.join(types)}")
         if types[name] is bool and str(value).lower() in ("true", "false"):  # papermill knows True and False alone
             given[name] = value = str(value).lower() == "true"
-        if types[name] is list and isinstance(value, str):
-            given[name] = value = [text.strip() for text in value.split(",") if text.strip()]
+        if types[name] is list and isinstance(value, (str, int, float)):
+            given[name] = value = [text.strip() for text in str(value).split(",") if text.strip()]
         if type(value) is not types[name]:
             raise TypeError(f"parameter {name} must be {_KINDS[types[name]]}, got {value!r}")
     lacking = [name for name in types if name not in given]
