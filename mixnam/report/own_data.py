@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.metrics import roc_auc_score, root_mean_squared_error
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import KFold, PredefinedSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -59,9 +59,13 @@ class OwnData:
     quick: bool
     folder: Path
 
+    @property
+    def metric(self) -> str:
+        """What models are compared by: auc or rmse."""
+        return "auc" if self.table.task == "classification" else "rmse"
+
     def models(self, **parameters: Any) -> dict[str, Any]:
         """Return the models to compare, by name, none fitted; `parameters` are MixNAM's, else all are as they come."""
-        classes = self.table.task == "classification"
         numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
         columns = make_column_transformer((numbers, NUMBERS), (OneHotEncoder(handle_unknown="ignore"), CATEGORIES))
         ours = {"random_state": 0, "verbose": False} | ({"epochs": 3, "n_members": 1} if self.quick else {})
@@ -72,33 +76,31 @@ class OwnData:
             "EBM": ("interpret.glassbox", "ExplainableBoosting", {"n_jobs": 1} | few),
             "XGBoost": ("xgboost", "XGB", {"n_jobs": 1, "enable_categorical": True}),
         }
-        found, kind = {}, "Classifier" if classes else "Regressor"
+        found, kind = {}, "Classifier" if self.metric == "auc" else "Regressor"
         for name, (module, start, told) in makers.items():
             if find_spec(module.partition(".")[0]):
                 found[name] = getattr(importlib.import_module(module), start + kind)(**told)
-        return found | {"linear": make_pipeline(columns, LogisticRegression(max_iter=1000) if classes else RidgeCV())}
+        linear = LogisticRegression(max_iter=1000) if self.metric == "auc" else RidgeCV()
+        return found | {"linear": make_pipeline(columns, linear)}
 
     def fit(self, model: Any, rows: Rows, y: pd.Series[Any] | None = None) -> Any:
         """Return a model fitted to rows, of numbers and classes 0 and 1, or of `y`; ours keep groups together."""
         y = pd.Series(self.table.y) if y is None else y
         kept = {} if self.table.groups is None else {"groups": self.table.groups[rows]}
         ours = type(model).__module__.startswith("mixnam.")
-        with warnings.catch_warnings(action="ignore" if not ours else "default"):
+        with warnings.catch_warnings(action="default" if ours else "ignore"):
             return model.fit(self.x.iloc[rows], y.iloc[rows], **(kept if ours else {}))
 
     def score(self, model: Any, rows: Rows) -> float:
         """Return a fitted model's RMSE or AUC on rows."""
-        x, y = self.x.iloc[rows], self.table.y[rows]
-        if self.table.task == "regression":
-            return float(root_mean_squared_error(y, model.predict(x)))
-        return float(roc_auc_score(y, model.predict_proba(x)[:, 1]))
+        scorer = get_scorer("roc_auc" if self.metric == "auc" else "neg_root_mean_squared_error")
+        return abs(float(scorer(model, self.x.iloc[rows], self.table.y[rows])))
 
     def folds(self) -> list[tuple[Rows, Rows]]:
         """Return the rows to train on and to test on, by fold; groups stay together."""
-        rows, own = np.arange(len(self.table.y)), self.table.folds
-        if self.table.groups is not None and own is not None:
-            return [(rows[own != k], rows[own == k]) for k in np.unique(own)]
-        kind = KFold if self.table.task == "regression" else StratifiedKFold
+        if self.table.groups is not None:
+            return list(PredefinedSplit(self.table.folds).split())
+        kind = StratifiedKFold if self.metric == "auc" else KFold
         return list(kind(FOLDS, shuffle=True, random_state=0).split(self.x, self.table.y))
 
 
@@ -115,6 +117,10 @@ def read(namespace: Mapping[str, Any]) -> OwnData:
             raise ValueError(f"quick must be true, false or auto, got {given['quick']!r}")
         if path.suffix and not given["target"]:
             raise ValueError(f"target must name the column of {name} that is predicted: -p target NAME")
+        if wrong := [] if path.suffix else [k for k in list(TYPES)[1:6] if given[k]]:
+            raise ValueError(
+                f"{wrong[0]} is for files, {name!r} has its own; a file's name ends in .csv, .tsv, .parquet"
+            )
         if path.suffix:
             name = re.sub(r"\W+", "_", path.stem).strip("_") or "table"
             told: dict[str, Any] = {k: given[k] for k in ("categorical", "drop", "missing")}
@@ -127,8 +133,8 @@ def read(namespace: Mapping[str, Any]) -> OwnData:
     columns = {}
     for i, feature in enumerate(table.features):
         names = [None if label == MISSING else label for label in table.categories.get(i, ())]
-        column = table.x[:, i]
-        columns[feature] = pd.Categorical([names[int(code)] for code in column]) if names else column
+        codes, known = table.x[:, i], [name for name in names if name is not None]
+        columns[feature] = pd.Categorical([names[int(code)] for code in codes], known) if names else codes
     labels = pd.Series(table.y if table.task == "regression" else table.y.astype(int), name=table.target)
     if table.task == "classification" and path.suffix:
         labels = read_file(path)[given["target"]].map(as_text).rename(given["target"])
@@ -137,28 +143,22 @@ def read(namespace: Mapping[str, Any]) -> OwnData:
 
 def compare(own: OwnData) -> pd.DataFrame:
     """Return each model's score over folds, mean ± sd, how far MixNAM is ahead of it, and the mean seconds of a fit."""
-    scores: dict[str, list[float]] = {}
-    seconds: dict[str, list[float]] = {}
-    folds = own.folds()
-    for train, test in folds:
+    folds, runs = own.folds(), []
+    for fold, (train, test) in enumerate(folds):
         for name, model in own.models().items():
             started = time.perf_counter()
             own.fit(model, train)
-            seconds.setdefault(name, []).append(time.perf_counter() - started)
-            scores.setdefault(name, []).append(own.score(model, test))
-    metric = "auc" if own.table.task == "classification" else "rmse"
-    rows = []
-    for name, found in scores.items():
-        off = (np.array(scores["MixNAM"]) - np.array(found)) * better(metric)
-        ahead, places = over_folds(off, 1 / (len(folds) - 1)), digits(metric, float(np.mean(found)))
-        mean, low, high = (f"{v:+.{places}f}".replace("-", "−") for v in (ahead.mean, *ahead.interval))
-        score = spread(float(np.mean(found)), float(np.std(found, ddof=1)), places)
-        rows.append(
-            (name, score, "" if name == "MixNAM" else f"{mean} [{low}, {high}]", f"{np.mean(seconds[name]):.2g}")
-        )
-    return pd.DataFrame(
-        rows, columns=["model", METRIC_LABELS[metric], "MixNAM is better by [95 % interval]", "seconds"]
-    )
+            runs.append((name, fold, time.perf_counter() - started, own.score(model, test)))
+    found = pd.DataFrame(runs, columns=["model", "fold", "seconds", "score"]).groupby("model", sort=False)
+    ours, rows = found["score"].get_group("MixNAM").to_numpy(), []
+    for model, run in found:
+        mean, places = run["score"].mean(), digits(own.metric, run["score"].mean())
+        ahead = over_folds((ours - run["score"].to_numpy()) * better(own.metric), 1 / (len(folds) - 1))
+        told = [f"{v:+.{places}f}".replace("-", "−") for v in (ahead.mean, *ahead.interval)]
+        beside = "" if model == "MixNAM" else f"{told[0]} [{told[1]}, {told[2]}]"
+        rows.append((model, spread(mean, run["score"].std(), places), beside, f"{run['seconds'].mean():.2g}"))
+    heads = ["model", METRIC_LABELS[own.metric], "MixNAM is better by [95 % interval]", "seconds"]
+    return pd.DataFrame(rows, columns=heads)
 
 
 def trade_off(own: OwnData) -> Figure:
@@ -170,6 +170,5 @@ def trade_off(own: OwnData) -> Figure:
         told = model.explain_local(own.x.iloc[test])
         rows += [("score", penalty, own.score(model, test)), ("width", penalty, (told.upper - told.lower).mean())]
     lines = pd.DataFrame(rows, columns=["measure", "penalty", "mean"]).assign(source="MixNAM", sd=math.nan, numbers="")
-    metric = METRIC_LABELS["auc" if own.table.task == "classification" else "rmse"]
     width = "mean width of bounds" + (f"\n({unit(own.table.about)})" if unit(own.table.about) else "")
-    return sweep_plot(lines, {"score": metric, "width": width}, MODEL_COLORS)
+    return sweep_plot(lines, {"score": METRIC_LABELS[own.metric], "width": width}, MODEL_COLORS)
