@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mixnam.data.catalogue import register
     from mixnam.data.own import read_table
     from mixnam.data.table import DataError, DataMissing, Table, TableError
+    from mixnam.estimators.base import EXPECTED_FAILED_CHECKS
+    from mixnam.estimators.models import MixNAMClassifier, MixNAMRegressor, NAMClassifier, NAMRegressor
     from mixnam.models import MODELS, MixNAMDSettings, MixNAMESettings, MixNAMSettings, NAMSettings, make_settings
     from mixnam.runs.fitting import fit
     from mixnam.runs.frame import frame
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
     from mixnam.runs.spec import RunSpec
     from mixnam.runs.store import Store
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
 
 _PLACES = {
     "data.catalogue": ("load_data", "register"),
     "data.own": ("read_table",),
     "data.table": ("DataError", "DataMissing", "Table", "TableError"),
+    "estimators.base": ("EXPECTED_FAILED_CHECKS",),
+    "estimators.models": ("MixNAMClassifier", "MixNAMRegressor", "NAMClassifier", "NAMRegressor"),
     "models": ("MODELS", "MixNAMDSettings", "MixNAMESettings", "MixNAMSettings", "NAMSettings", "make_settings"),
     "runs.fitting": ("fit",),
     "runs.frame": ("frame",),
@@ -37,9 +41,10 @@ _PLACES = {
 }
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
 __all__ = [
-    "MODELS", "DataError", "DataMissing", "MixNAMDSettings", "MixNAMESettings", "MixNAMSettings", "Model",
-    "NAMSettings", "Result", "RunSpec", "Store", "Table", "TableError", "fit", "frame", "load_data", "load_model",
-    "make_settings", "read_table", "register", "train",
+    "EXPECTED_FAILED_CHECKS", "MODELS", "DataError", "DataMissing", "MixNAMClassifier", "MixNAMDSettings",
+    "MixNAMESettings", "MixNAMRegressor", "MixNAMSettings", "Model", "NAMClassifier", "NAMRegressor", "NAMSettings",
+    "Result", "RunSpec", "Store", "Table", "TableError", "fit", "frame", "load_data", "load_model", "make_settings",
+    "read_table", "register", "train",
 ]  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def data(members=1, rows=27, validation=15, task="regression"):
 
 
 def part(fold, m):
-    return Fold(*(t[m : m + 1] for t in vars(fold).values() if t is not None))
+    return Fold(*(None if t is None else t[m : m + 1] for t in vars(fold).values()))
 
 
 def trainer(settings, fold, seeds=(0,), task="regression", dtype=torch.float64):

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
 
-from mixnam.data.table import MISSING, About, Array, Table, TableError
+from mixnam.data.table import MISSING, About, Array, Table, TableError, Unseen
 
 #: More categories are names or numbers of rows rather than kinds, and make curves as long.
 MAX_CATEGORIES = 1000
@@ -320,12 +320,13 @@ def distinct(column: pd.Series[Any], missing: Sequence[str]) -> int:
     return len(set(_distinct(column).texts) - {"", *missing})
 
 
-def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
+def encode(rows: pd.DataFrame | Table | Array, about: About, new_gaps: Unseen = "refuse") -> Array:
     """Return the features of new rows as the numbers that `about`'s table has: (rows, n), unseen categories as -1.
 
     `rows` is a data frame with (at least) the columns that `about` names, a `Table`, or an array (rows, n) of numbers
-    and codes. Raises TableError for columns that are lacking, missing values in columns that had none, categories that
-    the table had not where `about.unseen` refuses them, and text where numbers are expected.
+    and codes. Missing values in columns that had none are refused, or with `new_gaps` "average" stay NaN or become -1,
+    and a warning says so. Raises TableError for these, for columns that are lacking, categories that the table had not
+    where `about.unseen` refuses them, and text where numbers are expected.
     """
     if isinstance(rows, Table):  # its codes are of its own categories: labels decide
         columns = {
@@ -358,10 +359,10 @@ def encode(rows: pd.DataFrame | Table | Array, about: About) -> Array:
     if frame.empty:
         raise TableError("rows hold no row: there is nothing to predict")
     read = (_known_codes if i in about.categories else _known_numbers for i in range(len(about.features)))
-    return np.column_stack([of(frame[about.features[i]], i, about) for i, of in enumerate(read)])
+    return np.column_stack([of(frame[about.features[i]], i, about, new_gaps) for i, of in enumerate(read)])
 
 
-def _known_numbers(column: pd.Series[Any], i: int, about: About) -> Array:
+def _known_numbers(column: pd.Series[Any], i: int, about: About, new_gaps: Unseen) -> Array:
     name = about.features[i]
     if _numeric(column):
         values = _floats(column)
@@ -377,14 +378,19 @@ def _known_numbers(column: pd.Series[Any], i: int, about: About) -> Array:
         raise TableError(f"rows: column {name!r} holds infinite values; replace them")
     gaps = int(np.isnan(values).sum())
     if gaps and i not in about.gaps:
-        raise TableError(_GAPS.format(name=name, gaps=gaps, hint=""))
+        _new_gaps(name, gaps, new_gaps)
     return values
 
 
-_GAPS = "rows: column {name!r} holds {gaps} missing values, and had none in training; fill them{hint}"
+def _new_gaps(name: str, gaps: int, what: Unseen, hint: str = "") -> None:
+    """Raise TableError for missing values in a column that had none, or warn that they count as the average."""
+    told = f"rows: column {name!r} holds {gaps} missing values, and had none in training"
+    if what == "refuse":
+        raise TableError(f"{told}; fill them{hint}")
+    warnings.warn(f"{told}; they count as the average{hint}", stacklevel=2)
 
 
-def _known_codes(column: pd.Series[Any], i: int, about: About) -> Array:
+def _known_codes(column: pd.Series[Any], i: int, about: About, new_gaps: Unseen) -> Array:
     """Return each value's place among the labels, -1 where it is none.
 
     1, 1.0 and "1" are one value, as are 7 and "007" where that is the label, and true, TRUE and True.
@@ -411,8 +417,8 @@ def _known_codes(column: pd.Series[Any], i: int, about: About) -> Array:
         f"; of {words[0]!r}, a category, pandas makes one unless it reads with keep_default_na=False" if words else ""
     )
     if gaps.any() and MISSING not in labels:
-        raise TableError(_GAPS.format(name=name, gaps=gaps.sum(), hint=hint))
-    if gaps.any() and words:
+        _new_gaps(name, int(gaps.sum()), new_gaps, hint)
+    elif gaps.any() and words:
         warnings.warn(f"rows: column {name!r} holds {gaps.sum()} missing values{hint}", stacklevel=2)
     unknown = [text for text, at in zip(told.texts, found, strict=True) if at < 0]
     shown = f"there were {', '.join(map(repr, labels[:8]))}{', ...' if len(labels) > 8 else ''}"

@@ -93,7 +93,7 @@ def read_table(
     if not features:
         raise TableError(f"{name}: no feature is left besides {', '.join(map(repr, roles))}")
     for c in features:
-        if not c.strip() or re.fullmatch(r"Unnamed: \d+(_level_\d+)?", c):
+        if unnamed(c):
             place = list(frame.columns).index(c) + 1
             raise TableError(
                 f"{name}: column {place} has no name ({c!r}): is it an index that was saved with the table? "
@@ -179,6 +179,11 @@ def described(path: Path) -> Table:
 def _described(name: str, table: Path, stamp: tuple[int, int], arguments: tuple[tuple[str, Any], ...]) -> Table:
     """Read a table once for each time stamp of its file."""
     return read_table(table, name=name, **dict(arguments))
+
+
+def unnamed(column: str) -> bool:
+    """Return whether a column's name is none: blank, or what pandas calls a saved index."""
+    return not column.strip() or re.fullmatch(r"Unnamed: \d+(_level_\d+)?", column) is not None
 
 
 def check_name(name: str) -> None:

@@ -35,6 +35,8 @@ Metric = Literal["rmse", "mse", "auc"]
 Unseen = Literal["average", "refuse"]
 #: What the missing values of a categorical column are called: a category of their own.
 MISSING = "missing"
+#: Categories of a user's own column up to which their mean targets tell next to nothing of single rows' targets.
+FEW = 10
 
 
 def better(metric: str) -> int:
@@ -196,6 +198,11 @@ class Table:
         return tuple(np.flatnonzero(np.isnan(self.x).any(axis=0)).tolist())
 
     @property
+    def many_valued(self) -> list[int]:
+        """The columns of a user's own table whose categories' mean targets are cross-fitted in training."""
+        return [i for i, labels in self.categories.items() if self.own and len(labels) > FEW]
+
+    @property
     def about(self) -> About:
         """What the table is, without its rows."""
         return About(**{name: getattr(self, name) for name in (f.name for f in fields(About))})
@@ -211,5 +218,5 @@ class Table:
         if self.groups is not None:
             digest.update(b"groups" + self.groups.astype("<i8").tobytes())
         if self.own:
-            digest.update(b"own")
+            digest.update(b"own" + (b"cross-fitted" if self.many_valued else b""))
         return digest.hexdigest()

@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from sklearn.preprocessing import QuantileTransformer
+from sklearn.model_selection import KFold
+from sklearn.preprocessing import QuantileTransformer, TargetEncoder
 
 from mixnam import randomness
 from mixnam.data.table import Array, Table
@@ -55,19 +56,33 @@ class _Ranks:
         return {f"{name}.{i}": array for name, arrays in parts.items() for i, array in enumerate(arrays)}
 
 
+def _shrunk(table: Table, column: int, rows: Rows) -> TargetEncoder:
+    """Return scikit-learn's encoder, which shrinks the mean targets of rare categories, of a column's `rows`."""
+    kind = "continuous" if table.task == "regression" else "binary"
+    encoder = TargetEncoder(categories=[np.arange(len(table.categories[column]), dtype=float)], target_type=kind)
+    y = table.y[rows]
+    if not np.ptp(y):  # of one class the encoder makes no binary target
+        encoder.set_params(target_type="continuous")
+    return encoder.fit(table.x[rows, column, None], y)
+
+
 class Preprocessing:
     """Target encoding of categorical columns, then a quantile transform to normal, then target scaling.
 
     The quantiles are those of all training rows, or of `quantile_rows` of them drawn with the seed. A user's own table
-    is transformed by its ranks, other tables as in Appendix B. Attributes: `target_mean` and `target_scale`
-    (regression; else 0 and 1) undo the target's scaling. A category that no training row has, code -1, counts as the
-    mean target, a missing value in a column without gaps in training as the median; `gaps`, (n,), says which have some.
+    is transformed by its ranks, other tables as in Appendix B. In its `many_valued` columns each training row is given
+    a mean target of other rows (`training_inputs`), shrunk as scikit-learn's TargetEncoder does, so that it does not
+    hold the row's own. Attributes: `target_mean` and `target_scale` (regression; else 0 and 1) undo the target's
+    scaling. A category that no training row has, code -1, counts as the mean target, a missing value in a column
+    without gaps in training as the median; `gaps`, (n,), says which have some.
     """
 
     def __init__(self, dataset: Table, train: Rows, seed: int, quantile_rows: int = 0) -> None:
         y = dataset.y[train]
         self.prior = float(y.mean())
         self.encodings = {c: self._encoding(dataset.x[train, c], y, len(n)) for c, n in dataset.categories.items()}
+        for c in dataset.many_valued:
+            self.encodings[c] = np.append(_shrunk(dataset, c, train).encodings_[0], self.prior)
         encoded = self._encode(dataset.x[train])
         drawn = min(quantile_rows or len(train), len(train))
         self.gaps = np.atleast_1d(np.isnan(encoded).any(axis=0))
@@ -106,7 +121,18 @@ class Preprocessing:
 
     def inputs(self, x: Array) -> NDArray[np.float32]:
         """Return network inputs for raw features: (rows, n) → (rows, n) float32, NaN for missing values."""
-        transformed: Any = self.transformer.transform(self._encode(x))
+        return self._transformed(self._encode(x))
+
+    def training_inputs(self, dataset: Table, train: Rows, seed: int) -> NDArray[np.float32]:
+        """Return the network inputs to train on, (rows of `train`, n): those of many categories are cross-fitted."""
+        encoded = self._encode(dataset.x[train])
+        for c in dataset.many_valued:
+            for others, rows in KFold(min(5, len(train)), shuffle=True, random_state=seed % 2**32).split(train):
+                encoded[rows, c] = _shrunk(dataset, c, train[others]).transform(dataset.x[train[rows], c, None])[:, 0]
+        return self._transformed(encoded)
+
+    def _transformed(self, encoded: Array) -> NDArray[np.float32]:
+        transformed: Any = self.transformer.transform(encoded)
         inputs = np.asarray(transformed, dtype=np.float32)
         inputs[:, ~self.gaps] = np.nan_to_num(inputs[:, ~self.gaps], nan=0.0)
         return inputs

@@ -183,6 +183,7 @@ class FeaturewiseExplainer(Explainer):
     network: Featurewise
     #: scores of one feature that tightness may take: fewer rows beyond; scores for additivity: fewer draws beyond
     routed, work = 1 << 27, 1 << 30
+    held = 1 << 27  # shares in routing scores held at a time
     together = 1 << 20  # numbers handled at a time: they stay in the processor's caches
 
     def _responses(self, x: Tensor) -> _Responses:
@@ -205,7 +206,7 @@ class FeaturewiseExplainer(Explainer):
     def _others(self, x: Tensor) -> Tensor:
         """Return each feature's routing scores without its own share: (n, rows, C)."""
         parts = []
-        for part in x.split(1024):
+        for part in x.split(max(1, min(1024, self.held // self.cells))):
             shares = self._responses(part)[1]  # (n, B, n·C)
             whole = (shares.sum(dim=0) + self._bias).unflatten(1, (self.features, -1))
             own = shares.unflatten(2, (self.features, -1))

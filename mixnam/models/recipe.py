@@ -1,10 +1,11 @@
-"""MixNAM's settings for a table that nobody has searched settings for: our recipe, by size and task."""
+"""Settings for a table that nobody has searched settings for: our recipe, by size and task."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mixnam.data.table import Task
+from mixnam.models.additive import NAMSettings
 from mixnam.models.mixture import MixNAMSettings
 
 #: Rows below which a table counts as small.
@@ -31,3 +32,11 @@ def recommended(rows: int, task: Task) -> MixNAMSettings:
         own = {"bins": 128, "width": 64, "experts": 8, "batch_size": 256, "epochs": 20, "averaging": 0.995}
     chosen |= own
     return MixNAMSettings(**chosen, active_experts=chosen["experts"])
+
+
+def recommended_nam(rows: int) -> NAMSettings:
+    """Return NAM's settings for a table of so many rows: those of our quick setting, on small tables small batches."""
+    return NAMSettings(
+        batch_size=1024 if rows >= SMALL else 64, learning_rate=1e-3, weight_decay=1e-5, dropout=0.0,
+        output_penalty=1e-5, epochs=100,
+    )  # fmt: skip

@@ -116,8 +116,8 @@ class NetworkSettings(Settings):
     learning_rate: float = number(5.97e-4, 0.0)
     weight_decay: float = number(5.29e-5, 0.0)
     dropout: float = number(0.1, 0.0, 1.0, below_high=True)
-    #: which validation score picks the epoch in classification (regression: the error)
-    selection: Literal["auc_plus_f1", "auc"] = "auc_plus_f1"
+    #: which validation score picks the epoch in classification (regression: the error); log loss needs but one class
+    selection: Literal["auc_plus_f1", "auc", "log_loss"] = "auc_plus_f1"
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ class EncodedSettings(AdditiveSettings):
     activation: Literal["relu", "silu"] = "relu"
     #: decay of the moving average of weights that is validated beside the weights themselves; 0: there is none
     averaging: float = number(0.0, 0.0, 1.0, below_high=True)
+    #: training ends after so many epochs without a better validation score; 0: after more than a quarter of `epochs`
+    patience: int = number(0, 0)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class TreeSettings(AdditiveSettings):
     weight_decay: float = number(0.0, 0.0)
     dropout: float = number(0.0, 0.0, 1.0, below_high=True)
     output_penalty: float = number(0.0, 0.0)
-    selection: Literal["auc_plus_f1", "auc"] = "auc"
+    selection: Literal["auc_plus_f1", "auc", "log_loss"] = "auc"
     layers: int = number(2, 1)
     #: trees of each layer
     trees: int = number(1024, 1)

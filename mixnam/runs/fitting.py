@@ -17,7 +17,6 @@ from mixnam.data import catalogue
 from mixnam.data.splits import check_split, split_rows
 from mixnam.data.table import Array, Table
 from mixnam.explain import cells
-from mixnam.explain.curves import blurred
 from mixnam.explain.measures import (
     MAX_EXPERTS,
     REVISION,
@@ -29,10 +28,10 @@ from mixnam.explain.measures import (
 )
 from mixnam.explain.surfaces import SURFACES, pair_surfaces
 from mixnam.models import Featurewise, Network, NetworkSettings, make_network
-from mixnam.models.encoding import EDGES
 from mixnam.models.layers import Tensors
 from mixnam.models.libraries import Fitted
 from mixnam.models.pairs import Pairwise
+from mixnam.runs import shown
 from mixnam.runs.machine import one_thread, peak_mb, pick_device, provenance, reset_peak
 from mixnam.runs.model import Job, Member, Model, Progress, scores, train_members
 from mixnam.runs.results import Arrays, Result
@@ -169,15 +168,10 @@ def _explain(
     """
     dataset, prep = member.table, member.preprocessing
     scale, offset = prep.target_scale, prep.target_mean
-    columns = range(dataset.x.shape[1])
     least = cells.least_rows(dataset.name)
-    edges = tensors.get(EDGES) if isinstance(model, Featurewise) else None
-    kinks = [None for _ in columns] if edges is None else [*prep.numbers(edges[0, :, 0].double().cpu().numpy().T).T]
-    sizes = [len(dataset.categories.get(i, ())) for i in columns]
-    grid = np.stack([cells.curve_grid(dataset.x[:, i], sizes[i], least=least, kinks=kinks[i]) for i in columns])
-    at_grid = prep.inputs(np.nan_to_num(grid.T, nan=0.0))  # padded points are computed and blanked
-    if dataset.gaps:  # a last point, for what is missing
-        at_grid = np.vstack([at_grid, np.where(prep.gaps, np.nan, 0).astype(np.float32)])
+    edges = tensors if isinstance(model, Featurewise) else {}
+    grid = shown.curve_grid(dataset, prep, edges, least)
+    at_grid = shown.grid_inputs(grid, prep, bool(dataset.gaps))
     probe = None if dataset.probe is None else prep.inputs(dataset.probe)
     arrays: Arrays = {}
     if isinstance(model, Fitted):
@@ -185,7 +179,7 @@ def _explain(
         measures: dict[str, Any] = {"revision": REVISION, "rows": len(member.x)}
         contributions = None if model.contributions is None else model.contributions(member.x.astype(float)) * scale
         if contributions is not None and model.contributions is not None:
-            arrays["grid_mean"] = model.contributions(at_grid.astype(float)).T * scale
+            arrays = shown.named({"mean": model.contributions(at_grid.astype(float)).T * scale}, grid, prep)
             measures["importance"] = importance(contributions)
         if probe is not None:
             arrays["probe_prediction"] = model.predict(probe.astype(float)) * scale + offset
@@ -197,12 +191,12 @@ def _explain(
         if isinstance(told, FeaturewiseExplainer):
             contributions = rows["contributions"] * scale
             curves = told.curves(torch.tensor(at_grid, device=device))
-            arrays = {f"grid_{k}": v.cpu().numpy() * scale for k, v in curves.items()}
+            arrays = shown.named({k: v.cpu().numpy() * scale for k, v in curves.items()}, grid, prep)
             arrays |= {"relevance": rows["relevance"], "active": rows["active"]}
             if rows["active"].shape[1] > 1:
                 arrays["low_share"] = cells.low_share(dataset.x, rows, least)
             # every seed's expert curves only where they are few: they are the largest arrays
-            if not 1 < curves["experts"].shape[-1] <= MAX_EXPERTS or not (spec.first or len(columns) <= 2):
+            if not 1 < curves["experts"].shape[-1] <= MAX_EXPERTS or not (spec.first or len(grid) <= 2):
                 del arrays["grid_experts"]
         elif isinstance(model, Pairwise):  # all surfaces of every seed would be the largest arrays
             arrays = pair_surfaces(model, tensors, dataset, prep, device, SURFACES if spec.first else 1)
@@ -210,18 +204,9 @@ def _explain(
         if probe is not None:
             out = explainer(model, tensors, torch.tensor(probe, device=device), scale, spec.key).rows()
             arrays["probe_prediction"] = out["prediction"].cpu().numpy() * scale + offset
-            if contributions is not None and len(columns) <= 2:
+            if contributions is not None and len(grid) <= 2:
                 arrays["probe_contributions"] = out["contributions"].cpu().numpy() * scale
     if contributions is not None:
-        if dataset.gaps:
-            arrays["missing_rows"] = np.isnan(dataset.x).sum(axis=0)
-        blank = np.isnan(grid)
-        for name in [n for n in arrays if n.startswith("grid_")]:
-            if dataset.gaps:
-                arrays[name], last = arrays[name][:, :-1], arrays[name][:, -1]
-                if name != "grid_experts":
-                    arrays[name.replace("grid", "missing")] = np.where(prep.gaps, last, np.nan)
-            arrays[name] = np.where(blank if arrays[name].ndim == 2 else blank[..., None], np.nan, arrays[name])
         arrays |= _shown(spec, dataset, contributions, grid)
     fine = any(cells.fine(arrays[k]) for k in ("grid", "pair_values") if k in arrays)
     places = {"grid", "sample_x", "density_range", "pair_values"} if fine else set()
@@ -237,17 +222,11 @@ def _shown(spec: RunSpec, table: Table, contributions: Array, grid: Array) -> Ar
 
     Of credentialed data not the sample, but quantiles of the contributions.
     """
-    x, least = table.x, cells.least_rows(table.name)
-    edges = cells.histogram_range(x, least)
-    counts = np.stack([np.histogram(x[:, i], bins=cells.CELLS, range=tuple(edges[:, i]))[0] for i in range(x.shape[1])])
-    counts[counts < least] = 0
-    shown: Arrays = {"contribution_mean": contributions.mean(axis=0), "density": counts, "density_range": edges.T}
-    shown["grid"] = grid
-    held = cells.rows_at(x, grid, least)
-    if blurred(shown, held, table.categories):
-        shown["rows_at"] = held
+    x = table.x
+    found = shown.rows_shown(table, grid, cells.least_rows(table.name))
+    found["contribution_mean"] = contributions.mean(axis=0)
     if catalogue.credentialed(table.name):
-        return shown | {"cell_quantiles": cells.cell_quantiles(x, contributions, table.categories)}
+        return found | {"cell_quantiles": cells.cell_quantiles(x, contributions, table.categories)}
     count = SAMPLE_FIRST if spec.first else SAMPLE
     sample = randomness.permutation([randomness.key(0, "sample")], len(x))[0, :count].numpy()
-    return shown | {"sample_rows": sample, "sample_x": x[sample], "sample_contributions": contributions[sample]}
+    return found | {"sample_rows": sample, "sample_x": x[sample], "sample_contributions": contributions[sample]}

@@ -64,7 +64,9 @@ def mean_of(results: Sequence[Result]) -> Mean:
         raise ValueError(f"no mean: no predictions are stored of {', '.join(bare)}")
     prediction = np.mean([result.arrays["test_prediction"].astype(float) for result in results], axis=0)
     key = hashlib.sha256(" ".join(result.key for result in results).encode()).hexdigest()
-    told = {"test_prediction": prediction.astype(np.float32)} | _curves(results)
+    curves = all("grid_mean" in result.arrays for result in results)
+    told = {"test_prediction": prediction.astype(np.float32)}
+    told |= mean_curves([result.arrays for result in results]) if curves else {}
     return Mean(
         first.spec, {"test": scores(prediction, first.targets, first.about.task)}, {}, {}, {}, first.provenance,
         key, first.revisions, folder=first.folder, fresh=(told, {}), table=first.table, members=tuple(results),
@@ -77,16 +79,19 @@ def _run(result: Result) -> tuple[str, str, str, str]:
     return spec.dataset, result.provenance["data_sha256"][:12], told, spec.split
 
 
-def _curves(results: Sequence[Result]) -> Arrays:
-    """Return the mean curves over the first member's grid, with what else plots need of a result."""
-    if any("grid_mean" not in result.arrays for result in results):
-        return {}
-    first = results[0].arrays
+def mean_curves(members: Sequence[Arrays]) -> Arrays:
+    """Return the mean of members' curves over the first one's grid, with what else plots need of it.
+
+    Beside them stand `grid_spread` and `missing_spread`, the members' standard deviation of the centred curves.
+    """
+    first = members[0]
     grid = first["grid"]
     kinds = [f"{where}_{kind}" for where in ("grid", "missing") for kind in ("mean", "lower", "upper")]
-    names = [name for name in kinds if all(name in r.arrays for r in results)]
-    stacked = {name: np.stack([_moved(r.arrays, name, grid) for r in results]) for name in names}  # (M, n, P) or (M, n)
-    centres = np.stack([result.arrays["contribution_mean"].astype(float) for result in results])  # (M, n)
+    names = [name for name in kinds if all(name in arrays for arrays in members)]
+    stacked = {
+        name: np.stack([_moved(arrays, name, grid) for arrays in members]) for name in names
+    }  # (M, n, P), (M, n)
+    centres = np.stack([arrays["contribution_mean"].astype(float) for arrays in members])  # (M, n)
     found = {name: values.mean(axis=0) for name, values in stacked.items()}
     found["grid_spread"] = _spread(stacked["grid_mean"] - centres[..., None])
     if "missing_mean" in stacked:

@@ -39,7 +39,7 @@ from mixnam.models.libraries import Fitted, Rows, fit_library, fit_linear, resto
 from mixnam.runs.files import write_file
 from mixnam.runs.machine import one_thread, pick_device
 from mixnam.training.stacks import in_parts, largest_stack
-from mixnam.training.trainer import Fold, Trained
+from mixnam.training.trainer import Advance, Fold, Trained
 from mixnam.training.tree_trainer import trainer_class
 
 #: Version of what `Model.save` writes.
@@ -112,6 +112,15 @@ class Model:
         scale = self.transforms.target_scale
         return self._frame(lower * scale, rows), self._frame(upper * scale, rows)
 
+    def outputs(self, x: Array, *names: str) -> list[Array]:
+        """Return what a network says of rows as `encode` gives them, (rows, n), in the target's units (log-odds).
+
+        By name: `prediction` (rows,), `contributions`, `lower` and `upper` (rows, n).
+        """
+        scale, mean = self.transforms.target_scale, self.transforms.target_mean
+        found = self._outputs(self.transforms.inputs(x), *names)
+        return [v * scale + (mean if name == "prediction" else 0) for name, v in zip(names, found, strict=True)]
+
     @property
     def intercept(self) -> float:
         """What the prediction is before contributions are added; TypeError for a model that has none."""
@@ -159,14 +168,18 @@ class Model:
         return self.transforms.inputs(encode(rows, self.about))
 
     def _outputs(self, inputs: NDArray[np.float32], *names: str) -> list[Array]:
-        """Return what the network's outputs call so, on its scale, with the rows first."""
+        """Return what the network's outputs call so, on its scale, with the rows first.
+
+        They are computed in float64: to 1e-9 they do not depend on which rows are asked for together.
+        """
         assert self.network is not None
+        tensors = {name: tensor.double() for name, tensor in self.tensors.items()}
         with torch.no_grad():
             parts = [
                 [getattr(out, name) for name in names]
-                for out in evaluate(self.network, self.tensors, torch.tensor(inputs)[None])
+                for out in evaluate(self.network, tensors, torch.tensor(inputs, dtype=torch.float64)[None])
             ]
-        return [torch.cat(part, dim=1)[0].double().numpy() for part in zip(*parts, strict=True)]
+        return [torch.cat(part, dim=1)[0].numpy() for part in zip(*parts, strict=True)]
 
     def _scaled(self, inputs: NDArray[np.float32]) -> Array:
         if self.fitted is not None:
@@ -230,18 +243,25 @@ class Member:
         self.name, self.label, self.weights = name, label or f"{table.name} {settings.model} seed {seed}", weights
         self.preprocessing = Preprocessing(table, rows.train, seed, settings.quantile_rows)
         self.x = self.preprocessing.inputs(table.x)
+        self.x_train = self.x[rows.train]
+        if table.many_valued:
+            self.x_train = self.preprocessing.training_inputs(table, rows.train, seed)
         self.y = self.preprocessing.scale_target(table.y)
 
 
 @dataclass
 class Job:
-    """How to train: where, whom to tell, where an unfinished training is kept, how many at a time, and until when."""
+    """How to train: where, whom to tell, where an unfinished training is kept, how many at a time, and until when.
+
+    `advance` is told of networks' epochs: of each member, `Trainer.last_epoch()` in all.
+    """
 
     device: torch.device
     progress: Progress | None = None
     checkpoint: Path | None = None
     stack: int | None = None
     deadline: float = math.inf
+    advance: Advance | None = None
 
 
 def train(
@@ -259,8 +279,9 @@ def train(
 
     `split` names one of the table's: `holdout`, or `fold0` ... (default: the first). With `validation`, the numbers of
     the rows that pick the best epoch (or a mask), there is no test part: all other rows are trained on.
-    `sample_weight`, (rows,), weighs each training row's error and penalties, on any scale; transforms and metrics do
-    not see it. On a CPU the same arguments give the same bits.
+    `sample_weight`, (rows,), on any scale, weighs each training row's error and penalties, and each validation row in
+    the score that picks a network's epoch (validation rows that all weigh 0 count alike). Transforms and metrics do not
+    see it. On a CPU the same arguments give the same bits.
 
     Raises TypeError for what is no table or no settings, ValueError for a split, weights or rows that do not fit the
     table, or parts with a single class, FloatingPointError where training diverged.
@@ -281,6 +302,7 @@ def train(
     where = pick_device(device)
     rows = _parts(table, split, seed, validation)
     weights = None if sample_weight is None else _weights(sample_weight, table, rows)
+    _check_parts(table, settings, rows, weights)
     member = Member(table, settings, rows, seed, weights=weights)
     with one_thread(where):
         ((_, model, trained, _),) = train_members([member], Job(where, progress))
@@ -319,20 +341,25 @@ def _parts(table: Table, split: str | None, seed: int, validation: ArrayLike | N
             chosen = rows[chosen]
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer) or not np.isin(chosen, rows).all():
             raise ValueError(f"validation must be row numbers from 0 to {len(rows) - 1}, got {validation!r}")
-        parts = Split(np.setdiff1d(rows, chosen), np.unique(chosen), rows[:0])
-    else:
-        known = splits_of(table) + (REPEATS if table.folds is None and splits_of(table) == FOLDS else ())
-        if split is not None and split not in known:
-            raise ValueError(f"split of {table.name} must be one of {', '.join(known)}, got {split!r}")
-        parts = split_rows(table, known[0] if split is None else split, seed)
-    for name, part in (("training", parts.train), ("validation", parts.validation)):
-        if len(part) < 2 or (table.task == "classification" and len(np.unique(table.y[part])) < 2):
+        return Split(np.setdiff1d(rows, chosen), np.unique(chosen), rows[:0])
+    known = splits_of(table) + (REPEATS if table.folds is None and splits_of(table) == FOLDS else ())
+    if split is not None and split not in known:
+        raise ValueError(f"split of {table.name} must be one of {', '.join(known)}, got {split!r}")
+    return split_rows(table, known[0] if split is None else split, seed)
+
+
+def _check_parts(table: Table, settings: Settings, parts: Split, weights: Array | None) -> None:
+    by_loss = isinstance(settings, NetworkSettings) and settings.selection == "log_loss"
+    for name, part, classes in (("training", parts.train, 2), ("validation", parts.validation, 1 if by_loss else 2)):
+        weighing = np.ones(len(part)) if weights is None else weights[part]
+        counted = part[weighing > 0] if weighing.any() else part
+        if len(counted) < 2 or (table.task == "classification" and len(np.unique(table.y[counted])) < classes):
             raise ValueError(
-                f"{table.name}: the {name} part has {len(part)} rows"
-                + (" of one class" if len(part) > 1 else "")
+                f"{table.name}: the {name} part has {len(counted)} rows"
+                + (" that weigh more than 0" if len(counted) < len(part) else "")
+                + (" of one class" if len(counted) > 1 else "")
                 + "; give more rows, or other rows for validation"
             )
-    return parts
 
 
 def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Model, Trained, int]]:
@@ -352,16 +379,16 @@ def train_members(members: list[Member], job: Job) -> Iterator[tuple[Member, Mod
     for member in members:
         started = time.perf_counter()
         rows, validation = member.split.train, member.split.validation
+        x, y = member.x_train.astype(float), member.y
         if member.weights is not None:
-            rows = rows[member.weights[rows] > 0]  # EBM takes no weight of 0
-        x, y = member.x.astype(float), member.y
+            x, rows = x[member.weights[rows] > 0], rows[member.weights[rows] > 0]  # EBM takes no weight of 0
         weights = None if member.weights is None else member.weights[rows]
         if isinstance(settings, LinearSettings):
             gaps = bool(table.gaps)
-            tensors, rounds = fit_linear(x[rows], y[rows], table.task, weights, gaps), 1
+            tensors, rounds = fit_linear(x, y[rows], table.task, weights, gaps), 1
             model = _model(member, make_network(settings, len(table.features), gaps=gaps), tensors, None)
         else:
-            parts = Rows(x[rows], y[rows], x[validation], y[validation], weights)
+            parts = Rows(x, y[rows], member.x[validation].astype(float), y[validation], weights)
             fitted = fit_library(settings, parts, table.task, member.seed)
             tensors, rounds, model = {}, fitted.rounds, _model(member, None, {}, fitted)
         seconds = time.perf_counter() - started
@@ -376,17 +403,18 @@ def _train(members: list[Member], network: Network, job: Job) -> list[Trained]:
     def tensor(values: Sequence[NDArray[Any]]) -> torch.Tensor:
         return torch.tensor(np.stack(values), dtype=torch.float32, device=job.device)
 
-    weights = [m.weights[m.split.train] for m in members if m.weights is not None]
+    weights = [(m.weights[m.split.train], m.weights[m.split.validation]) for m in members if m.weights is not None]
     fold = Fold(
-        tensor([m.x[m.split.train] for m in members]),
+        tensor([m.x_train for m in members]),
         tensor([m.y[m.split.train] for m in members]),
         tensor([m.x[m.split.validation] for m in members]),
         tensor([m.y[m.split.validation] for m in members]),
-        tensor(weights) if weights else None,
+        tensor([training for training, _ in weights]) if weights else None,
+        tensor([validation for _, validation in weights]) if weights else None,
     )
     settings = [m.settings for m in members if isinstance(m.settings, NetworkSettings)]
     seeds, names = [m.seed for m in members], [m.name for m in members]
     trainer = trainer_class(settings[0])(network, settings, seeds, fold, members[0].table.task, names=names)
     label = members[0].label + (f" and {len(members) - 1} more" if len(members) > 1 else "")
     say = None if job.progress is None else lambda line: job.progress(f"{label}: {line}")  # type: ignore[misc]
-    return trainer.run(say, job.checkpoint, deadline=job.deadline)
+    return trainer.run(say, job.checkpoint, deadline=job.deadline, advance=job.advance)

@@ -22,6 +22,7 @@ from mixnam.models.base import EVALUATED
 from mixnam.models.encoding import EDGES
 from mixnam.models.fast.blocked import Blocked, evaluate
 from mixnam.models.layers import Draws, Tensors
+from mixnam.models.settings import EncodedSettings
 from mixnam.training.graphs import Captured
 from mixnam.training.losses import Task, head_gradients, loss
 from mixnam.training.optimizers import AdamW
@@ -29,6 +30,9 @@ from mixnam.training.state import State, averaging_limit
 from mixnam.training.validation import validation_scores
 
 Progress = Callable[[str], None]
+#: Is told by how many epochs of members training has advanced. Those that a member leaves out when it stops early count
+#: at once: the sum is members times `Trainer.last_epoch()`.
+Advance = Callable[[int], None]
 
 
 class OutOfTime(Exception):
@@ -39,7 +43,8 @@ class OutOfTime(Exception):
 class Fold:
     """Network inputs (M, rows, n) and targets (M, rows) of M members, standardised or 0/1, on the training device.
 
-    `weights` (M, rows), where training rows do not weigh the same.
+    `weights` and `weights_validation` (M, rows), on any scale, where rows do not weigh the same; validation rows that
+    all weigh 0 weigh the same.
     """
 
     x: Tensor
@@ -47,6 +52,7 @@ class Fold:
     x_validation: Tensor
     y_validation: Tensor
     weights: Tensor | None = None
+    weights_validation: Tensor | None = None
 
 
 @dataclass
@@ -94,6 +100,10 @@ class Trainer:
         self.fold = Fold(fold.x.to(dtype), fold.y.to(dtype), fold.x_validation.to(dtype), fold.y_validation.to(dtype))
         if fold.weights is not None:
             self.fold.weights = fold.weights.to(dtype) / fold.weights.to(dtype).mean(dim=1, keepdim=True)
+        if fold.weights_validation is not None:
+            weights = fold.weights_validation.to(dtype)
+            mean = weights.mean(dim=1, keepdim=True)
+            self.fold.weights_validation = torch.where(mean > 0, weights / mean, 1.0)
         self.settings = settings[0]
         device, count = fold.x.device, len(settings)
         numbers = {k: [s.all()[k] for s in settings] for k in PER_MEMBER if k in settings[0].all()}
@@ -137,9 +147,10 @@ class Trainer:
 
     def ends(self, i: int) -> bool:
         """Return whether member i of the stack has trained long enough."""
-        state = self.state
+        state, settings = self.state, self.settings
+        patience = settings.patience if isinstance(settings, EncodedSettings) else 0
         waited = state.epoch - state.best_epoch[i]
-        return state.epoch >= self.settings.epochs or waited > self.settings.epochs / 4
+        return state.epoch >= settings.epochs or waited >= (patience or settings.epochs // 4 + 1)
 
     def tensors(self, flat: Tensor, buffers: Tensors) -> Tensors:
         """View flat parameters (M, P) by name, together with the buffers."""
@@ -213,7 +224,9 @@ class Trainer:
         else:
             tensors = self.tensors(weights, buffers)
             prediction = predict(self.network, tensors, self.fold.x_validation[members])
-        return validation_scores(prediction, self.fold.y_validation[members], self.task, self.settings.selection)
+        given, y = self.fold.weights_validation, self.fold.y_validation[members]
+        of_rows = 1.0 if given is None else given[members]
+        return validation_scores(prediction, y, self.task, self.settings.selection, of_rows)
 
     def _score(self) -> None:
         state = self.state
@@ -236,12 +249,13 @@ class Trainer:
 
     def run(
         self, progress: Progress | None = None, checkpoint: Path | None = None, checkpoint_seconds: float = 60.0,
-        deadline: float = math.inf,
+        deadline: float = math.inf, advance: Advance | None = None,
     ) -> list[Trained]:  # fmt: skip
         """Train to the end and return the members in the given order.
 
         The state is saved in `checkpoint` every `checkpoint_seconds` (of a stack also at the end: its members are
         measured one by one) and taken up from there if the file exists; who has stored the results deletes it.
+        `progress` is told in words now and then, `advance` after each epoch.
 
         Raises OutOfTime when the clock (`time.monotonic`) passes `deadline`.
         """
@@ -255,6 +269,7 @@ class Trainer:
             except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
                 warnings.warn(f"{checkpoint} cannot be read, training starts afresh: {error}", stacklevel=2)
         before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
+        left = self._advanced(len(self.seeds) * self.last_epoch(), advance)
         while state.members:
             if time.monotonic() > deadline:
                 if checkpoint is not None:
@@ -265,6 +280,7 @@ class Trainer:
             for member in state.members:  # each bears its part of the time that the stack takes
                 state.shares[member] += (state.seconds - last) / len(state.members)
             self._score()
+            left = self._advanced(left, advance)
             now = time.perf_counter()
             finished = [i for i, stopped in enumerate(state.stopped) if stopped]
             # members that have stopped leave the stack when half are done
@@ -280,6 +296,13 @@ class Trainer:
         if checkpoint is not None and len(self.seeds) > 1:
             state.save(checkpoint)
         return [Trained(**state.done[i]) for i in range(len(self.seeds))]
+
+    def _advanced(self, before: int, advance: Advance | None) -> int:
+        """Return how many epochs of members are left, and tell by how many these are fewer than `before`."""
+        left = (self.last_epoch() - self.state.epoch) * (len(self.seeds) - len(self.state.done))
+        if advance is not None and left < before:
+            advance(before - left)
+        return left
 
     def _report(self) -> str:
         state, epochs = self.state, self.last_epoch()

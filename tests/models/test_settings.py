@@ -58,7 +58,8 @@ BAD = [
     ("normalization", "layernorm", ValueError, "must be one of 'layer_norm', 'batch_norm'"),
     ("normalization", None, ValueError, "must be one of 'layer_norm', 'batch_norm'"),
     ("normalization", ["layer_norm"], ValueError, "must be one of 'layer_norm', 'batch_norm'"),
-    ("selection", "accuracy", ValueError, "must be one of 'auc_plus_f1', 'auc'"),
+    ("selection", "accuracy", ValueError, "must be one of 'auc_plus_f1', 'auc', 'log_loss'"),
+    ("patience", -1, ValueError, "must be >= 0"),
     ("expert_dropout_mode", True, ValueError, "must be one of 'scale', 'drop', 'renormalize'"),
 ]
 

@@ -12,10 +12,11 @@ from every import every
 
 import mixnam
 from mixnam.data.own import TableError, read_table
+from mixnam.data.splits import split_rows
 from mixnam.models import MixNAMSettings, make_settings
 from mixnam.models.recipe import recommended
 from mixnam.runs.fitting import fit
-from mixnam.runs.model import load_model, train
+from mixnam.runs.model import Job, Member, load_model, train, train_members
 from mixnam.runs.spec import RunSpec
 
 SETTINGS = {
@@ -167,7 +168,7 @@ def test_rows_are_read_by_name_whatever_their_order_and_type(models, frame):
     # another table's codes are other categories: labels decide
     part = frame[frame["kind"] != "flat"]
     again = read_table(part, "price", drop=["dear"], categorical=["floor"])
-    assert np.array_equal(model.predict(again), wanted[(frame["kind"] != "flat").to_numpy()])
+    assert np.allclose(model.predict(again), wanted[(frame["kind"] != "flat").to_numpy()], rtol=1e-12)
 
 
 @every(
@@ -215,6 +216,50 @@ def test_weights_of_one_change_nothing_and_weights_of_zero_leave_rows_out(frame)
         np.testing.assert_allclose(ones, plain, rtol=1e-3, err_msg=name)
         odd = train(table, settings, sample_weight=np.where(np.arange(len(frame)) % 2, 1.0, 3.0), device="cpu")
         assert not np.allclose(odd.predict(table), plain, rtol=1e-6), name
+
+
+def test_weights_reach_the_validation_rows_of_networks_on_any_scale(frame):
+    table, rows = read_table(frame, "price", drop=["dear"]), np.arange(240)
+    settings, validation = make_settings("NAM", SETTINGS["NAM"] | {"epochs": 30}), rows % 4 == 0
+    plain = train(table, settings, validation=validation, device="cpu")
+    models, few = {}, np.isin(rows, (4, 8))
+    for name, weighing in {"few": few, "scaled": 2.0**-9 * few, "none": 0 * rows, "alike": 7 + 0 * rows}.items():
+        weights = np.where(validation, weighing, 1.0)
+        models[name] = train(table, settings, sample_weight=weights, validation=validation, device="cpu")
+    for name in ("none", "alike"):  # training rows weigh the same throughout
+        assert np.array_equal(models[name].predict(table), plain.predict(table)), name
+    assert np.array_equal(models["few"].predict(table), models["scaled"].predict(table))
+    errors = [np.mean((model.predict(table)[few] - table.y[few]) ** 2) for model in (models["few"], plain)]
+    assert errors[0] < errors[1]
+
+
+def test_where_log_loss_picks_the_epoch_validation_rows_may_be_of_one_class(frame):
+    table = read_table(frame, "dear", drop=["price"])
+    of_one, by_loss = (
+        np.flatnonzero(table.y == 1)[:20],
+        make_settings("NAM", SETTINGS["NAM"] | {"selection": "log_loss"}),
+    )
+    model = train(table, by_loss, validation=of_one, device="cpu")
+    assert np.isfinite(model.predict(table)).all()
+    half = np.arange(240) < 120
+    weights = np.where(half & (table.y == 1), 0.0, 1.0)  # of the validation rows only those of one class count
+    train(table, by_loss, validation=half, sample_weight=weights, device="cpu")
+    by_auc = make_settings("NAM", SETTINGS["NAM"])
+    with pytest.raises(ValueError, match=r"validation part has \d+ rows that weigh more than 0 of one class"):
+        train(table, by_auc, validation=half, sample_weight=weights, device="cpu")
+    with pytest.raises(ValueError, match=r"training part has \d+ rows that weigh more than 0 of one class"):
+        train(table, by_loss, validation=~half, sample_weight=weights, device="cpu")
+    with pytest.raises(ValueError, match="training part has 20 rows of one class"):
+        train(table, by_loss, validation=np.setdiff1d(np.arange(240), of_one), device="cpu")
+
+
+def test_a_job_tells_the_epochs_of_its_members(frame):
+    table, settings, told = read_table(frame, "price", drop=["dear"]), make_settings("NAM", SETTINGS["NAM"]), []
+    members = [Member(table, settings, split_rows(table, "holdout", seed), seed) for seed in range(3)]
+    job = Job(torch.device("cpu"), advance=told.append)
+    for done, _ in enumerate(train_members(members, job), 1):
+        assert sum(told) == done * settings.epochs
+    assert len(told) > 3
 
 
 def test_weights_and_validation_rows_that_do_not_fit_are_refused(frame):

@@ -1,6 +1,7 @@
 """Training follows the paper's protocol, and a stack or a resumed run gives what a single run gives."""
 
 import copy
+import dataclasses
 import math
 
 import naive
@@ -211,6 +212,85 @@ def test_training_stops_when_more_than_a_quarter_of_the_epochs_brought_nothing_b
     for _ in range(best):
         again.epoch()
     assert_same(found.tensors, again.tensors(again.state.flat, again.state.buffers), 0)
+
+
+@every(
+    "patience, epochs",
+    [(1, 4), (2, 5), (3, 8), (7, 8), (100, 8), (0, 8)],  # of 8 epochs, the quarter (0) waits for more than 2
+)
+def test_training_ends_after_as_many_epochs_without_a_better_score_as_patience_says(monkeypatch, patience, epochs):
+    script(monkeypatch, {0: [3, 2, 1, 4, 4, 0, 5, 5]})
+    (found,) = trainer(MixNAMSettings(**NOISY, patience=patience), data()).run()
+    assert found.epochs == epochs
+    assert found.best_epoch == (3 if epochs < 6 else 6)
+    assert found.stopped_early == (epochs < 8)
+
+
+@every("epochs", range(1, 13))
+def test_no_patience_given_is_more_than_a_quarter_of_the_epochs(monkeypatch, epochs):
+    script(monkeypatch, {0: [1.0] * epochs})
+    (found,) = trainer(MixNAMSettings(**NOISY | {"epochs": epochs}), data()).run()
+    assert found.epochs == next(n for n in range(1, epochs + 1) if n == epochs or n - 1 > epochs / 4)
+
+
+@every("task, selection", [("regression", "auc"), ("classification", "auc"), ("classification", "log_loss")])
+def test_validation_rows_are_scored_by_their_weights_on_any_scale(task, selection):
+    settings = settings_list(MixNAMSettings, **SMALL, selection=selection)
+    fold = data(3, task=task)
+    given = torch.arange(15.0)[None] % 5 * torch.tensor([[1.0], [1e-3], [0.0]])  # the third member's rows weigh nothing
+    stack = trainer(settings, dataclasses.replace(fold, weights_validation=given), range(3), task)
+    plain = trainer(settings, fold, range(3), task)
+    found = stack.scores(stack.state.flat, stack.state.buffers)
+    prediction = predict(stack.network, stack.tensors(stack.state.flat, stack.state.buffers), fold.x_validation)
+    times = torch.arange(15) % 5
+    repeated = [column.repeat_interleave(times, dim=1) for column in (prediction, fold.y_validation)]
+    assert found[:2] == pytest.approx(validation_scores(*repeated, task, selection)[:2], rel=1e-6)
+    assert found[2] == plain.scores(plain.state.flat, plain.state.buffers)[2]
+    singles = [trainer(settings[m], part(stack.fold, m), [m], task) for m in range(3)]  # in blocks, and alone
+    assert [one.scores(one.state.flat, one.state.buffers)[0] for one in singles] == pytest.approx(found, rel=1e-9)
+
+
+def test_weights_of_one_on_validation_rows_change_no_bit():
+    fold = data()
+    ones = dataclasses.replace(fold, weights_validation=torch.full((1, 15), 3.0))
+    first, second = (trainer(MixNAMSettings(**NOISY), f, [3], dtype=torch.float32).run()[0] for f in (fold, ones))
+    assert_identical(first, second)
+
+
+def test_weights_of_validation_rows_pick_the_epoch():
+    settings, fold, picked = MixNAMSettings(**NOISY | {"epochs": 30}), data(), set()
+    for row in range(15):
+        weights = torch.eye(15)[row : row + 1]
+        one = trainer(settings, dataclasses.replace(fold, weights_validation=weights))
+        (found,) = one.run()
+        error = (predict(one.network, found.tensors, fold.x_validation) - fold.y_validation)[0, row]
+        assert found.best_score == pytest.approx(float(error.abs()), rel=1e-9)
+        picked.add(found.best_epoch)
+    assert len(picked) > 3
+
+
+def test_each_epoch_of_each_member_is_told_and_those_left_out_when_a_member_stops(monkeypatch):
+    settings, told = settings_list(MixNAMSettings, **SMALL), []
+    script(monkeypatch, dict(enumerate([EARLY, LATE, SETTLED])))
+    stack = trainer(settings, data(3), range(3))
+    found = stack.run(advance=told.append)
+    assert [one.epochs for one in found] == [4, 8, 6]
+    # 3 members at first; at epoch 4 one leaves out 4 epochs, at epoch 6 another one 2
+    assert told == [3, 3, 3, 3 + 4, 2, 2 + 2, 1, 1]
+    assert sum(told) == 3 * stack.last_epoch()
+
+
+def test_a_resumed_training_tells_the_epochs_that_were_done_before(monkeypatch, tmp_path):
+    settings, fold, path = settings_list(MixNAMSettings, MEMBERS[:2], **SMALL), data(2), tmp_path / "run.pt"
+    script(monkeypatch, {0: EARLY, 1: LATE})
+    one = trainer(settings, fold, range(2))
+    kill(monkeypatch, one, 3, 1)
+    with pytest.raises(Killed):
+        one.run(checkpoint=path, checkpoint_seconds=0)
+    for expected in ([6, 2 + 4, 1, 1, 1, 1], [16]):  # after three epochs; and where all is done
+        told = []
+        trainer(settings, fold, range(2)).run(checkpoint=path, checkpoint_seconds=0, advance=told.append)
+        assert told == expected
 
 
 def test_training_that_never_gives_a_finite_score_ends_and_says_so(monkeypatch):

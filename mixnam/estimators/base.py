@@ -1,0 +1,477 @@
+"""Estimators of scikit-learn over `runs.model`: reading, training members, prediction, explanations, saving."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from safetensors.numpy import load_file, save
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+import mixnam
+from mixnam.data.columns import encode
+from mixnam.data.table import Array, Table, Task, Unseen
+from mixnam.estimators.reading import Rows, chosen_columns, read_classes, read_frame, read_numbers, read_rows
+from mixnam.estimators.shapes import average_measures, curves
+from mixnam.models import NetworkSettings
+from mixnam.runs.files import write_file
+from mixnam.runs.machine import one_thread, pick_device
+from mixnam.runs.members import Members, load_mean
+from mixnam.runs.model import Job, Member, Model, train_members
+from mixnam.runs.results import Arrays
+from mixnam.runs.shown import curve_grid, rows_shown
+from mixnam.training.trainer import Trained
+
+if TYPE_CHECKING:  # what draws is imported when it is asked for
+    from mixnam.estimators.explanations import GlobalExplanation, LocalExplanation
+
+#: Version of what `save` writes.
+FORMAT = 1
+#: Rows up to which the mean of four members is trained; above, one member.
+MANY = 20_000
+#: Training rows that curves and their means are taken over.
+SAMPLE = 1000
+#: Checks of scikit-learn that cannot pass, with the reason: for `parametrize_with_checks` and `check_estimator`.
+EXPECTED_FAILED_CHECKS: dict[str, str] = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a weight of 2 and a row given twice are not the same: mini-batches and the validation part are drawn by rows"
+    ),
+}
+
+
+def expected_failed_checks(estimator: BaseEstimator) -> dict[str, str]:
+    """Return EXPECTED_FAILED_CHECKS, in the form that `parametrize_with_checks` asks for."""
+    return EXPECTED_FAILED_CHECKS
+
+
+class AdditiveEstimator(BaseEstimator):
+    """What regressors and classifiers share. A class says which settings its parameters make."""
+
+    _task: ClassVar[Task]
+    validation_fraction: float
+    n_members: int | str
+    categorical_features: Any
+    unseen: Unseen
+    device: str
+    n_jobs: int | None
+    random_state: Any
+    verbose: bool
+
+    def _take(self, given: dict[str, Any]) -> None:
+        """Set parameters as attributes, from the `locals()` of a class's __init__."""
+        for name, value in given.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    def _settings(self, rows: int) -> NetworkSettings:
+        """Return the settings for so many training rows."""
+        raise NotImplementedError
+
+    def _targets(self, y: Any) -> NDArray[Any]:
+        """Return targets, (rows,), as they are learnt; sets what a class keeps of them."""
+        raise NotImplementedError
+
+    def _tables(self, rows: Rows, name: str) -> list[Table]:
+        """Return a table for each target that members learn: one, or one a class."""
+        raise NotImplementedError
+
+    def _predicted(self, scores: Array) -> Any:
+        """Return predictions from additive scores, (classes or 1, ..., rows)."""
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: missing values are taken."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
+        eval_set: tuple[Any, Any] | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Train the members and return the estimator.
+
+        `X` (rows, n) is a data frame or an array, `y` (rows,). `sample_weight` (rows,) weighs each row's error in
+        training and validation; a row of weight 0 is left out. Each member's best epoch is picked by a part of the rows
+        drawn with its seed, or by `eval_set`, (X, y), which is then not trained on. `groups` (rows,) says which rows
+        belong together: a group is validated on as a whole.
+
+        Raises ValueError (TableError of a column) for what cannot be learnt from, FloatingPointError where training
+        diverged.
+        """
+        self._check()
+        frame = read_frame(self, X, reset=True)
+        held_out = 0
+        if eval_set is not None:
+            frame, y, held_out = self._with_held_out(frame, y, eval_set)
+        given = y
+        categorical = chosen_columns(frame, self.categorical_features)
+        weight = getattr(self, "class_weight", None)
+        rows = read_rows(frame, self._targets(y), sample_weight, weight, groups, held_out, categorical)
+        name = str(getattr(given, "name", None) or "y")
+        tables = self._tables(rows, name)
+        seeds = [
+            int(s) for s in check_random_state(self.random_state).randint(2**31 - 1, size=self._count(len(rows.y)))
+        ]
+        classes = self._task == "classification"
+        parts = [rows.parts(self.validation_fraction, seed, classes) for seed in seeds]
+        self.settings_ = self._settings(len(parts[0].train))
+        members = [
+            Member(table, self.settings_, part, seed, weights=rows.weights, label=f"{type(self).__name__} seed {seed}")
+            for table in tables
+            for seed, part in zip(seeds, parts, strict=True)
+        ]
+        models, self.n_iter_ = self._train(members)
+        groups_of = [models[i : i + len(seeds)] for i in range(0, len(models), len(seeds))]
+        self.members_ = tuple(Members(tuple(found)) for found in groups_of)
+        self.about_ = tables[0].about
+        self._keep_shapes(tables[0], parts[0].train, seeds[0])
+        return self
+
+    def _check(self) -> None:
+        """Raise ValueError for parameters that no settings check."""
+        fraction = self.validation_fraction
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+            raise ValueError(f"validation_fraction must be above 0 and below 1, got {fraction!r}")
+        whole = isinstance(self.n_members, (int, np.integer)) and not isinstance(self.n_members, bool)
+        if self.n_members != "auto" and not (whole and int(self.n_members) >= 1):
+            raise ValueError(f'n_members must be "auto" or an integer >= 1, got {self.n_members!r}')
+        if self.unseen not in ("average", "refuse"):
+            raise ValueError(f'unseen must be "average" or "refuse", got {self.unseen!r}')
+
+    def _with_held_out(self, frame: pd.DataFrame, y: Any, eval_set: Any) -> tuple[pd.DataFrame, Any, int]:
+        if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
+            raise ValueError(f"eval_set must be a pair (X, y), got {eval_set!r}"[:200])
+        more = read_frame(self, eval_set[0], reset=False)
+        both = [part if isinstance(part, pd.Series) else pd.Series(np.asarray(part)) for part in (y, eval_set[1])]
+        if len(both[0]) != len(frame) or len(both[1]) != len(more):
+            raise ValueError(
+                f"y has {len(both[0])} and {len(both[1])} rows for {len(frame)} to train on and {len(more)} of eval_set"
+            )
+        targets = pd.concat(both, ignore_index=True)
+        targets.name = both[0].name
+        return pd.concat([frame, more], ignore_index=True), targets, len(more)
+
+    def _count(self, rows: int) -> int:
+        return (4 if rows <= MANY else 1) if self.n_members == "auto" else int(self.n_members)
+
+    def _train(self, members: list[Member]) -> tuple[list[Model], list[int]]:
+        """Return the trained models and their numbers of epochs: side by side on a GPU, else in `n_jobs` processes."""
+        where = pick_device(self.device)
+        settings = members[0].settings
+        assert isinstance(settings, NetworkSettings)
+        quiet = None if self.verbose else True  # None: no bar where nobody looks
+        total, name = settings.epochs * len(members), type(self).__name__
+        with tqdm(total=total, desc=name, unit="epoch", delay=3, leave=False, disable=quiet) as bar:
+            jobs = 1 if where.type != "cpu" or self.n_jobs is None else self.n_jobs
+            if jobs == 1:
+                found = _trained_here(members, Job(where, advance=bar.update))
+            else:
+                found = []
+                calls = (delayed(_trained_there)(member, str(where)) for member in members)
+                for one in Parallel(n_jobs=jobs, return_as="generator")(calls):
+                    found.append(one)
+                    bar.update(settings.epochs)
+        bad = [
+            member.label for member, (_, outcome) in zip(members, found, strict=True) if math.isinf(outcome.best_score)
+        ]
+        if bad:
+            rate = settings.learning_rate
+            raise FloatingPointError(
+                f"{bad[0]}: training diverged, scores are not finite; lower learning_rate ({rate:g})"
+            )
+        return [model for model, _ in found], [outcome.epochs for _, outcome in found]
+
+    def _keep_shapes(self, table: Table, train: NDArray[np.int64], seed: int) -> None:
+        """Keep what `explain_global` needs of the training rows: counts, and a sample that curves average over."""
+        first = self.members_[0].models[0]
+        rows = np.random.default_rng(seed).permutation(len(table.y))[:SAMPLE]
+        grid = curve_grid(table, first.transforms, first.tensors)
+        self._sample: Array | None = table.x[np.sort(rows)]
+        self._shown: Arrays = rows_shown(table, grid)
+        self._curves: tuple[Arrays, ...] | None = None
+
+    def _encoded(self, X: Any) -> tuple[pd.DataFrame, Array]:
+        """Return rows as a data frame, and as numbers and codes (rows, n)."""
+        check_is_fitted(self, "members_")
+        frame = read_frame(self, X, reset=False)
+        return frame, encode(frame, self.about_, self.unseen)
+
+    def _scores(self, X: Any) -> Array:
+        """Return each member's prediction on the additive scale: (classes or 1, members, rows)."""
+        _, x = self._encoded(X)
+        return np.stack([[m.outputs(x, "prediction")[0] for m in members.models] for members in self.members_])
+
+    def predict(self, X: Any) -> Any:
+        """Return the members' mean prediction, (rows,): a number, or the label of the most probable class."""
+        return self._predicted(self._scores(X).mean(axis=1))
+
+    @property
+    def intercept_(self) -> Array:
+        """What each score is before contributions are added, (classes or 1,)."""
+        check_is_fitted(self, "members_")
+        return np.array([members.intercept for members in self.members_])
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        return ()
+
+    def explain_global(self) -> GlobalExplanation:
+        """Return the shape functions: what each feature contributes at each of its values, with bounds and spread.
+
+        They are means over a sample of training rows and over members. What they need is computed once.
+        """
+        from mixnam.estimators.explanations import GlobalExplanation
+
+        check_is_fitted(self, "members_")
+        return GlobalExplanation(self.settings_.model, self.about_, self._classes, self._shapes())
+
+    def _shapes(self) -> tuple[Arrays, ...]:
+        """Return the curves of each score, computed when they are first asked for."""
+        if self._curves is None:
+            assert self._sample is not None
+            self._curves = tuple(curves(members, self._shown, self._sample) for members in self.members_)
+        return self._curves
+
+    def explain_local(self, X: Any, y: Any = None) -> LocalExplanation:
+        """Return what each feature contributes to the prediction of each row, with bounds and spread; `y` is shown."""
+        from mixnam.estimators.explanations import LocalExplanation
+
+        frame, x = self._encoded(X)
+        names = ("contributions", "lower", "upper", "prediction")
+        found = [[dict(zip(names, m.outputs(x, *names), strict=True)) for m in c.models] for c in self.members_]
+        each = {name: np.array([[one[name] for one in of] for of in found]) for name in names}
+        mean = {name: values.mean(axis=1) for name, values in each.items()}
+        spread = np.full_like(mean["contributions"], np.nan)
+        if each["contributions"].shape[1] > 1:
+            spread = each["contributions"].std(axis=1, ddof=1)
+        return LocalExplanation(
+            self.settings_.model, self.about_, self._classes, frame, mean["contributions"], mean["lower"],
+            mean["upper"], spread, self.intercept_, mean["prediction"], None if y is None else np.asarray(y),
+        )  # fmt: skip
+
+    def what_if(self, row: Any, feature: str | int, values: Sequence[Any]) -> pd.DataFrame:
+        """Return what becomes of one row when a feature takes other values: the model is asked, nothing is read off.
+
+        `row` is a data frame of one row, a Series, or an array (n,); `feature` a column's name or number. A line a
+        value: `prediction` (of classes the probability), the feature's `contribution`, and its bounds `lower` and
+        `upper`. The prediction can change by more than these bounds allow: the feature routes the others, too.
+        """
+        check_is_fitted(self, "members_")
+        names = list(self.about_.features)
+        if isinstance(row, pd.Series):
+            frame = row.to_frame().T.infer_objects()
+        elif isinstance(row, pd.DataFrame):
+            frame = row
+        else:
+            frame = pd.DataFrame(np.atleast_2d(np.asarray(row)), columns=names)
+        if frame.shape != (1, len(names)):
+            raise ValueError(f"row must be one row of {len(names)} features, got {frame.shape}")
+        frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+        place = (
+            feature if isinstance(feature, (int, np.integer)) else -1 if feature not in names else names.index(feature)
+        )
+        if not 0 <= place < len(names):
+            raise ValueError(f"no feature is called or numbered {feature!r}; there are {', '.join(names[:20])}")
+        values = list(values)
+        many = frame.loc[frame.index.repeat(len(values))].reset_index(drop=True)
+        many[many.columns[place]] = pd.Series(values, dtype=object).infer_objects()
+        given = many if hasattr(self, "feature_names_in_") else many.to_numpy()
+        told = self.explain_local(given)
+        found = {"value": np.tile(np.array(values, object), len(told.contributions))}
+        if self._classes:
+            found["class"] = np.repeat(self._classes, len(values))
+        found["prediction"] = self._probable(told.prediction).ravel()
+        for name, of in (("contribution", told.contributions), ("lower", told.lower), ("upper", told.upper)):
+            found[name] = of[:, :, place].ravel()
+        return pd.DataFrame(found).infer_objects()
+
+    def _probable(self, scores: Array) -> Array:
+        """Return predictions of numbers, or probabilities of class 1 or each class: (classes or 1, rows), likewise."""
+        return scores
+
+    def measures(self, X: Any) -> pd.DataFrame:
+        """Return a line a feature with the paper's measures on rows X, means over members (and classes). Section 4.3.2.
+
+        `importance` and `bounds_width` are in the target's units. `additivity` is 1 where a feature acts on its own,
+        `tightness` 1 where contributions fill the bounds. They take longer than training does on a small table.
+        """
+        _, x = self._encoded(X)
+        return average_measures([model for members in self.members_ for model in members.models], x)
+
+    def save(self, folder: Path | str) -> None:
+        """Write the estimator into a folder: JSON and safetensors, without rows of the training table.
+
+        Its columns' quantiles, the names of categories and the curves are in it: that of private data is private, too.
+        """
+        check_is_fitted(self, "members_")
+        folder = Path(folder)
+        arrays = {
+            f"{k}.{name}": np.ascontiguousarray(a) for k, of in enumerate(self._shapes()) for name, a in of.items()
+        }
+        for number, members in enumerate(self.members_):
+            members.save(folder / f"class{number}")
+        parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        content = {
+            "format": FORMAT, "mixnam": mixnam.__version__, "estimator": type(self).__name__, "parameters": parameters,
+            "scores": len(self.members_), "n_iter": self.n_iter_, "n_features_in": self.n_features_in_,
+            "named": hasattr(self, "feature_names_in_"), **self._told(),
+        }  # fmt: skip
+        write_file(folder / "curves.safetensors", save(arrays))
+        write_file(folder / "estimator.json", (json.dumps(content, indent=1) + "\n").encode())
+
+    def _told(self) -> dict[str, Any]:
+        """Return what a class keeps of the targets, for `save`."""
+        return {}
+
+    def _retold(self, content: dict[str, Any]) -> None:
+        """Set what `_told` gave."""
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Return the estimator that `save` wrote; ValueError where there is none, or one of another class or format."""
+        folder = Path(folder)
+        try:
+            content = json.loads((folder / "estimator.json").read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']}, this version reads {FORMAT}; update mixnam")
+            if content["estimator"] != cls.__name__:
+                raise ValueError(f"it is a {content['estimator']}; load it by {content['estimator']}.load")
+            made = cls(**{name: _unplain(value) for name, value in content["parameters"].items()})
+            made.members_ = tuple(load_mean(folder / f"class{number}") for number in range(content["scores"]))
+            first = made.members_[0].models[0]
+            assert isinstance(first.settings, NetworkSettings)
+            made.settings_, made.about_, made.n_iter_ = first.settings, first.about, content["n_iter"]
+            made.n_features_in_ = content["n_features_in"]
+            if content["named"]:
+                made.feature_names_in_ = np.array(made.about_.features, dtype=object)
+            made._retold(content)
+            found: list[Arrays] = [{} for _ in made.members_]
+            for name, array in load_file(folder / "curves.safetensors").items():
+                number, _, rest = name.partition(".")
+                found[int(number)][rest] = array
+            made._curves, made._sample, made._shown = tuple(found), None, {}
+        except Exception as error:  # whatever a damaged file makes of it
+            raise ValueError(f"{folder} holds no {cls.__name__} that can be read: {error}") from error
+        return made
+
+
+def _trained_here(members: list[Member], job: Job) -> list[tuple[Model, Trained]]:
+    """Train members with as many rows each side by side where the device does."""
+    found: dict[int, tuple[Model, Trained]] = {}
+    sizes = sorted({len(member.split.train) for member in members})
+    with one_thread(job.device):
+        for size in sizes:
+            alike = [member for member in members if len(member.split.train) == size]
+            for member, model, outcome, _ in train_members(alike, job):
+                found[id(member)] = model, outcome
+    return [found[id(member)] for member in members]
+
+
+def _trained_there(member: Member, device: str) -> tuple[Model, Trained]:
+    return _trained_here([member], Job(pick_device(device)))[0]
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON holds it: dictionaries as pairs, arrays as lists, a generator as none."""
+    if isinstance(value, dict):
+        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
+    if isinstance(value, np.random.RandomState):
+        return None
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _unplain(value: Any) -> Any:
+    return dict(value["pairs"]) if isinstance(value, dict) else value
+
+
+class AdditiveRegressor(RegressorMixin, AdditiveEstimator):
+    """A regression by the mean of members."""
+
+    _task = "regression"
+
+    def _targets(self, y: Any) -> NDArray[Any]:
+        return read_numbers(y, self)
+
+    def _tables(self, rows: Rows, name: str) -> list[Table]:
+        return [rows.table(rows.y, "regression", name, self.unseen)]
+
+    def _predicted(self, scores: Array) -> Array:
+        return scores[0]
+
+    def predict_members(self, X: Any) -> Array:
+        """Return each member's prediction: (members, rows)."""
+        return self._scores(X)[0]
+
+
+class AdditiveClassifier(ClassifierMixin, AdditiveEstimator):
+    """A classification by the mean log-odds of members; of more than two classes each against the rest."""
+
+    _task = "classification"
+
+    def _targets(self, y: Any) -> NDArray[Any]:
+        return read_classes(y, self)
+
+    def _tables(self, rows: Rows, name: str) -> list[Table]:
+        self.classes_, codes = np.unique(rows.y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y has one class, {self.classes_[0]!r}; a classification needs two or more")
+        ones = [1] if len(self.classes_) == 2 else range(len(self.classes_))
+        return [
+            rows.table((codes == k).astype(float), "classification", f"{name} = {self.classes_[k]}", self.unseen)
+            for k in ones
+        ]
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        return tuple(str(label) for label in self.classes_) if len(self.members_) > 1 else ()
+
+    def _probable(self, scores: Array) -> Array:
+        each = 0.5 * (1 + np.tanh(scores / 2))
+        return each if len(each) == 1 else each / np.maximum(each.sum(axis=0), np.finfo(float).tiny)
+
+    def _predicted(self, scores: Array) -> NDArray[Any]:
+        best = (scores[0] > 0).astype(int) if len(scores) == 1 else scores.argmax(axis=0)
+        return self.classes_[best]
+
+    def decision_function(self, X: Any) -> Array:
+        """Return mean log-odds, (rows,) of the second of two classes, or of each against the rest, (rows, classes)."""
+        scores = self._scores(X).mean(axis=1)
+        return scores[0] if len(scores) == 1 else scores.T
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return probabilities, (rows, classes); of more than two classes those against the rest, made to sum to 1."""
+        return self._both(self._probable(self._scores(X).mean(axis=1)))
+
+    def predict_members(self, X: Any) -> Array:
+        """Return each member's probabilities: (members, rows, classes)."""
+        scores = self._scores(X)
+        return np.stack([self._both(self._probable(scores[:, member])) for member in range(scores.shape[1])])
+
+    @staticmethod
+    def _both(probable: Array) -> Array:
+        return np.stack([1 - probable[0], probable[0]], axis=1) if len(probable) == 1 else probable.T
+
+    def _told(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist(), "kind": self.classes_.dtype.str}
+
+    def _retold(self, content: dict[str, Any]) -> None:
+        self.classes_ = np.array(content["classes"], dtype=content["kind"])

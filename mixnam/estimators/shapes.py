@@ -1,0 +1,65 @@
+"""What members say of their features as one: mean curves over a sample of rows, and mean measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mixnam.data.table import Array
+from mixnam.explain.measures import FeaturewiseExplainer, importance
+from mixnam.models import Featurewise
+from mixnam.runs.members import Members, mean_curves
+from mixnam.runs.model import Model
+from mixnam.runs.results import Arrays
+from mixnam.runs.shown import grid_inputs, named
+
+
+def _explainer(model: Model, x: Array) -> FeaturewiseExplainer:
+    """Return who asks a model of rows x, (rows, n), as `encode` gives them, in float64."""
+    assert isinstance(model.network, Featurewise)
+    tensors = {name: tensor.double() for name, tensor in model.tensors.items()}
+    inputs = torch.tensor(model.transforms.inputs(x), dtype=torch.float64)
+    return FeaturewiseExplainer(model.network, tensors, inputs, model.transforms.target_scale, "")
+
+
+def curves(members: Members, shown: Arrays, sample: Array) -> Arrays:
+    """Return the mean curves of members with their spread, by name as `Mean.arrays` has them, and `importance`, (n,).
+
+    `shown` has the grid and where the training rows lie, `sample`, (rows, n), the rows that means are taken over.
+    """
+    each, contributions = [], []
+    for model in members.models:
+        told, transforms, grid = _explainer(model, sample), model.transforms, shown["grid"]
+        scale = transforms.target_scale
+        found = told.curves(torch.tensor(grid_inputs(grid, transforms, told.network.gaps), dtype=torch.float64))
+        lines = {name: found[name].numpy() * scale for name in ("mean", "lower", "upper")}
+        contributions.append(told.rows()["contributions"].numpy() * scale)
+        each.append(shown | named(lines, grid, transforms) | {"contribution_mean": contributions[-1].mean(axis=0)})
+    mean = np.mean(contributions, axis=0)
+    return mean_curves(each) | {"importance": np.array(importance(mean)["per_feature"])}
+
+
+def average_measures(models: Sequence[Model], x: Array) -> pd.DataFrame:
+    """Return a line a feature: measures on rows x, (rows, n), averaged over models."""
+    found = []
+    for model in models:
+        told = _explainer(model, x)
+        measures: dict[str, Any] = told.measures({k: v.numpy() for k, v in told.rows().items()})
+        found.append(
+            pd.DataFrame(
+                {
+                    "importance": measures["importance"]["per_feature"],
+                    "bounds_width": measures["bounds"]["width_per_feature"],
+                    "additivity": measures["additivity"]["per_feature"],
+                    "tightness": measures["tightness"]["per_feature"],
+                    "variability": measures["variability"]["per_feature"],
+                },
+                dtype=float,
+            )
+        )
+    mean = sum(found[1:], start=found[0]) / len(found)
+    return mean.set_axis(pd.Index(models[0].about.features, name="feature"))
