@@ -433,7 +433,7 @@ class AdditiveClassifier(ClassifierMixin, AdditiveEstimator):
     def _tables(self, rows: Rows, name: str) -> list[Table]:
         self.classes_, codes = np.unique(rows.y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class, {self.classes_[0]!r}; a classification needs two or more")
+            raise ValueError(f"y has one class, {self.classes_.tolist()[0]!r}; a classification needs two or more")
         ones = [1] if len(self.classes_) == 2 else range(len(self.classes_))
         return [
             rows.table((codes == k).astype(float), "classification", f"{name} = {self.classes_[k]}", self.unseen)

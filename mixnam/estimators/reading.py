@@ -190,9 +190,9 @@ def read_rows(
     if groups is not None:
         belong = column_or_1d(groups)
         check_consistent_length(frame, belong)
-    kept = slice(None) if weights is None else weights > 0
-    if weights is not None and not (kept & (np.arange(len(y)) < len(y) - held_out)).any():
-        raise ValueError("sample_weight is 0 for all rows; one at least must be above 0")
+    kept = np.ones(len(y), bool) if weights is None else weights > 0
+    if not kept[: len(y) - held_out].any():
+        raise ValueError("no row that is trained on has a weight above 0; give other weights")
     columns = {}
     for name in frame.columns:
         columns[name] = read_column(frame[name], name, name in categorical, hint="")
