@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -20,7 +21,7 @@ from tqdm.auto import tqdm
 
 import mixnam
 from mixnam.data.columns import encode
-from mixnam.data.table import Array, Table, Task, Unseen
+from mixnam.data.table import About, Array, Table, Task, Unseen
 from mixnam.estimators.reading import Rows, chosen_columns, read_classes, read_frame, read_numbers, read_rows
 from mixnam.estimators.shapes import average_measures, curves
 from mixnam.models import NetworkSettings
@@ -232,6 +233,15 @@ class AdditiveEstimator(BaseEstimator):
     def _classes(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def _about(self) -> About:
+        """What the table is; of more than two classes its target is called without a class."""
+        return self.about_
+
+    def _known(self, y: Any) -> Array:
+        """Return targets of explained rows as numbers, (rows,); NaN for a class that training had not."""
+        return np.asarray(y, float)
+
     def explain_global(self) -> GlobalExplanation:
         """Return the shape functions: what each feature contributes at each of its values, with bounds and spread.
 
@@ -240,7 +250,7 @@ class AdditiveEstimator(BaseEstimator):
         from mixnam.estimators.explanations import GlobalExplanation
 
         check_is_fitted(self, "members_")
-        return GlobalExplanation(self.settings_.model, self.about_, self._classes, self._shapes())
+        return GlobalExplanation(self.settings_.model, self._about, self._classes, self._shapes())
 
     def _shapes(self) -> tuple[Arrays, ...]:
         """Return the curves of each score, computed when they are first asked for."""
@@ -250,10 +260,16 @@ class AdditiveEstimator(BaseEstimator):
         return self._curves
 
     def explain_local(self, X: Any, y: Any = None) -> LocalExplanation:
-        """Return what each feature contributes to the prediction of each row, with bounds and spread; `y` is shown."""
+        """Return what each feature contributes to the prediction of each row, with bounds and spread.
+
+        `y`, (rows,), is shown beside the prediction. Raises ValueError where it has another length.
+        """
         from mixnam.estimators.explanations import LocalExplanation
 
         frame, x = self._encoded(X)
+        known = None if y is None else self._known(y)
+        if known is not None and known.shape != (len(x),):
+            raise ValueError(f"y must be ({len(x)},), a target a row, got {known.shape}")
         names = ("contributions", "lower", "upper", "prediction")
         found = [[dict(zip(names, m.outputs(x, *names), strict=True)) for m in c.models] for c in self.members_]
         each = {name: np.array([[one[name] for one in of] for of in found]) for name in names}
@@ -262,8 +278,8 @@ class AdditiveEstimator(BaseEstimator):
         if each["contributions"].shape[1] > 1:
             spread = each["contributions"].std(axis=1, ddof=1)
         return LocalExplanation(
-            self.settings_.model, self.about_, self._classes, frame, mean["contributions"], mean["lower"],
-            mean["upper"], spread, self.intercept_, mean["prediction"], None if y is None else np.asarray(y),
+            self.settings_.model, self._about, self._classes, frame, mean["contributions"], mean["lower"],
+            mean["upper"], spread, self.intercept_, mean["prediction"], known,
         )  # fmt: skip
 
     def what_if(self, row: Any, feature: str | int, values: Sequence[Any]) -> pd.DataFrame:
@@ -443,6 +459,15 @@ class AdditiveClassifier(ClassifierMixin, AdditiveEstimator):
     @property
     def _classes(self) -> tuple[str, ...]:
         return tuple(str(label) for label in self.classes_) if len(self.members_) > 1 else ()
+
+    @property
+    def _about(self) -> About:
+        first = f" = {self.classes_[0]}"  # as `_tables` calls it
+        return replace(self.about_, target=self.about_.target.removesuffix(first)) if self._classes else self.about_
+
+    def _known(self, y: Any) -> Array:
+        places = pd.Index(self.classes_).get_indexer(pd.Index(np.asarray(y))).astype(float)
+        return np.where(places < 0, np.nan, places)
 
     def _probable(self, scores: Array) -> Array:
         each = 0.5 * (1 + np.tanh(scores / 2))
