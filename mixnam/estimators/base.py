@@ -205,6 +205,9 @@ class AdditiveEstimator(BaseEstimator):
         rows = np.random.default_rng(seed).permutation(len(table.y))[:SAMPLE]
         grid = curve_grid(table, first.transforms, first.tensors)
         self._sample: Array | None = table.x[np.sort(rows)]
+        self._centres = np.array(
+            [[m.outputs(self._sample, "contributions")[0].mean(axis=0) for m in c.models] for c in self.members_]
+        )
         self._shown: Arrays = rows_shown(table, grid)
         self._curves: tuple[Arrays, ...] | None = None
 
@@ -225,9 +228,9 @@ class AdditiveEstimator(BaseEstimator):
 
     @property
     def intercept_(self) -> Array:
-        """What each score is before contributions are added, (classes or 1,)."""
+        """Each score's mean over a sample of training rows, (classes or 1,), which contributions are added to."""
         check_is_fitted(self, "members_")
-        return np.array([members.intercept for members in self.members_])
+        return np.array([members.intercept for members in self.members_]) + self._centres.mean(axis=1).sum(axis=-1)
 
     @property
     def _classes(self) -> tuple[str, ...]:
@@ -273,6 +276,8 @@ class AdditiveEstimator(BaseEstimator):
         names = ("contributions", "lower", "upper", "prediction")
         found = [[dict(zip(names, m.outputs(x, *names), strict=True)) for m in c.models] for c in self.members_]
         each = {name: np.array([[one[name] for one in of] for of in found]) for name in names}
+        for name in ("contributions", "lower", "upper"):
+            each[name] -= self._centres[:, :, None]
         mean = {name: values.mean(axis=1) for name, values in each.items()}
         spread = np.full_like(mean["contributions"], np.nan)
         if each["contributions"].shape[1] > 1:
@@ -349,7 +354,7 @@ class AdditiveEstimator(BaseEstimator):
             "scores": len(self.members_), "n_iter": self.n_iter_, "n_features_in": self.n_features_in_,
             "named": hasattr(self, "feature_names_in_"), **self._told(),
         }  # fmt: skip
-        write_file(folder / "curves.safetensors", save(arrays))
+        write_file(folder / "curves.safetensors", save(arrays | {"centres": self._centres}))
         write_file(folder / "estimator.json", (json.dumps(content, indent=1) + "\n").encode())
 
     def _told(self) -> dict[str, Any]:
@@ -379,7 +384,9 @@ class AdditiveEstimator(BaseEstimator):
                 made.feature_names_in_ = np.array(made.about_.features, dtype=object)
             made._retold(content)
             found: list[Arrays] = [{} for _ in made.members_]
-            for name, array in load_file(folder / "curves.safetensors").items():
+            arrays = load_file(folder / "curves.safetensors")
+            made._centres = arrays.pop("centres")
+            for name, array in arrays.items():
                 number, _, rest = name.partition(".")
                 found[int(number)][rest] = array
             made._curves, made._sample, made._shown = tuple(found), None, {}

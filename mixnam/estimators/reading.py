@@ -87,15 +87,15 @@ def read_frame(estimator: BaseEstimator, X: Any, reset: bool) -> pd.DataFrame:
         X = X.to_pandas()
     least = 2 if reset else 1
     if isinstance(X, pd.DataFrame):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        if X.shape[0] < least or not X.shape[1]:
-            raise ValueError(f"X is a data frame of shape {X.shape}, it needs {least} rows and a column at least")
         names = [str(name) for name in X.columns]
         for name in names if reset else ():
             if names.count(name) > 1:
                 raise TableError(f"two columns are called {name!r}; rename one")
             if unnamed(name):
                 raise TableError(f"a column has no name ({name!r}): is it a saved index? Name it, or drop it")
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        if X.shape[0] < least or not X.shape[1]:
+            raise ValueError(f"X is a data frame of shape {X.shape}, it needs {least} rows and a column at least")
         return X.set_axis(names, axis=1)
     array = validate_data(
         estimator, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_min_samples=least

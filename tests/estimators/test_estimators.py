@@ -337,3 +337,14 @@ def test_what_cannot_be_learnt_from_is_named():
 def test_settings_of_variants_can_be_made():
     for variant, name in (("mixnam", "MixNAM"), ("d", "MixNAM-D"), ("e", "MixNAM-E")):
         assert MixNAMRegressor(variant=variant)._settings(500).model == make_settings(name, {}).model
+
+
+def test_contributions_to_rows_are_those_of_the_curves(fitted):
+    """Both are centred: what a NAM says of a row lies on its curve."""
+    X, y = table()
+    model = NAMRegressor(hidden=(4,), epochs=5, n_members=2, random_state=0, verbose=False).fit(X, y)
+    assert model.predict(X).mean() == pytest.approx(model.intercept_[0])
+    told, shapes = model.explain_local(X), model.explain_global().frame()
+    floors = shapes[shapes["feature"] == "floors"].set_index("value")["contribution"].astype(float)
+    assert np.allclose(told.contributions[0, :, 1], floors[X["floors"].astype(float)], atol=1e-4)
+    assert np.allclose(told.contributions.mean(axis=1), 0, atol=1e-9)
