@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
@@ -70,7 +72,7 @@ def test_a_notebook_imports_what_it_uses_and_names_what_there_is():
 def test_every_page_has_its_notebook_and_every_notebook_its_page():
     pages = book.all_pages(["housing"])
     assert {notebook for notebook, _ in pages.values()} == {path.stem for path in NOTEBOOKS}
-    assert set(experiments.EXPERIMENTS) | {*book.FRONT, *book.BACK} == {path.stem for path in NOTEBOOKS}
+    assert set(experiments.EXPERIMENTS) | {*book.FRONT, *book.USE, *book.BACK} == {path.stem for path in NOTEBOOKS}
     assert all((dataset == "") == (page in experiments.SIMULATED) for page, (_, dataset) in pages.items())
     for experiment in experiments.EXPERIMENTS:
         source = (ROOT / "notebooks" / f"{experiment}.ipynb").read_text()
@@ -140,6 +142,24 @@ def test_the_book_builds_without_a_warning_and_fetches_nothing(html):
         assert found == [], page.name
     for style in html.rglob("*.css"):
         assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text(errors="replace")), style
+
+
+def test_the_api_page_documents_every_name_of_the_face(html):
+    shown = (html / "api.html").read_text()
+    assert [name for name in mixnam.__all__ if f'id="mixnam.{name}"' not in shown] == []
+    assert "<factory>" not in unescape(shown) and "numpy.ndarray" not in shown
+
+
+def test_the_limits_quote_numbers_of_the_verdicts():
+    text = (ROOT / "book" / "limits.md").read_text()
+    numbers = pd.read_csv(ROOT / "book" / "verdicts.csv").set_index("claim")["numbers"]
+    for claim, setting, form in (
+        ("I-noise", 2, "are {:.0%} as wide"),
+        ("L-intervene", 1, "in {:.0%} of the cases"),
+        ("T3-additivity-0.1", 1, "is {:.2f} at λ = 0.1"),
+        ("T3-additivity-100", 1, "and {:.3f} at λ = 100"),
+    ):
+        assert form.format(float(numbers[claim].split("\n")[setting])).replace("%", " %") in text, claim
 
 
 def test_results_markdown_says_what_the_reference_says():
