@@ -30,7 +30,7 @@ from mixnam.runs.store import Store
 
 #: Pages before and after the experiments' own, all of them notebooks; `USE` is on using the package.
 FRONT = ("index", "contents", "scorecard", "findings", "tables")
-USE = ("guide",)
+USE = ("guide", "estimators")
 BACK = ("speed", "searches", "evidence", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy page.
 REFERENCE = ("housing", "income", "support2", "bike", "diabetes", "breast_cancer")
