@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from mixnam.data.columns import encode
 from mixnam.data.table import About, Array, Table, Task, Unseen
 from mixnam.estimators import saving
-from mixnam.estimators.reading import Rows, chosen_columns, read_frame, read_rows
+from mixnam.estimators.reading import Rows, chosen_columns, read_frame, read_rows, stacked
 from mixnam.estimators.shapes import Shapes, average_measures
 from mixnam.estimators.training import train_all
 from mixnam.models import NetworkSettings
@@ -97,16 +97,17 @@ class AdditiveEstimator(BaseEstimator):
         `X` (rows, n) is a data frame or an array, `y` (rows,). `sample_weight` (rows,) weighs each row's error in
         training and validation; a row of weight 0 is left out. Each member's best epoch is picked by a part of the rows
         drawn with its seed, or by `eval_set`, (X, y), which is then not trained on. `groups` (rows,) says which rows
-        belong together: a group is validated on as a whole.
+        belong together: where a part is drawn, a group is validated on as a whole.
 
         Raises ValueError (TableError of a column) for what cannot be learnt from, FloatingPointError where training
         diverged.
         """
         self._check()
-        frame = read_frame(self, X, reset=True)
+        frame = read_frame(self, X)
         held_out = 0
         if eval_set is not None:
             frame, y, held_out = self._with_held_out(frame, y, eval_set)
+            groups = None
         name, weight = str(getattr(y, "name", None) or "y"), getattr(self, "class_weight", None)
         categorical = chosen_columns(frame, self.categorical_features)
         rows = read_rows(frame, self._targets(y), sample_weight, weight, groups, held_out, categorical)
@@ -142,7 +143,7 @@ class AdditiveEstimator(BaseEstimator):
     def _with_held_out(self, frame: pd.DataFrame, y: Any, eval_set: Any) -> tuple[pd.DataFrame, Any, int]:
         if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
             raise ValueError(f"eval_set must be a pair (X, y), got {eval_set!r}"[:200])
-        more = read_frame(self, eval_set[0], reset=False)
+        more = read_frame(self, eval_set[0], list(frame.columns))
         both = [part if isinstance(part, pd.Series) else pd.Series(np.asarray(part)) for part in (y, eval_set[1])]
         if len(both[0]) != len(frame) or len(both[1]) != len(more):
             raise ValueError(
@@ -150,7 +151,7 @@ class AdditiveEstimator(BaseEstimator):
             )
         targets = pd.concat(both, ignore_index=True)
         targets.name = both[0].name
-        return pd.concat([frame, more], ignore_index=True), targets, len(more)
+        return stacked(frame, more), targets, len(more)
 
     def _count(self, rows: int) -> int:
         return (4 if rows <= MANY else 1) if self.n_members == "auto" else int(self.n_members)
@@ -158,7 +159,7 @@ class AdditiveEstimator(BaseEstimator):
     def _encoded(self, X: Any) -> tuple[pd.DataFrame, Array]:
         """Return rows as a data frame, and as numbers and codes (rows, n)."""
         check_is_fitted(self, "members_")
-        frame = read_frame(self, X, reset=False)
+        frame = read_frame(self, X, self.about_.features)
         return frame, encode(frame, self.about_, self.unseen)
 
     def _scores(self, X: Any) -> Array:
