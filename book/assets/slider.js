@@ -38,9 +38,9 @@
     };
     return [
       rows,
-      line("upper", "upper bound", { width: 2 }),
+      line("upper", "experts' bounds: upper", { width: 2 }),
       line("mean", "mean", { width: 1.5, dash: "dash" }),
-      line("lower", "lower bound", { width: 2 }),
+      line("lower", "experts' bounds: lower", { width: 2 }),
     ].filter(Boolean);
   };
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -11,36 +9,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from safetensors.numpy import load_file, save
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
-import mixnam
 from mixnam.data.columns import encode
-from mixnam.data.table import Array, Table, Task, Unseen
-from mixnam.estimators.reading import Rows, chosen_columns, read_classes, read_frame, read_numbers, read_rows
-from mixnam.estimators.shapes import average_measures, curves
+from mixnam.data.table import About, Array, Table, Task, Unseen
+from mixnam.estimators import saving
+from mixnam.estimators.reading import Rows, chosen_columns, read_frame, read_rows, stacked
+from mixnam.estimators.shapes import Shapes, average_measures
+from mixnam.estimators.training import train_all
 from mixnam.models import NetworkSettings
-from mixnam.runs.files import write_file
-from mixnam.runs.machine import one_thread, pick_device
-from mixnam.runs.members import Members, load_mean
-from mixnam.runs.model import Job, Member, Model, train_members
-from mixnam.runs.results import Arrays
-from mixnam.runs.shown import curve_grid, rows_shown
-from mixnam.training.trainer import Trained
+from mixnam.runs.members import Members
+from mixnam.runs.model import Member
 
 if TYPE_CHECKING:  # what draws is imported when it is asked for
     from mixnam.estimators.explanations import GlobalExplanation, LocalExplanation
 
-#: Version of what `save` writes.
-FORMAT = 1
 #: Rows up to which the mean of four members is trained; above, one member.
 MANY = 20_000
-#: Training rows that curves and their means are taken over.
-SAMPLE = 1000
 #: Checks of scikit-learn that cannot pass, with the reason: for `parametrize_with_checks` and `check_estimator`.
 EXPECTED_FAILED_CHECKS: dict[str, str] = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -110,38 +97,36 @@ class AdditiveEstimator(BaseEstimator):
         `X` (rows, n) is a data frame or an array, `y` (rows,). `sample_weight` (rows,) weighs each row's error in
         training and validation; a row of weight 0 is left out. Each member's best epoch is picked by a part of the rows
         drawn with its seed, or by `eval_set`, (X, y), which is then not trained on. `groups` (rows,) says which rows
-        belong together: a group is validated on as a whole.
+        belong together: where a part is drawn, a group is validated on as a whole.
 
         Raises ValueError (TableError of a column) for what cannot be learnt from, FloatingPointError where training
         diverged.
         """
         self._check()
-        frame = read_frame(self, X, reset=True)
+        frame = read_frame(self, X)
         held_out = 0
         if eval_set is not None:
             frame, y, held_out = self._with_held_out(frame, y, eval_set)
-        given = y
+            groups = None
+        name, weight = str(getattr(y, "name", None) or "y"), getattr(self, "class_weight", None)
         categorical = chosen_columns(frame, self.categorical_features)
-        weight = getattr(self, "class_weight", None)
         rows = read_rows(frame, self._targets(y), sample_weight, weight, groups, held_out, categorical)
-        name = str(getattr(given, "name", None) or "y")
         tables = self._tables(rows, name)
-        seeds = [
-            int(s) for s in check_random_state(self.random_state).randint(2**31 - 1, size=self._count(len(rows.y)))
-        ]
-        classes = self._task == "classification"
-        parts = [rows.parts(self.validation_fraction, seed, classes) for seed in seeds]
+        random = check_random_state(self.random_state)
+        seeds = [int(seed) for seed in random.randint(2**31 - 1, size=self._count(len(rows.y)))]
+        parts = [rows.parts(self.validation_fraction, seed, self._task == "classification") for seed in seeds]
         self.settings_ = self._settings(len(parts[0].train))
-        members = [
+        to_train = [
             Member(table, self.settings_, part, seed, weights=rows.weights, label=f"{type(self).__name__} seed {seed}")
             for table in tables
             for seed, part in zip(seeds, parts, strict=True)
         ]
-        models, self.n_iter_ = self._train(members)
-        groups_of = [models[i : i + len(seeds)] for i in range(0, len(models), len(seeds))]
-        self.members_ = tuple(Members(tuple(found)) for found in groups_of)
+        found = train_all(to_train, self.device, self.n_jobs, type(self).__name__ if self.verbose else None)
+        models, self.n_iter_ = [model for model, _ in found], [epochs for _, epochs in found]
+        of_scores = [models[i : i + len(seeds)] for i in range(0, len(models), len(seeds))]
+        self.members_ = tuple(Members(tuple(of)) for of in of_scores)
         self.about_ = tables[0].about
-        self._keep_shapes(tables[0], parts[0].train, seeds[0])
+        self._shapes = Shapes.kept(self.members_, tables[0], seeds[0])
         return self
 
     def _check(self) -> None:
@@ -158,7 +143,7 @@ class AdditiveEstimator(BaseEstimator):
     def _with_held_out(self, frame: pd.DataFrame, y: Any, eval_set: Any) -> tuple[pd.DataFrame, Any, int]:
         if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
             raise ValueError(f"eval_set must be a pair (X, y), got {eval_set!r}"[:200])
-        more = read_frame(self, eval_set[0], reset=False)
+        more = read_frame(self, eval_set[0], list(frame.columns))
         both = [part if isinstance(part, pd.Series) else pd.Series(np.asarray(part)) for part in (y, eval_set[1])]
         if len(both[0]) != len(frame) or len(both[1]) != len(more):
             raise ValueError(
@@ -166,51 +151,15 @@ class AdditiveEstimator(BaseEstimator):
             )
         targets = pd.concat(both, ignore_index=True)
         targets.name = both[0].name
-        return pd.concat([frame, more], ignore_index=True), targets, len(more)
+        return stacked(frame, more), targets, len(more)
 
     def _count(self, rows: int) -> int:
         return (4 if rows <= MANY else 1) if self.n_members == "auto" else int(self.n_members)
 
-    def _train(self, members: list[Member]) -> tuple[list[Model], list[int]]:
-        """Return the trained models and their numbers of epochs: side by side on a GPU, else in `n_jobs` processes."""
-        where = pick_device(self.device)
-        settings = members[0].settings
-        assert isinstance(settings, NetworkSettings)
-        quiet = None if self.verbose else True  # None: no bar where nobody looks
-        total, name = settings.epochs * len(members), type(self).__name__
-        with tqdm(total=total, desc=name, unit="epoch", delay=3, leave=False, disable=quiet) as bar:
-            jobs = 1 if where.type != "cpu" or self.n_jobs is None else self.n_jobs
-            if jobs == 1:
-                found = _trained_here(members, Job(where, advance=bar.update))
-            else:
-                found = []
-                calls = (delayed(_trained_there)(member, str(where)) for member in members)
-                for one in Parallel(n_jobs=jobs, return_as="generator")(calls):
-                    found.append(one)
-                    bar.update(settings.epochs)
-        bad = [
-            member.label for member, (_, outcome) in zip(members, found, strict=True) if math.isinf(outcome.best_score)
-        ]
-        if bad:
-            rate = settings.learning_rate
-            raise FloatingPointError(
-                f"{bad[0]}: training diverged, scores are not finite; lower learning_rate ({rate:g})"
-            )
-        return [model for model, _ in found], [outcome.epochs for _, outcome in found]
-
-    def _keep_shapes(self, table: Table, train: NDArray[np.int64], seed: int) -> None:
-        """Keep what `explain_global` needs of the training rows: counts, and a sample that curves average over."""
-        first = self.members_[0].models[0]
-        rows = np.random.default_rng(seed).permutation(len(table.y))[:SAMPLE]
-        grid = curve_grid(table, first.transforms, first.tensors)
-        self._sample: Array | None = table.x[np.sort(rows)]
-        self._shown: Arrays = rows_shown(table, grid)
-        self._curves: tuple[Arrays, ...] | None = None
-
     def _encoded(self, X: Any) -> tuple[pd.DataFrame, Array]:
         """Return rows as a data frame, and as numbers and codes (rows, n)."""
         check_is_fitted(self, "members_")
-        frame = read_frame(self, X, reset=False)
+        frame = read_frame(self, X, self.about_.features)
         return frame, encode(frame, self.about_, self.unseen)
 
     def _scores(self, X: Any) -> Array:
@@ -224,13 +173,24 @@ class AdditiveEstimator(BaseEstimator):
 
     @property
     def intercept_(self) -> Array:
-        """What each score is before contributions are added, (classes or 1,)."""
+        """Each score's mean over a sample of training rows, (classes or 1,), which contributions are added to."""
         check_is_fitted(self, "members_")
-        return np.array([members.intercept for members in self.members_])
+        return np.array([members.intercept for members in self.members_]) + self._shapes.centres.mean(axis=1).sum(
+            axis=-1
+        )
 
     @property
     def _classes(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def _about(self) -> About:
+        """What the table is; of more than two classes its target is called without a class."""
+        return self.about_
+
+    def _known(self, y: Any) -> Array:
+        """Return targets of explained rows as numbers, (rows,); NaN for a class that training had not."""
+        return np.asarray(y, float)
 
     def explain_global(self) -> GlobalExplanation:
         """Return the shape functions: what each feature contributes at each of its values, with bounds and spread.
@@ -240,30 +200,31 @@ class AdditiveEstimator(BaseEstimator):
         from mixnam.estimators.explanations import GlobalExplanation
 
         check_is_fitted(self, "members_")
-        return GlobalExplanation(self.settings_.model, self.about_, self._classes, self._shapes())
-
-    def _shapes(self) -> tuple[Arrays, ...]:
-        """Return the curves of each score, computed when they are first asked for."""
-        if self._curves is None:
-            assert self._sample is not None
-            self._curves = tuple(curves(members, self._shown, self._sample) for members in self.members_)
-        return self._curves
+        return GlobalExplanation(self.settings_.model, self._about, self._classes, self._shapes.curves(self.members_))
 
     def explain_local(self, X: Any, y: Any = None) -> LocalExplanation:
-        """Return what each feature contributes to the prediction of each row, with bounds and spread; `y` is shown."""
+        """Return what each feature contributes to the prediction of each row, with bounds and spread.
+
+        `y`, (rows,), is shown beside the prediction. Raises ValueError where it has another length.
+        """
         from mixnam.estimators.explanations import LocalExplanation
 
         frame, x = self._encoded(X)
+        known = None if y is None else self._known(y)
+        if known is not None and known.shape != (len(x),):
+            raise ValueError(f"y must be ({len(x)},), a target a row, got {known.shape}")
         names = ("contributions", "lower", "upper", "prediction")
         found = [[dict(zip(names, m.outputs(x, *names), strict=True)) for m in c.models] for c in self.members_]
         each = {name: np.array([[one[name] for one in of] for of in found]) for name in names}
+        for name in ("contributions", "lower", "upper"):
+            each[name] -= self._shapes.centres[:, :, None]
         mean = {name: values.mean(axis=1) for name, values in each.items()}
         spread = np.full_like(mean["contributions"], np.nan)
         if each["contributions"].shape[1] > 1:
             spread = each["contributions"].std(axis=1, ddof=1)
         return LocalExplanation(
-            self.settings_.model, self.about_, self._classes, frame, mean["contributions"], mean["lower"],
-            mean["upper"], spread, self.intercept_, mean["prediction"], None if y is None else np.asarray(y),
+            self.settings_.model, self._about, self._classes, frame, mean["contributions"], mean["lower"],
+            mean["upper"], spread, self.intercept_, mean["prediction"], known,
         )  # fmt: skip
 
     def what_if(self, row: Any, feature: str | int, values: Sequence[Any]) -> pd.DataFrame:
@@ -321,20 +282,11 @@ class AdditiveEstimator(BaseEstimator):
         Its columns' quantiles, the names of categories and the curves are in it: that of private data is private, too.
         """
         check_is_fitted(self, "members_")
-        folder = Path(folder)
-        arrays = {
-            f"{k}.{name}": np.ascontiguousarray(a) for k, of in enumerate(self._shapes()) for name, a in of.items()
-        }
-        for number, members in enumerate(self.members_):
-            members.save(folder / f"class{number}")
-        parameters = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
         content = {
-            "format": FORMAT, "mixnam": mixnam.__version__, "estimator": type(self).__name__, "parameters": parameters,
-            "scores": len(self.members_), "n_iter": self.n_iter_, "n_features_in": self.n_features_in_,
-            "named": hasattr(self, "feature_names_in_"), **self._told(),
+            "estimator": type(self).__name__, "parameters": self.get_params(deep=False), "n_iter": self.n_iter_,
+            "n_features_in": self.n_features_in_, "named": hasattr(self, "feature_names_in_"), **self._told(),
         }  # fmt: skip
-        write_file(folder / "curves.safetensors", save(arrays))
-        write_file(folder / "estimator.json", (json.dumps(content, indent=1) + "\n").encode())
+        saving.write(Path(folder), content, self.members_, self._shapes.state(self.members_))
 
     def _told(self) -> dict[str, Any]:
         """Return what a class keeps of the targets, for `save`."""
@@ -346,132 +298,16 @@ class AdditiveEstimator(BaseEstimator):
     @classmethod
     def load(cls, folder: Path | str) -> Self:
         """Return the estimator that `save` wrote; ValueError where there is none, or one of another class or format."""
-        folder = Path(folder)
         try:
-            content = json.loads((folder / "estimator.json").read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']}, this version reads {FORMAT}; update mixnam")
-            if content["estimator"] != cls.__name__:
-                raise ValueError(f"it is a {content['estimator']}; load it by {content['estimator']}.load")
-            made = cls(**{name: _unplain(value) for name, value in content["parameters"].items()})
-            made.members_ = tuple(load_mean(folder / f"class{number}") for number in range(content["scores"]))
-            first = made.members_[0].models[0]
+            content, members, arrays = saving.read(Path(folder), cls.__name__)
+            made, first = cls(**content["parameters"]), members[0].models[0]
             assert isinstance(first.settings, NetworkSettings)
-            made.settings_, made.about_, made.n_iter_ = first.settings, first.about, content["n_iter"]
-            made.n_features_in_ = content["n_features_in"]
+            made.members_, made.settings_, made.about_ = members, first.settings, first.about
+            made.n_iter_, made.n_features_in_ = content["n_iter"], content["n_features_in"]
             if content["named"]:
                 made.feature_names_in_ = np.array(made.about_.features, dtype=object)
             made._retold(content)
-            found: list[Arrays] = [{} for _ in made.members_]
-            for name, array in load_file(folder / "curves.safetensors").items():
-                number, _, rest = name.partition(".")
-                found[int(number)][rest] = array
-            made._curves, made._sample, made._shown = tuple(found), None, {}
+            made._shapes = Shapes.restored(arrays)
         except Exception as error:  # whatever a damaged file makes of it
             raise ValueError(f"{folder} holds no {cls.__name__} that can be read: {error}") from error
         return made
-
-
-def _trained_here(members: list[Member], job: Job) -> list[tuple[Model, Trained]]:
-    """Train members with as many rows each side by side where the device does."""
-    found: dict[int, tuple[Model, Trained]] = {}
-    sizes = sorted({len(member.split.train) for member in members})
-    with one_thread(job.device):
-        for size in sizes:
-            alike = [member for member in members if len(member.split.train) == size]
-            for member, model, outcome, _ in train_members(alike, job):
-                found[id(member)] = model, outcome
-    return [found[id(member)] for member in members]
-
-
-def _trained_there(member: Member, device: str) -> tuple[Model, Trained]:
-    return _trained_here([member], Job(pick_device(device)))[0]
-
-
-def _plain(value: Any) -> Any:
-    """Return a parameter as JSON holds it: dictionaries as pairs, arrays as lists, a generator as none."""
-    if isinstance(value, dict):
-        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
-    if isinstance(value, np.random.RandomState):
-        return None
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _unplain(value: Any) -> Any:
-    return dict(value["pairs"]) if isinstance(value, dict) else value
-
-
-class AdditiveRegressor(RegressorMixin, AdditiveEstimator):
-    """A regression by the mean of members."""
-
-    _task = "regression"
-
-    def _targets(self, y: Any) -> NDArray[Any]:
-        return read_numbers(y, self)
-
-    def _tables(self, rows: Rows, name: str) -> list[Table]:
-        return [rows.table(rows.y, "regression", name, self.unseen)]
-
-    def _predicted(self, scores: Array) -> Array:
-        return scores[0]
-
-    def predict_members(self, X: Any) -> Array:
-        """Return each member's prediction: (members, rows)."""
-        return self._scores(X)[0]
-
-
-class AdditiveClassifier(ClassifierMixin, AdditiveEstimator):
-    """A classification by the mean log-odds of members; of more than two classes each against the rest."""
-
-    _task = "classification"
-
-    def _targets(self, y: Any) -> NDArray[Any]:
-        return read_classes(y, self)
-
-    def _tables(self, rows: Rows, name: str) -> list[Table]:
-        self.classes_, codes = np.unique(rows.y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y has one class, {self.classes_.tolist()[0]!r}; a classification needs two or more")
-        ones = [1] if len(self.classes_) == 2 else range(len(self.classes_))
-        return [
-            rows.table((codes == k).astype(float), "classification", f"{name} = {self.classes_[k]}", self.unseen)
-            for k in ones
-        ]
-
-    @property
-    def _classes(self) -> tuple[str, ...]:
-        return tuple(str(label) for label in self.classes_) if len(self.members_) > 1 else ()
-
-    def _probable(self, scores: Array) -> Array:
-        each = 0.5 * (1 + np.tanh(scores / 2))
-        return each if len(each) == 1 else each / np.maximum(each.sum(axis=0), np.finfo(float).tiny)
-
-    def _predicted(self, scores: Array) -> NDArray[Any]:
-        best = (scores[0] > 0).astype(int) if len(scores) == 1 else scores.argmax(axis=0)
-        return self.classes_[best]
-
-    def decision_function(self, X: Any) -> Array:
-        """Return mean log-odds, (rows,) of the second of two classes, or of each against the rest, (rows, classes)."""
-        scores = self._scores(X).mean(axis=1)
-        return scores[0] if len(scores) == 1 else scores.T
-
-    def predict_proba(self, X: Any) -> Array:
-        """Return probabilities, (rows, classes); of more than two classes those against the rest, made to sum to 1."""
-        return self._both(self._probable(self._scores(X).mean(axis=1)))
-
-    def predict_members(self, X: Any) -> Array:
-        """Return each member's probabilities: (members, rows, classes)."""
-        scores = self._scores(X)
-        return np.stack([self._both(self._probable(scores[:, member])) for member in range(scores.shape[1])])
-
-    @staticmethod
-    def _both(probable: Array) -> Array:
-        return np.stack([1 - probable[0], probable[0]], axis=1) if len(probable) == 1 else probable.T
-
-    def _told(self) -> dict[str, Any]:
-        return {"classes": self.classes_.tolist(), "kind": self.classes_.dtype.str}
-
-    def _retold(self, content: dict[str, Any]) -> None:
-        self.classes_ = np.array(content["classes"], dtype=content["kind"])

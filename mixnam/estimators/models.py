@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from mixnam.data.table import Unseen
-from mixnam.estimators.base import AdditiveClassifier, AdditiveEstimator, AdditiveRegressor
+from mixnam.estimators.base import AdditiveEstimator
+from mixnam.estimators.tasks import AdditiveClassifier, AdditiveRegressor
 from mixnam.models import MixNAMDSettings, MixNAMESettings, MixNAMSettings, NAMSettings, NetworkSettings
 from mixnam.models.recipe import recommended, recommended_nam
 

@@ -53,8 +53,11 @@ class Rows:
         if self.validation is not None:
             chosen = self.validation
         elif self.groups is not None:
-            chosen = np.zeros(len(rows), bool)
-            for part, _ in GroupShuffleSplit(20, train_size=fraction, random_state=seed).split(rows, None, self.groups):
+            chosen, count = np.zeros(len(rows), bool), len(np.unique(self.groups))
+            if count < 2:
+                raise ValueError("groups has one group; it needs two or more, one of them to validate on")
+            few = min(max(1, round(fraction * count)), count - 1)
+            for part, _ in GroupShuffleSplit(20, train_size=few, random_state=seed).split(rows, None, self.groups):
                 chosen[:] = False
                 chosen[part] = True
                 if not classes or len(np.unique(self.y[~chosen])) == len(np.unique(self.y)):
@@ -77,26 +80,27 @@ def _drawn(kinds: Array, fraction: float, random: np.random.Generator) -> NDArra
     return chosen
 
 
-def read_frame(estimator: BaseEstimator, X: Any, reset: bool) -> pd.DataFrame:
-    """Return rows as a data frame whose columns are called as the estimator's, or x0, x1, ... of an array.
+def read_frame(estimator: BaseEstimator, X: Any, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return rows as a data frame whose columns are called by `names`, those of the rows that the estimator learnt.
 
-    With `reset` the estimator learns their number and names. Raises what scikit-learn's estimators raise of other
-    numbers and names, and of what is no table.
+    Without `names` it learns their number and names, x0, x1, ... of an array. Raises what scikit-learn's estimators
+    raise of other numbers and names, and of what is no table.
     """
+    reset = names is None
     if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):  # polars, pyarrow
         X = X.to_pandas()
     least = 2 if reset else 1
     if isinstance(X, pd.DataFrame):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        if X.shape[0] < least or not X.shape[1]:
-            raise ValueError(f"X is a data frame of shape {X.shape}, it needs {least} rows and a column at least")
-        names = [str(name) for name in X.columns]
-        for name in names if reset else ():
-            if names.count(name) > 1:
+        own = [str(name) for name in X.columns]
+        for name in own if reset else ():
+            if own.count(name) > 1:
                 raise TableError(f"two columns are called {name!r}; rename one")
             if unnamed(name):
                 raise TableError(f"a column has no name ({name!r}): is it a saved index? Name it, or drop it")
-        return X.set_axis(names, axis=1)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        if X.shape[0] < least or not X.shape[1]:
+            raise ValueError(f"X is a data frame of shape {X.shape}, it needs {least} rows and a column at least")
+        return X.set_axis(own if names is None else list(names), axis=1)
     array = validate_data(
         estimator, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_min_samples=least
     )
@@ -104,7 +108,18 @@ def read_frame(estimator: BaseEstimator, X: Any, reset: bool) -> pd.DataFrame:
         for value in array.ravel():
             if not isinstance(value, (str, bytes, int, float, np.generic)) and not pd.isna(value):
                 raise TypeError(f"each value of X as an argument must be a string or a number, got {value!r}")
-    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
+    return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])] if names is None else list(names))
+
+
+def stacked(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Return rows above other rows of the same columns; those of categories keep their order, new ones come last."""
+    kinds = {}
+    for name in frame.columns:
+        if isinstance(frame[name].dtype, pd.CategoricalDtype):
+            own = frame[name].cat.categories
+            new = [value for value in more[name].dropna().unique() if value not in own]
+            kinds[name] = pd.CategoricalDtype([*own, *new], frame[name].cat.ordered)
+    return pd.concat([frame.astype(kinds), more.astype(kinds)], ignore_index=True)
 
 
 def chosen_columns(frame: pd.DataFrame, categorical: Any) -> list[str]:
@@ -188,8 +203,10 @@ def read_rows(
         weights = compute_sample_weight(class_weight, y) * (1.0 if weights is None else weights)
     belong = None
     if groups is not None:
-        belong = column_or_1d(groups)
+        belong, _ = pd.factorize(column_or_1d(groups))
         check_consistent_length(frame, belong)
+        if (belong < 0).any():
+            raise ValueError(f"groups lacks {(belong < 0).sum()} values; name the group of each row")
     kept = np.ones(len(y), bool) if weights is None else weights > 0
     if not kept[: len(y) - held_out].any():
         raise ValueError("no row that is trained on has a weight above 0; give other weights")

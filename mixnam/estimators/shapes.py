@@ -1,21 +1,65 @@
-"""What members say of their features as one: mean curves over a sample of rows, and mean measures."""
+"""What members say of their features as one: centres, mean curves over a sample of rows, and mean measures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 
-from mixnam.data.table import Array
+from mixnam.data.table import Array, Table
 from mixnam.explain.measures import FeaturewiseExplainer, importance
 from mixnam.models import Featurewise
 from mixnam.runs.members import Members, mean_curves
 from mixnam.runs.model import Model
 from mixnam.runs.results import Arrays
-from mixnam.runs.shown import grid_inputs, named
+from mixnam.runs.shown import curve_grid, grid_inputs, named, rows_shown
+
+#: Training rows that centres and curves are means over.
+SAMPLE = 1000
+
+
+class Shapes:
+    """What explanations need of the training rows: the members' mean contributions, and curves, computed once.
+
+    Attributes: `centres` (classes or 1, members, n).
+    """
+
+    def __init__(self, centres: Array, sample: Array, shown: Arrays, curves: tuple[Arrays, ...] | None) -> None:
+        self.centres, self._sample, self._shown, self._curves = centres, sample, shown, curves
+
+    @classmethod
+    def kept(cls, members: Sequence[Members], table: Table, seed: int) -> Self:
+        """Return what is kept of a table: how many rows lie where, and a sample of its rows for curves."""
+        first = members[0].models[0]
+        rows = np.random.default_rng(seed).permutation(len(table.y))[:SAMPLE]
+        sample = table.x[np.sort(rows)]
+        found = [[m.outputs(sample, "contributions")[0].mean(axis=0) for m in of.models] for of in members]
+        grid = curve_grid(table, first.transforms, first.tensors)
+        return cls(np.array(found), sample, rows_shown(table, grid), None)
+
+    def curves(self, members: Sequence[Members]) -> tuple[Arrays, ...]:
+        """Return each score's curves as `curves` has them."""
+        if self._curves is None:
+            self._curves = tuple(curves(of, self._shown, self._sample) for of in members)
+        return self._curves
+
+    def state(self, members: Sequence[Members]) -> Arrays:
+        """Return what `restored` takes; no row of the table is in it."""
+        found = {f"{k}.{name}": array for k, of in enumerate(self.curves(members)) for name, array in of.items()}
+        return found | {"centres": self.centres}
+
+    @classmethod
+    def restored(cls, arrays: Arrays) -> Self:
+        """Return what `state` told."""
+        found: list[Arrays] = [{} for _ in arrays["centres"]]
+        for name, array in arrays.items():
+            number, _, rest = name.partition(".")
+            if rest:
+                found[int(number)][rest] = array
+        return cls(arrays["centres"], np.empty((0, 0)), {}, tuple(found))
 
 
 def _explainer(model: Model, x: Array) -> FeaturewiseExplainer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -17,10 +17,11 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
-from mixnam.data.table import About, DataError
-from mixnam.runs.results import Result
+from mixnam.data.table import About, Array, DataError
 
-UPPER, LOWER, ROWS, DENSITY = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3"
+UPPER, LOWER, ROWS, DENSITY, MEMBERS = "#0b2e6f", "#c0392b", "#4c8ed9", "#d9d2c3", "#0f8b8d"
+#: How far the members of a mean differ is no bound: it has a name and a colour of its own.
+BAND = "members' band (± 1 sd)"
 #: What raises a prediction is blue, what lowers it red, in maps as in bounds.
 MAP = "RdBu"
 COLORS = ("#222222", "#b8551f", "#2a6f97", "#b57fc4")
@@ -78,7 +79,27 @@ def style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "axes.titlesize": 12, "axes.labelsize": 11, "savefig.bbox": "tight"})
 
 
-def about(result: Result) -> About | None:
+class Explained(Protocol):
+    """What pictures of single features need of a model, a `Result` or an estimator's explanation."""
+
+    @property
+    def model(self) -> str:
+        """What the model is called: MixNAM, NAM, ..."""
+
+    @property
+    def about(self) -> About:
+        """What its table is; DataError where nobody knows."""
+
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Its curves and what is drawn with them, as results store them."""
+
+    @property
+    def importance(self) -> Array:
+        """The mean absolute contribution of each feature, (n,)."""
+
+
+def about(result: Explained) -> About | None:
     """Return what the data behind a result are, or None where nobody knows."""
     try:
         return result.about

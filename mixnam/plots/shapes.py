@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from mixnam.data.table import Array
 from mixnam.explain.curves import DISTINCT, SHOWN, bounded, centred, centred_rows, row_counts
 from mixnam.plots.look import (
+    BAND,
     DENSITY,
     GREY,
     LOWER,
+    MEMBERS,
     MODEL_COLORS,
     ROWS,
     SMALL,
     UPPER,
+    Explained,
     about,
     as_written,
     contribution_label,
@@ -37,7 +40,6 @@ from mixnam.plots.look import (
     say,
     shortened,
 )
-from mixnam.runs.results import Result
 
 #: Strokes nearer than this share of the axis of x would lie on each other.
 CROWDED = 0.015
@@ -63,8 +65,8 @@ def draw_curves(
     if not bounded(curves):
         draw(x, curves["mean"], color=color, linewidth=width, label=label, zorder=3)
         return
-    draw(x, curves["upper"], color=UPPER, linewidth=width, label="upper bound", zorder=3)
-    draw(x, curves["lower"], color=LOWER, linewidth=width, label="lower bound", zorder=3)
+    draw(x, curves["upper"], color=UPPER, linewidth=width, label="experts' bounds: upper", zorder=3)
+    draw(x, curves["lower"], color=LOWER, linewidth=width, label="experts' bounds: lower", zorder=3)
     if middle:
         draw(x, curves["mean"], color="#444444", linewidth=1.1, linestyle="--", label="mean", zorder=3)
 
@@ -88,7 +90,7 @@ def _cells(ax: Axes, x: Array, quantiles: Array) -> None:
     ax.scatter(x, middle, s=7, color=ROWS, linewidth=0, label="median of the rows", zorder=2)
 
 
-def values_of(result: Result, feature: int) -> tuple[NDArray[Any], Sequence[str]]:
+def values_of(result: Explained, feature: int) -> tuple[NDArray[Any], Sequence[str]]:
     """Return which points of a feature's grid are strokes, in the order drawn, and their names where they have some.
 
     Categories stand most frequent first, 16 at most, and other features of few values in their order; of a feature
@@ -140,7 +142,7 @@ def _tick(ax: Axes, low: float, high: float, values: Array | None = None, most: 
             return
 
 
-def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) -> None:
+def _strokes(result: Explained, feature: int, ax: Axes, draw: Callable[..., None]) -> None:
     """Draw a feature of few values as strokes: categories by name side by side, numbers at their place.
 
     Numbers that would lie on each other there stand side by side, too.
@@ -175,6 +177,7 @@ def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
         _rows(ax, back(place[stroke] + 0.75 * half[stroke] * _spread(len(row))), y[row])
     left, right = back(place - half), back(place + half)
     draw(lambda x, y, **look: ax.hlines(y, left, right, **look), at, {k: v[chosen] for k, v in curves.items()})
+    _stand(ax, at, _band(arrays, feature, "grid", curves["mean"])[:, chosen])
     ax.set_xlim(ends[0], ends[-1])
     if names:
         labels = shortened(names)
@@ -188,12 +191,26 @@ def _strokes(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
         _tick(ax, at[0], at[-1], None, 8 if whole else 5, whole)
 
 
+def _band(arrays: Mapping[str, NDArray[Any]], feature: int, where: str, mean: Array) -> Array:
+    """Return the members' band about a mean, (P,), lower end first: (2, P), NaN where the members are not known."""
+    off = np.full_like(mean, np.nan)
+    if (name := f"{where}_spread") in arrays:
+        off[:] = arrays[name][feature].ravel()[: len(mean)]
+    return mean + np.array([[-1.0], [1.0]]) * off
+
+
+def _stand(ax: Axes, x: Array, ends: Array) -> None:
+    """Stand the members' bands, (2, P), upright at x, where they are known."""
+    if not np.isnan(ends).all():
+        ax.vlines(x, *ends, color=MEMBERS, linewidth=3, alpha=0.8, label=BAND, zorder=3.5)
+
+
 def _spread(count: int) -> Array:
     """Return so many places from -1 to 1, evenly and always the same."""
     return np.arange(count, dtype=float) * 0.618034 % 1 * 2 - 1
 
 
-def _numbers(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) -> None:
+def _numbers(result: Explained, feature: int, ax: Axes, draw: Callable[..., None]) -> None:
     """Draw a numeric feature over the central 99 % of the rows.
 
     Where a fiftieth of the axis would hold more than a quarter of the curve's points, these are evenly spaced.
@@ -220,10 +237,11 @@ def _numbers(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
         inside = (rows >= low) & (rows <= high)
         _rows(ax, rows[inside], y[inside])
     draw(ax.plot, x[shown], {name: curve[shown] for name, curve in curves.items()})
-    if "grid_spread" in arrays:
-        off = arrays["grid_spread"][feature][: len(x)][shown]
-        for sign, end in ((1, "+"), (-1, "−")):
-            ax.plot(x[shown], curves["mean"][shown] + sign * off, ":", color="#444444", label=f"mean {end} spread")
+    ends = _band(arrays, feature, "grid", curves["mean"])[:, shown]
+    if not np.isnan(ends).all():
+        ax.fill_between(x[shown], *ends, color=MEMBERS, alpha=0.25, linewidth=0, zorder=2.5)
+        for end in ends:
+            ax.plot(x[shown], end, ":", color=MEMBERS, linewidth=1.2, label=BAND, zorder=3)
     ax.set_xlim(low, high)
     places = np.linspace(0, shown.sum() - 1, 5).astype(int)
     _tick(ax, low, high, np.unique([_rounded(x[shown], place) for place in places]) if crowded else None)
@@ -236,7 +254,7 @@ def _rounded(values: Array, place: int) -> float:
     return next(r for d in range(1, 18) if abs((r := float(f"{value:.{d}g}")) - value) <= near)
 
 
-def _missing(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) -> None:
+def _missing(result: Explained, feature: int, ax: Axes, draw: Callable[..., None]) -> None:
     """Draw what a feature contributes where its value is missing, as a stroke beside the axis of its numbers."""
     arrays = result.arrays
     if np.isnan(arrays.get("missing_mean", np.full(feature + 1, np.nan))[feature]):
@@ -251,20 +269,21 @@ def _missing(result: Result, feature: int, ax: Axes, draw: Callable[..., None]) 
         gaps = np.isnan(rows)
         _rows(side, 0.3 * _spread(int(gaps.sum())), y[gaps])
     draw(lambda x, y, **look: side.hlines(y, x - 0.4, x + 0.4, **look), np.zeros(1), curves)
+    _stand(side, np.zeros(1), _band(arrays, feature, "missing", curves["mean"]))
     side.set_xlim(-0.5, 0.5)
     side.set_xticks([0], ["missing"], fontsize=SMALL)
     side.tick_params(axis="y", left=False, labelleft=False)
     side.grid(False)
 
 
-def shape_plot(result: Result, feature: int, ax: Axes, label: str = "contribution", bounds: bool = True) -> None:
+def shape_plot(result: Explained, feature: int, ax: Axes, label: str = "contribution", bounds: bool = True) -> None:
     """Draw one feature's contributions against its values: bounds, mean, rows and data density (Figure 3).
 
     Bounds and rows are centred by the feature's mean contribution; the bounds stay the model's own. A model without
     bounds, or with `bounds` off, is one line. Features of few values are strokes: categories, named where the data
     are known, stand most frequent first, 16 at most. Missing numbers have a stroke beside the axis.
     """
-    data, model = about(result), result.spec.model
+    data, model = about(result), result.model
     ax.set_ylabel(label)
     ax.grid(False)
     count = 0 if data is None else len(data.categories.get(feature, ()))
@@ -282,20 +301,19 @@ def shape_plot(result: Result, feature: int, ax: Axes, label: str = "contributio
     as_written(ax)
 
 
-def most_important(result: Result, count: int = 4) -> list[int]:
+def most_important(result: Explained, count: int = 4) -> list[int]:
     """Return the features with the largest mean absolute contribution, largest first."""
-    importance = np.array(result.measures["importance"]["per_feature"])
-    return [int(i) for i in np.argsort(-importance)[:count]]
+    return [int(i) for i in np.argsort(-result.importance, kind="stable")[:count]]
 
 
-def featured(result: Result) -> int:
+def featured(result: Explained) -> int:
     """Return the feature that pages show first: Housing's longitude, as the paper does, else the most important."""
     data = about(result)
     known = () if data is None else data.features
     return known.index("Longitude") if "Longitude" in known else most_important(result)[0]
 
 
-def shape_plots(result: Result, features: Sequence[int], columns: int = 2, title: str = "") -> Figure:
+def shape_plots(result: Explained, features: Sequence[int], columns: int = 2, title: str = "") -> Figure:
     """Draw several features of one result, most plots sharing nothing but the legend."""
     data = about(result)
     rows = -(-len(features) // columns)
@@ -313,7 +331,7 @@ def shape_plots(result: Result, features: Sequence[int], columns: int = 2, title
     return finished(figure)
 
 
-def sweep_shapes(results: Mapping[float, Result], feature: int) -> Figure:
+def sweep_shapes(results: Mapping[float, Explained], feature: int) -> Figure:
     """Draw one feature's shape plot at each λ, on one scale (Table 2's pictures)."""
     across = min(3, len(results))
     down = -(-len(results) // across)
@@ -331,7 +349,7 @@ def sweep_shapes(results: Mapping[float, Result], feature: int) -> Figure:
     return finished(figure)
 
 
-def compare_shapes(results: Mapping[str, Result | None], feature: int, plain: Sequence[str] = ()) -> Figure:
+def compare_shapes(results: Mapping[str, Explained | None], feature: int, plain: Sequence[str] = ()) -> Figure:
     """Draw what each model says about one feature, a panel a model on one axis of x (Figures 3 and 8).
 
     An additive model is one line, a mixture its bounds unless it is in `plain`; rows are dots, the shading is the

@@ -62,6 +62,16 @@ class Result:
         return (self.key,)
 
     @property
+    def model(self) -> str:
+        """What its model is called."""
+        return self.spec.model
+
+    @property
+    def importance(self) -> Array:
+        """The mean absolute contribution of each feature, (n,); KeyError where the model has none."""
+        return np.array(self.measures["importance"]["per_feature"])
+
+    @property
     def superseded(self) -> bool:
         """Whether a part that this result passed through has been revised since."""
         return self.revisions != self.spec.revisions

@@ -187,6 +187,46 @@ def test_validation_rows_are_drawn_by_class_and_by_group():
     assert set(codes[part.train]) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 6, 40])
+def test_few_groups_leave_one_to_validate_on_and_one_to_train_on(count):
+    groups = np.arange(120) % count
+    part = Rows(np.zeros((120, 1)), np.zeros(120), ("a",), {}, None, groups, None).parts(0.15, 3, False)
+    assert len(set(groups[part.validation])) == max(1, round(0.15 * count))
+    assert len(set(groups[part.train])) == count - len(set(groups[part.validation]))
+
+
+def test_groups_that_say_nothing_are_refused(fitted):
+    _, X, y = fitted
+    with pytest.raises(ValueError, match="groups has one group; it needs two or more"):
+        MixNAMRegressor(**FAST).fit(X, y, groups=np.zeros(120))
+    with pytest.raises(ValueError, match="groups lacks 40 values"):
+        MixNAMRegressor(**FAST).fit(X, y, groups=["a", "b", None] * 40)
+
+
+def test_categories_of_an_eval_set_of_another_dtype_keep_their_order():
+    X, y = table()
+    sizes = pd.Categorical(["low", "mid", "high", "mid"] * 30, ["low", "mid", "high"], ordered=True)
+    levels = pd.Categorical([3, 1, 2, 1] * 30)
+    X = X.assign(size_class=sizes, level=levels)
+    other = X[80:].assign(size_class=["low", "huge"] * 20, level=[1, 4] * 20)
+    model = MixNAMRegressor(**FAST).fit(X[:80], y[:80], eval_set=(other, y[80:]), groups=np.arange(80))
+    assert model.about_.categories[4] == ("low", "mid", "high", "huge")
+    assert model.about_.categories[5] == ("1", "2", "3", "4")
+
+
+def test_names_that_are_no_text_are_taken_by_place():
+    X, y = table()
+    numbered = X.set_axis(range(4), axis=1)
+    model = MixNAMRegressor(**FAST).fit(numbered, y)
+    assert not hasattr(model, "feature_names_in_") and model.about_.features == ("0", "1", "2", "3")
+    assert np.array_equal(model.predict(numbered), model.predict(numbered.to_numpy()))
+    assert len(model.what_if(numbered.iloc[0], 0, [10, 20.5])) == 2
+    array = X[["size", "floors"]].to_numpy()
+    model = MixNAMRegressor(**FAST).fit(array, y)
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        assert np.array_equal(model.predict(X[["size", "floors"]]), model.predict(array))
+
+
 def test_categories_and_missing_values_that_training_had_not(fitted):
     model, X, y = fitted
     new = X.head(3).assign(kind=["castle", "hut", "flat"])
@@ -337,3 +377,14 @@ def test_what_cannot_be_learnt_from_is_named():
 def test_settings_of_variants_can_be_made():
     for variant, name in (("mixnam", "MixNAM"), ("d", "MixNAM-D"), ("e", "MixNAM-E")):
         assert MixNAMRegressor(variant=variant)._settings(500).model == make_settings(name, {}).model
+
+
+def test_contributions_to_rows_are_those_of_the_curves(fitted):
+    """Both are centred: what a NAM says of a row lies on its curve."""
+    X, y = table()
+    model = NAMRegressor(hidden=(4,), epochs=5, n_members=2, random_state=0, verbose=False).fit(X, y)
+    assert model.predict(X).mean() == pytest.approx(model.intercept_[0])
+    told, shapes = model.explain_local(X), model.explain_global().frame()
+    floors = shapes[shapes["feature"] == "floors"].set_index("value")["contribution"].astype(float)
+    assert np.allclose(told.contributions[0, :, 1], floors[X["floors"].astype(float)], atol=1e-4)
+    assert np.allclose(told.contributions.mean(axis=1), 0, atol=1e-9)

@@ -17,6 +17,8 @@ from mixnam.report import pictures
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
 
+UPPER, LOWER = "experts' bounds: upper", "experts' bounds: lower"
+
 
 def test_shapes_of_models_stand_on_shared_axes_in_original_units():
     additive = without(planted("sim_unimodal", WAVE, model="EBM"), "grid_upper", "grid_lower", "relevance", "active")
@@ -30,14 +32,14 @@ def test_shapes_of_models_stand_on_shared_axes_in_original_units():
         assert list(lines(panels[model])) == [f"shape function of {model}"]
         np.testing.assert_allclose(lines(panels[model])[f"shape function of {model}"], WAVE, atol=1e-6)
         assert panels[model].lines[0].get_color() == look.MODEL_COLORS[model]
-    np.testing.assert_allclose(lines(panels["MixNAM"])["upper bound"], WAVE + 1, atol=1e-6)
-    np.testing.assert_allclose(lines(panels["MixNAM"])["lower bound"], WAVE - 1, atol=1e-6)
+    np.testing.assert_allclose(lines(panels["MixNAM"])[UPPER], WAVE + 1, atol=1e-6)
+    np.testing.assert_allclose(lines(panels["MixNAM"])[LOWER], WAVE - 1, atol=1e-6)
     assert texts(panels["MLP"]) == ["no shape functions"]
     assert texts(panels["MixNAM-D"]) == ["not run"]
     assert panels["EBM"].get_ylim() == panels["MixNAM"].get_ylim()
     assert shapes.scales(figure) == "All panels share one scale."
     additive = {"shape function of EBM", "shape function of NAM"}
-    assert set(legend(figure)) == additive | {"rows", "upper bound", "lower bound", "mean"}
+    assert set(legend(figure)) == additive | {"rows", UPPER, LOWER, "mean"}
     assert panels["MixNAM"].get_xlabel() == "x1"
     assert figure.get_supylabel() == "contribution to y"  # no unit, and no log-odds either
     assert not plt.get_fignums()  # closed: a notebook shows it once
@@ -60,7 +62,7 @@ def test_a_mixture_may_stand_as_one_line_beside_its_bounds():
     *_, line, bounds = figure.axes
     assert list(lines(line)) == ["shape function of MixNAM-D"]
     np.testing.assert_allclose(lines(line)["shape function of MixNAM-D"], WAVE, atol=1e-6)
-    assert set(lines(bounds)) == {"upper bound", "lower bound", "mean"}
+    assert set(lines(bounds)) == {UPPER, LOWER, "mean"}
 
 
 def test_two_values_are_two_strokes_at_their_places_not_a_line():
@@ -98,7 +100,7 @@ def drawn_on(result):
     ax = figure.axes[0]
     figure.draw_without_rendering()
     found = {c.get_label(): c for c in ax.collections}
-    ends = [s[:, 0] for s in found["upper bound"].get_segments()] if "upper bound" in found else []
+    ends = [s[:, 0] for s in found[UPPER].get_segments()] if UPPER in found else []
     place = ax.xaxis.get_transform()
     low, high = place.transform(np.array(ax.get_xlim()))
     ends = place.transform(np.ravel(ends)).reshape(-1, 2)
@@ -108,7 +110,7 @@ def drawn_on(result):
 def test_unevenly_spaced_values_keep_their_places():
     ax, ends, labels = drawn_on(on([0, 1, 2, 10, 50]))
     assert (ends[1:, 0] > ends[:-1, 1]).all()  # none over another
-    strokes = {c.get_label(): c for c in ax.collections}["upper bound"].get_segments()
+    strokes = {c.get_label(): c for c in ax.collections}[UPPER].get_segments()
     np.testing.assert_allclose([s[:, 0].mean() for s in strokes], [0, 1, 2, 10, 50])
     assert [s[0, 1] for s in strokes] == [1, 2, 3, 4, 5] and ax.get_xscale() == "linear"
     assert len(set(labels)) == len(labels)
@@ -194,14 +196,45 @@ def test_missing_values_stand_beside_the_axis_of_numbers():
     assert [t.get_text() for t in side.get_xticklabels()] == ["missing"]
     assert side.get_ylim() == figure.axes[0].get_ylim() and side.get_ylim()[1] >= 4
     found = {c.get_label(): c for c in side.collections}
-    strokes = {name: found[name].get_segments()[0][0, 1] for name in ("upper bound", "lower bound", "mean")}
-    assert strokes == {"upper bound": 4, "lower bound": 2, "mean": 3}
+    strokes = {name: found[name].get_segments()[0][0, 1] for name in (UPPER, LOWER, "mean")}
+    assert strokes == {UPPER: 4, LOWER: 2, "mean": 3}
     assert len(found["rows"].get_offsets()) == 11
     table = pictures.drawn(figure)
-    assert set(table.loc[table["x"] == "missing", "series"]) == {"upper bound", "lower bound", "mean", "rows"}
+    assert set(table.loc[table["x"] == "missing", "series"]) == {
+        UPPER,
+        LOWER,
+        "mean",
+        "rows",
+    }
     assert "mean from −2 at −1 to 3 at missing" in pictures.told(figure)
     line = shapes.shape_plots(without(result, "missing_upper", "missing_lower"), [1], 1).axes[0].child_axes[0]
     assert "shape function of MixNAM" in {c.get_label() for c in line.collections}
+
+
+BAND = "members' band (± 1 sd)"
+
+
+def test_the_members_band_stands_apart_from_the_experts_bounds():
+    spread = {"grid_spread": np.full((2, 120), 0.25), "missing_spread": np.array([np.nan, 0.5])}
+    gaps = {f"missing_{kind}": np.array([np.nan, 5.0]) for kind in ("mean", "lower", "upper")}
+    result = planted("sim_unimodal", WAVE + 1, WAVE - 1)
+    arrays = result.arrays | spread | gaps | {"missing_rows": np.array([0, 11])}
+    result = dataclasses.replace(result, fresh=(arrays, {}))
+    figure = shapes.shape_plots(result, [0, 1])
+    line, strokes = figure.axes
+    band = [found for found in line.lines if found.get_label() == BAND]
+    np.testing.assert_allclose([found.get_ydata() for found in band], [WAVE - 0.25, WAVE + 0.25], atol=1e-6)
+    (side,) = strokes.child_axes
+    for ax, ends in ((strokes, [[-1.25, -0.75], [0.75, 1.25]]), (side, [[4.5, 5.5]])):
+        (bars,) = (c for c in ax.collections if c.get_label() == BAND)
+        assert [s[:, 1].tolist() for s in bars.get_segments()] == ends
+    assert {UPPER, LOWER, BAND} <= set(legend(figure))
+    colors = {found.get_color() for found in line.lines if found.get_label() in (UPPER, LOWER, "mean")}
+    assert len(colors) == 3 and band[0].get_color() not in colors
+    alone = shapes.shape_plots(without(result, "grid_upper", "grid_lower"), [0])
+    assert set(legend(alone)) == {"shape function of MixNAM", "rows", BAND}
+    single = dataclasses.replace(result, fresh=(arrays | {"grid_spread": np.full((2, 120), np.nan)}, {}))
+    assert BAND not in legend(shapes.shape_plots(single, [0]))
 
 
 def test_days_written_as_numbers_are_stored_whole_and_far_apart_values_with_their_rows():
@@ -278,7 +311,7 @@ def test_categories_are_named_strokes_the_most_frequent_first(categorical):
     assert {t.get_rotation() for t in ax.get_xticklabels()} == {90}
     found = {c.get_label(): c for c in ax.collections}
     assert not ax.lines
-    strokes = [s[:, 1].tolist() for s in found["upper bound"].get_segments()]
+    strokes = [s[:, 1].tolist() for s in found[UPPER].get_segments()]
     assert strokes[:3] == [[9.0, 9.0], [5.0, 5.0], [2.0, 2.0]]  # codes 7, 3, 0, raised by 2
     rows = np.asarray(found["rows"].get_offsets())
     order = np.array([7, 3, 0, 1, 2, 4, 5, 6, *range(8, 16)])
@@ -286,7 +319,7 @@ def test_categories_are_named_strokes_the_most_frequent_first(categorical):
     assert len(np.unique(rows[:, 0])) == len(rows)  # spread
     again = {c.get_label(): c for c in shapes.shape_plots(categorical, [1, 0]).axes[0].collections}
     np.testing.assert_array_equal(rows, again["rows"].get_offsets())
-    assert set(lines(numeric)) == {"upper bound", "lower bound", "mean"}
+    assert set(lines(numeric)) == {UPPER, LOWER, "mean"}
     assert figure.get_supylabel() == "contribution to yes\n(log-odds)"
 
 
@@ -317,9 +350,9 @@ def test_a_fitted_model_is_drawn_with_bounds_rows_and_labels():
     (result,) = fit(specs_of("diabetes", "MixNAM", "smoke", seeds=1)[:1], "cpu")
     ax = shapes.shape_plots(result, [2, 0]).axes[0]
     found = lines(ax)
-    assert set(found) == {"upper bound", "lower bound", "mean"}
+    assert set(found) == {UPPER, LOWER, "mean"}
     assert ax.get_xlabel() == catalogue.load("diabetes").features[2]
-    assert (found["upper bound"] >= found["lower bound"]).all()
+    assert (found[UPPER] >= found[LOWER]).all()
     assert sorted(shapes.most_important(result, 10)) == list(range(10))
     sweep = shapes.sweep_shapes({0.0: result, 0.1: result}, 2)
     assert [ax.get_title() for ax in sweep.axes] == ["λ = 0", "λ = 0.1"]

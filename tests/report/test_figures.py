@@ -36,7 +36,7 @@ def test_simulated_contributions_stand_beside_the_true_modes(modes):
     np.testing.assert_allclose(truth, WAVE, atol=1e-6)
     plus, minus = dashed(mixture)
     np.testing.assert_allclose([plus, minus], [WAVE, -WAVE], atol=1e-6)
-    np.testing.assert_allclose(lines(mixture)["upper bound"], abs(WAVE), atol=1e-6)
+    np.testing.assert_allclose(lines(mixture)["experts' bounds: upper"], abs(WAVE), atol=1e-6)
     rows = {c.get_label(): c for c in mixture.collections}
     assert set(rows) == {"rows, x2 = −1", "rows, x2 = +1"}
     np.testing.assert_allclose(rows["rows, x2 = +1"].get_offsets()[:, 1], abs(WAVE)[1::3], atol=1e-6)
@@ -78,7 +78,7 @@ def test_more_than_four_columns_run_down_the_page(count):
     assert shape == ((2, 3) if count == 3 else (5, 2))
     panels = np.reshape(figure.axes, shape)
     at = panels[0, 2] if count == 3 else panels[2, 0]
-    np.testing.assert_allclose(lines(at)["upper bound"], 3 * abs(WAVE), atol=1e-6)
+    np.testing.assert_allclose(lines(at)["experts' bounds: upper"], 3 * abs(WAVE), atol=1e-6)
     titles, sides = [a.get_title() for a in panels[0]], [a.get_ylabel() for a in panels[:, 0]]
     assert {"25 % have x2 = +1", "1 % have x2 = +1"} == set(sides if count == 3 else titles)
     assert [a.get_xlabel() for a in panels[-1]] == ["x1"] * shape[1]
@@ -137,7 +137,7 @@ def test_words_name_each_panel_and_the_range_of_what_it_draws(modes):
     told = pictures.told(figures.simulation_shapes(modes), "What x1 contributes")
     assert told.startswith("What x1 contributes. one mode, NAM: ") and "shape function" in told
     assert "one mode, MixNAM: not run." in told
-    assert "two modes, MixNAM" in told and "upper bound" in told and "0.9945" in told
+    assert "two modes, MixNAM" in told and "experts' bounds: upper from" in told and "0.9945" in told
 
 
 def test_words_on_the_use_of_experts_name_each_feature(modes):

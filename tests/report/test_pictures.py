@@ -97,5 +97,5 @@ def test_every_figure_of_a_notebook_has_a_title_and_words_and_every_table_a_titl
 
 def test_a_fitted_shape_is_told_in_the_units_of_its_axes():
     words = pictures.told(shapes.compare_shapes({"MixNAM": planted("sim_unimodal", WAVE + 1, WAVE - 1)}, 0))
-    assert words.startswith("MixNAM, over x1: upper bound from")
-    assert "; lower bound from −1.995 at" in words and "rows" not in words
+    assert words.startswith("MixNAM, over x1: experts' bounds: upper from")
+    assert "; experts' bounds: lower from −1.995 at" in words and "rows" not in words

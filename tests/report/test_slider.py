@@ -296,7 +296,7 @@ def test_a_browser_draws_the_slider_and_sorts_the_table(site, slider, opened):
     data = decoded(slider.html)
     for state, feature, step, reading in (("first", 0, 1, "test RMSE <1>\nn = 2"), ("moved", 1, 2, "n = 3")):
         expected, drawn = data["features"][feature], told(dom, state)
-        assert drawn["names"] == ["rows", "upper bound", "mean", "lower bound"]
+        assert drawn["names"] == ["rows", "experts' bounds: upper", "mean", "experts' bounds: lower"]
         assert drawn["x"] == len(expected["rows"])
         assert drawn["upper"] == expected["at"][step]["upper"]
         assert drawn["range"] == expected["y"]

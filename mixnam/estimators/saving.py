@@ -1,0 +1,56 @@
+"""Where estimators are kept: a folder with JSON, safetensors, and one folder a score with its members."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+import mixnam
+from mixnam.runs.files import write_file
+from mixnam.runs.members import Members, load_mean
+from mixnam.runs.results import Arrays
+
+#: Version of what `write` writes.
+FORMAT = 1
+
+
+def write(folder: Path, content: dict[str, Any], members: Sequence[Members], arrays: Arrays) -> None:
+    """Write an estimator's `content`, its parameters among it, its members and its arrays into a folder."""
+    for number, of in enumerate(members):
+        of.save(folder / f"class{number}")
+    parameters = {name: _plain(value) for name, value in content["parameters"].items()}
+    told = {"format": FORMAT, "mixnam": mixnam.__version__, **content, "parameters": parameters, "scores": len(members)}
+    write_file(folder / "curves.safetensors", save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+    write_file(folder / "estimator.json", (json.dumps(told, indent=1) + "\n").encode())
+
+
+def read(folder: Path, estimator: str) -> tuple[dict[str, Any], tuple[Members, ...], Arrays]:
+    """Return what `write` wrote of an estimator of this name; ValueError for one of another name or format."""
+    content = json.loads((folder / "estimator.json").read_text(encoding="utf-8"))
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {content['format']}, this version reads {FORMAT}; update mixnam")
+    if content["estimator"] != estimator:
+        raise ValueError(f"it is a {content['estimator']}; load it by {content['estimator']}.load")
+    content["parameters"] = {name: _unplain(value) for name, value in content["parameters"].items()}
+    members = tuple(load_mean(folder / f"class{number}") for number in range(content["scores"]))
+    return content, members, load_file(folder / "curves.safetensors")
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON holds it: dictionaries as pairs, arrays as lists, a generator as none."""
+    if isinstance(value, dict):
+        return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
+    if isinstance(value, np.random.RandomState):
+        return None
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _unplain(value: Any) -> Any:
+    return dict(value["pairs"]) if isinstance(value, dict) else value
