@@ -1,6 +1,6 @@
 # Notebooks run in parallel, one thread each, and train what is lacking; `make report` trains before. On a cluster:
 #   snakemake --executor slurm --jobs 20 --config preset=paper device=cuda
-from mixnam.report.book import BACK, FRONT, experiment_pages
+from mixnam.report.book import BACK, FRONT, USE, experiment_pages
 
 PRESET = config.get("preset", "quick")
 DATASETS = config.get("datasets", "housing")
@@ -20,7 +20,7 @@ localrules:
 
 rule report:
     input:
-        finished(FRONT + BACK),
+        finished(FRONT + USE + BACK),
     output:
         f"{RUN}/book/_build/html/index.html",
     shell:
@@ -32,7 +32,7 @@ rule summary:
     input:
         finished(EXPERIMENTS),
     output:
-        f"{RUN}/notebooks/{{page,{'|'.join(FRONT + BACK)}}}.ipynb",
+        f"{RUN}/notebooks/{{page,{'|'.join(FRONT + USE + BACK)}}}.ipynb",
     threads: 1
     retries: 1
     shell:

@@ -1,5 +1,8 @@
 """MixNAM, a neural additive model with a mixture of experts per feature: reproduced and usable.
 
+`pip install .` in the project's directory installs it. `MixNAMRegressor` and `MixNAMClassifier` are estimators of
+scikit-learn: `MixNAMRegressor().fit(X, y).explain_global().plot()` draws what each feature contributes.
+
 Names are imported when they are first asked for: `import mixnam` alone loads neither torch nor pandas nor scikit-learn.
 """
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 
-import pooch
-
 from mixnam.data.table import DataError, DataMissing
 
 
@@ -15,6 +13,8 @@ def fetch(url: str, path: Path, sha256: str, label: str) -> None:
 
     Raises DataMissing where the download fails, DataError where the content is not what was expected.
     """
+    import pooch  # its import warns in notebooks without ipywidgets, and most tables are at hand
+
     downloader = pooch.HTTPDownloader(timeout=20, headers={"Connection": "close"})
     try:
         pooch.retrieve(url, sha256, fname=path.name, path=path.parent, downloader=downloader)

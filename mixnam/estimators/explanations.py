@@ -103,7 +103,7 @@ class GlobalExplanation:
         if features is None:
             chosen = most_important(part, 12)
         else:
-            given = [features] if isinstance(features, (str, int)) else features
+            given = [features] if isinstance(features, (str, int, np.integer)) else features
             chosen = [_feature(self.about, feature) for feature in given]
         if not chosen:
             raise ValueError("features must name one feature at least, got none")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sklearn.utils.parallel import Parallel, delayed
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from mixnam.models import NetworkSettings
 from mixnam.runs.machine import one_thread, pick_device

@@ -236,9 +236,17 @@ def difference(a: Sample, b: Sample, dataset: str, metric: str = "", rows: RowVa
         by_row = [_fold_rows(a, b, whole, metric, rows)] if metric else []
         return _sum(mean, [(variance, freedom), *by_row], sum(map(len, whole)))
     values = np.array([*shared[0].values()] or [value for part in shared for value in part.values()])
-    n = len(values)
-    variance = float(values.var(ddof=1)) * (1 / n + share_tested(dataset)) if n > 1 else math.inf
-    return _sum(float(values.mean()) if n else math.nan, [(variance, n - 1)], n)
+    return over_folds(values, share_tested(dataset))
+
+
+def over_folds(differences: Values, tested: float) -> Estimate:
+    """Return the mean of differences on shared folds, by the corrected resampled t (Nadeau and Bengio 2003).
+
+    `tested` is the number of a fold's test rows over that of its training rows.
+    """
+    n = len(differences)
+    variance = float(differences.var(ddof=1)) * (1 / n + tested) if n > 1 else math.inf
+    return _sum(float(differences.mean()) if n else math.nan, [(variance, n - 1)], n)
 
 
 def _over_partitions(found: Sequence[Mapping[str, float]]) -> tuple[float, float, float]:

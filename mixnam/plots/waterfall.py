@@ -58,6 +58,7 @@ def waterfall(parts: pd.DataFrame, intercept: float, label: str, end: str = "", 
         bold = "bold" if y in (0, len(labels) - 1) else "normal"
         ax.text(1.015, y, number, transform=ax.get_yaxis_transform(), va="center", fontsize=SMALL, weight=bold)
     ax.set_xlabel(textwrap.fill(label, 60))
+    ax.use_sticky_edges = False  # bars would end at the frame
     ax.grid(False, axis="y")
     return finished(figure)
 

@@ -28,12 +28,13 @@ from mixnam.runs.files import root, write_file
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
-#: Pages before and after the experiments' own, all of them notebooks.
-FRONT = ("index", "contents", "scorecard", "findings", "tables", "use")
+#: Pages before and after the experiments' own, all of them notebooks; `USE` is on using the package.
+FRONT = ("index", "contents", "scorecard", "findings", "tables")
+USE = ("guide", "estimators")
 BACK = ("speed", "searches", "evidence", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy page.
 REFERENCE = ("housing", "income", "support2", "bike", "diabetes", "breast_cancer")
-HAND_WRITTEN = ("rules", "method", "baselines", "rerun", "data", "glossary")
+HAND_WRITTEN = ("limits", "api", "rules", "method", "baselines", "rerun", "data", "glossary")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")
@@ -58,7 +59,7 @@ def experiment_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 def all_pages(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return every notebook page in the book's order."""
-    front, back = ({page: (page, "housing") for page in part} for part in (FRONT, BACK))
+    front, back = ({page: (page, "housing") for page in part} for part in (FRONT + USE, BACK))
     return front | experiment_pages(names) | back
 
 
@@ -67,7 +68,7 @@ def pages_at_hand(parameters: Parameters) -> list[str]:
     if parameters.is_reference:
         return [*all_pages(REFERENCE), *HAND_WRITTEN]
     executed = {path.stem for path in (parameters.results.parent / "notebooks").glob("*.ipynb")}
-    return sorted(executed | {*FRONT, *BACK, *HAND_WRITTEN})
+    return sorted(executed | {*FRONT, *USE, *BACK, *HAND_WRITTEN})
 
 
 def clean(path: Path, title: str = "") -> bytes:
@@ -100,10 +101,11 @@ def table_of_contents(names: Sequence[str]) -> str:
     """Return the content of `_toc.yml` for these data sets."""
     pages = experiment_pages(names)
     parts = {
-        "Verdicts": (*FRONT[1:], *HAND_WRITTEN[:1]),
+        "Verdicts": (*FRONT[1:], "rules"),
+        "Use it": (*USE, "limits", "api"),
         "Real data": [page for page, (_, dataset) in pages.items() if dataset],
         "Simulated data": [page for page, (_, dataset) in pages.items() if not dataset],
-        "Background": HAND_WRITTEN[1:],
+        "Background": HAND_WRITTEN[3:],
         "About this run": BACK,
     }
     lines = ["# written by python -m mixnam.report.book", "format: jb-book", "root: index", "parts:"]

@@ -24,6 +24,7 @@ from mixnam.runs.store import Store
 
 #: Notebook names that IPython itself puts into the namespace.
 _INTERACTIVE = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+_KINDS = {str: "text", bool: "true or false", list: "a list, or names with commas between"}
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,28 @@ class Parameters:
         return pd.concat([runs for runs in found if len(runs)] or found[:1])
 
 
+def checked(namespace: Mapping[str, Any], types: Mapping[str, type]) -> dict[str, Any]:
+    """Return a notebook's parameters, whose names and types are `types`, out of its namespace.
+
+    Raises ValueError for a name that is none of them or is missing, TypeError for a value of another type.
+    """
+    given = {k: v for k, v in namespace.items() if not k.startswith("_") and k not in _INTERACTIVE}
+    given = {k: v for k, v in given.items() if not callable(v) and not isinstance(v, ModuleType)}
+    for name, value in given.items():
+        if name not in types:
+            raise ValueError(f"unknown parameter {name!r} (= {value!r}); this notebook takes {', '.join(types)}")
+        if types[name] is bool and str(value).lower() in ("true", "false"):  # papermill knows True and False alone
+            given[name] = value = str(value).lower() == "true"
+        if types[name] is list and isinstance(value, (str, int, float)):
+            given[name] = value = [text.strip() for text in str(value).split(",") if text.strip()]
+        if type(value) is not types[name]:
+            raise TypeError(f"parameter {name} must be {_KINDS[types[name]]}, got {value!r}")
+    lacking = [name for name in types if name not in given]
+    if lacking:
+        raise ValueError(f"parameter {lacking[0]!r} is missing; this notebook takes {', '.join(types)}")
+    return given
+
+
 def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Parameters:
     """Check a notebook's parameters: call it as `check_parameters(globals())` in the first cell after them.
 
@@ -133,19 +156,7 @@ def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Para
     """
     types: dict[str, type] = {"dataset": str} if dataset else {}
     types |= {"preset": str, "device": str, "results": str, "train": bool}
-    given = {k: v for k, v in namespace.items() if not k.startswith("_") and k not in _INTERACTIVE}
-    given = {k: v for k, v in given.items() if not callable(v) and not isinstance(v, ModuleType)}
-    for name, value in given.items():
-        if name not in types:
-            raise ValueError(f"unknown parameter {name!r} (= {value!r}); this notebook takes {', '.join(types)}")
-        if types[name] is bool and str(value).lower() in ("true", "false"):  # papermill knows True and False alone
-            given[name] = value = str(value).lower() == "true"
-        if type(value) is not types[name]:
-            kind = {"str": "text", "bool": "true or false"}[types[name].__name__]
-            raise TypeError(f"parameter {name} must be {kind}, got {value!r}")
-    lacking = [name for name in types if name not in given]
-    if lacking:
-        raise ValueError(f"parameter {lacking[0]!r} is missing; this notebook takes {', '.join(types)}")
+    given = checked(namespace, types)
     if dataset:
         catalogue.entry(given["dataset"])
     given.setdefault("dataset", "")

@@ -76,6 +76,15 @@ def _escape_title(app: Sphinx, page: str, template: str, context: dict[str, Any]
     context["pagetitle"] = escape(context.get("pagetitle", ""))
 
 
+def _shorten(app: Sphinx, what: str, name: str, found: Any, options: Any, signature: str, returned: str) -> Any:
+    """Return a documented signature with arrays by their short name and defaults that Sphinx can read."""
+    place = r"(?:~?\w+\.)*"
+    array = rf"{place}ndarray\[tuple\[[^]]*\], {place}dtype\[{place}(\w+)\]\]"
+    return tuple(
+        text and re.sub(array, r"NDArray[\1]", text).replace("<factory>", "...") for text in (signature, returned)
+    )
+
+
 def _publish(app: Sphinx, exception: Exception | None) -> None:
     """Copy what pages load and link to, and remove what an earlier build copied and is gone since."""
     if exception is not None or app.builder.format != "html":
@@ -95,6 +104,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the extension."""
     app.connect("config-inited", _exclude)
     app.connect("config-inited", _set_foot)
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("autodoc-process-signature", _shorten)
     app.connect("html-page-context", _escape_title, priority=900)  # after the theme's
     app.connect("build-finished", _publish)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

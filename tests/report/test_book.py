@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
@@ -25,7 +27,9 @@ from mixnam.runs.files import root
 from mixnam.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EVERY = sorted((ROOT / "notebooks").glob("*.ipynb"))
+#: Those of the book; that on own tables has parameters of its own.
+NOTEBOOKS = [path for path in EVERY if path.stem != "own_data"]
 
 
 def test_a_notebook_has_parameters_then_the_check_and_no_outputs():
@@ -55,7 +59,7 @@ def test_a_notebooks_own_parameters_are_accepted_and_others_refused():
 
 
 def test_a_notebook_imports_what_it_uses_and_names_what_there_is():
-    for path in NOTEBOOKS:
+    for path in EVERY:
         code = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
         for room, names in re.findall(r"^from (mixnam\S*) import (.+)$", code, re.M):
             for name in names.split(", "):
@@ -68,7 +72,7 @@ def test_a_notebook_imports_what_it_uses_and_names_what_there_is():
 def test_every_page_has_its_notebook_and_every_notebook_its_page():
     pages = book.all_pages(["housing"])
     assert {notebook for notebook, _ in pages.values()} == {path.stem for path in NOTEBOOKS}
-    assert set(experiments.EXPERIMENTS) | {*book.FRONT, *book.BACK} == {path.stem for path in NOTEBOOKS}
+    assert set(experiments.EXPERIMENTS) | {*book.FRONT, *book.USE, *book.BACK} == {path.stem for path in NOTEBOOKS}
     assert all((dataset == "") == (page in experiments.SIMULATED) for page, (_, dataset) in pages.items())
     for experiment in experiments.EXPERIMENTS:
         source = (ROOT / "notebooks" / f"{experiment}.ipynb").read_text()
@@ -138,6 +142,24 @@ def test_the_book_builds_without_a_warning_and_fetches_nothing(html):
         assert found == [], page.name
     for style in html.rglob("*.css"):
         assert not re.search(r"url\([\"']?(?:https?:)?//", style.read_text(errors="replace")), style
+
+
+def test_the_api_page_documents_every_name_of_the_face(html):
+    shown = (html / "api.html").read_text()
+    assert [name for name in mixnam.__all__ if f'id="mixnam.{name}"' not in shown] == []
+    assert "<factory>" not in unescape(shown) and "numpy.ndarray" not in shown
+
+
+def test_the_limits_quote_numbers_of_the_verdicts():
+    text = (ROOT / "book" / "limits.md").read_text()
+    numbers = pd.read_csv(ROOT / "book" / "verdicts.csv").set_index("claim")["numbers"]
+    for claim, setting, form in (
+        ("I-noise", 2, "are {:.0%} as wide"),
+        ("L-intervene", 1, "in {:.0%} of the cases"),
+        ("T3-additivity-0.1", 1, "is {:.2f} at λ = 0.1"),
+        ("T3-additivity-100", 1, "and {:.3f} at λ = 100"),
+    ):
+        assert form.format(float(numbers[claim].split("\n")[setting])).replace("%", " %") in text, claim
 
 
 def test_results_markdown_says_what_the_reference_says():
