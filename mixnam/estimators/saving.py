@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from safetensors.numpy import load_file, save
 
 import mixnam
@@ -42,15 +43,19 @@ def read(folder: Path, estimator: str) -> tuple[dict[str, Any], tuple[Members, .
 
 
 def _plain(value: Any) -> Any:
-    """Return a parameter as JSON holds it: dictionaries as pairs, arrays as lists, a generator as none."""
+    """Return a parameter as JSON holds it: dictionaries and tuples named, arrays as lists, a generator as none."""
     if isinstance(value, dict):
         return {"pairs": [[_plain(k), _plain(v)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item) for item in value]}
     if isinstance(value, np.random.RandomState):
         return None
-    if isinstance(value, (np.ndarray, np.generic)):
+    if isinstance(value, (np.ndarray, np.generic, pd.Index, pd.Series)):
         return value.tolist()
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _unplain(value: Any) -> Any:
-    return dict(value["pairs"]) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    return tuple(value["tuple"]) if "tuple" in value else dict(value["pairs"])

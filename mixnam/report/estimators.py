@@ -133,7 +133,7 @@ def measured(found: pd.DataFrame) -> str:
         f"{model} on all {n:,} rows of {catalogue.entry(name).title}: {s:.0f} s." for model, n, name, s in whole.values
     ]
     stamps = found.filter(like="measured.").rename(columns=lambda name: str(name).removeprefix("measured."))
-    commits = dict.fromkeys(commit(stamp) for stamp in stamps.to_dict("records"))
+    commits = dict.fromkeys(commit({"git_commit": c, "dirty": d}) for c, d in stamps[["git_commit", "dirty"]].values)
     named = dict.fromkeys(" ".join(one) for own in stamps["versions"] for one in own.items())
     where = f"{stamps['processor'].iloc[0]}, load average {stamps['load'].min():.1f} to {stamps['load'].max():.1f}"
     return " ".join([*said, f"All on {where}; commits {', '.join(commits)}; {', '.join(named)}."])

@@ -308,6 +308,11 @@ def test_parameters_of_any_form_are_saved(tmp_path):
     model.fit(X, labels).save(tmp_path)
     again = MixNAMClassifier.load(tmp_path)
     assert again.class_weight == weights and again.categorical_features == [1] and again.classes_.dtype.kind == "i"
+    for columns in (pd.Index(["floors"]), pd.Series([1]), ("floors",)):
+        nam = NAMRegressor(hidden=(4,), epochs=1, n_members=1, categorical_features=columns).fit(X, y)
+        nam.save(tmp_path / "nam")
+        again = NAMRegressor.load(tmp_path / "nam")
+        assert again.hidden == (4,) and list(again.categorical_features) == list(columns)
 
 
 def test_what_cannot_be_loaded_is_refused_with_its_reason(fitted, tmp_path):
