@@ -80,7 +80,7 @@ def table(found: pd.DataFrame, dataset: str) -> pd.DataFrame:
             row["MixNAM beside it"] = told.get(model, "")
             for name in ("fit", "predict"):
                 seconds = mean[f"{name}.cpu"]
-                row[name] = duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
+                row[name] = duration(seconds) if seconds >= 10 else f"{seconds:.2g}\N{NO-BREAK SPACE}s"
             rows.append(row)
     return pd.DataFrame(rows).fillna("–")
 
@@ -91,6 +91,7 @@ def forests(found: pd.DataFrame, metric: str) -> Figure:
     titles = list(dict.fromkeys(lines["title"]))
     places = {title: 1.4 * (i - (len(titles) - 1) / 2) for i, title in enumerate(titles)}
     lines = lines.assign(label=lines["model"], kind=lines["title"], place=lines["title"].map(places))
+    lines = lines.sort_values("label", key=lambda names: names.map(MODELS.index), kind="stable")
     unit = "AUC" if metric == "auc" else "% of the other's RMSE"
     figure = forest_plot(lines, f"MixNAM is better by ({unit})", dict(zip(titles, COLORS, strict=False)))
     figure.axes[0].axvline(LOWEST[metric], color=GREY, linewidth=1, linestyle=":", zorder=1)
