@@ -35,6 +35,7 @@ def waterfall(parts: pd.DataFrame, intercept: float, label: str, end: str = "", 
     at = np.arange(1, len(bars) + 1)
     height = 0.34 * (len(bars) + 2) + 1.3 + 0.2 * bool(end)
     figure, ax = plt.subplots(figsize=(6.6, height), layout="constrained")
+    ax.use_sticky_edges = False  # bars would end at the frame
     _ranges(ax, bars, ends, at)
     for raising, color, name in ((True, RAISES, "raises"), (False, LOWERS, "lowers")):
         own = (bars["contribution"] >= 0).to_numpy() == raising
@@ -58,7 +59,6 @@ def waterfall(parts: pd.DataFrame, intercept: float, label: str, end: str = "", 
         bold = "bold" if y in (0, len(labels) - 1) else "normal"
         ax.text(1.015, y, number, transform=ax.get_yaxis_transform(), va="center", fontsize=SMALL, weight=bold)
     ax.set_xlabel(textwrap.fill(label, 60))
-    ax.use_sticky_edges = False  # bars would end at the frame
     ax.grid(False, axis="y")
     return finished(figure)
 

@@ -65,15 +65,15 @@ class OwnData:
         return "auc" if self.table.task == "classification" else "rmse"
 
     def models(self, **parameters: Any) -> dict[str, Any]:
-        """Return the models to compare, by name, none fitted; `parameters` are MixNAM's, else all are as they come."""
+        """Return the models to compare, by name, none fitted, as they come but for `parameters`, which are MixNAM's."""
         numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
         columns = make_column_transformer((numbers, NUMBERS), (OneHotEncoder(handle_unknown="ignore"), CATEGORIES))
         ours = {"random_state": 0, "verbose": False} | ({"epochs": 3, "n_members": 1} if self.quick else {})
-        few = {"max_rounds": 50, "outer_bags": 1, "interactions": 0} if self.quick else {}
+        few = {"max_rounds": 50, "outer_bags": 1} if self.quick else {}
         makers = {
             "MixNAM": ("mixnam", "MixNAM", ours | parameters),
             "NAM": ("mixnam", "NAM", ours),
-            "EBM": ("interpret.glassbox", "ExplainableBoosting", {"n_jobs": 1} | few),
+            "EBM without pairs": ("interpret.glassbox", "ExplainableBoosting", {"interactions": 0, "n_jobs": 1} | few),
             "XGBoost": ("xgboost", "XGB", {"n_jobs": 1, "enable_categorical": True}),
         }
         found, kind = {}, "Classifier" if self.metric == "auc" else "Regressor"

@@ -40,6 +40,8 @@ def test_bars_lead_from_the_intercept_to_the_prediction_the_largest_first():
     assert labels == ["intercept", "f1 = 1", "f2 = 1", "f0 = 1", "prediction\nof a month"]
     assert numbers(figure) == ["10.00", "−4.00", "+2.50", "+1.00", "9.50"]
     assert figure.axes[0].get_xlabel() == "rent (pounds)"
+    low, high = waterfall(parts([-1, -4], off=0.0), 10.0, "rent").axes[0].get_xlim()
+    assert low < 5 and high > 10  # neither end lies on the frame
     assert {BAND, BOUNDS, "raises the prediction", "lowers the prediction"} <= set(legend(figure))
 
 
