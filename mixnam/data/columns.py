@@ -74,13 +74,15 @@ _IF_KINDS = "; name the column in `categorical` if its values are kinds"
 class Column:
     """A column as read: `values`, (rows,), are numbers, NaN where missing, or codes into `labels`.
 
-    `gaps`, (rows,), says where a value is missing; `note` what a reader of the table should know of the decision.
+    `gaps`, (rows,), says where a value is missing; `note` what a reader of the table should know of the decision;
+    `ordered`, whether the labels have an order of their own: that of numbers, or of a data frame's ordered categories.
     """
 
     values: Array
     labels: tuple[str, ...] | None
     gaps: NDArray[np.bool_]
     note: str = ""
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,9 @@ def read_column(
             note = f"{', '.join(sorted(said))} read as missing" if said else ""
             return replace(_numbers(name, values, missing), note=note)
         _refuse_odd(name, told, {text: kind for text, kind in kinds.items() if text not in words}, hint)
-    return _categories(name, told, given, kinds, isinstance(column.dtype, pd.CategoricalDtype))
+    found = _categories(name, told, given, kinds, isinstance(column.dtype, pd.CategoricalDtype))
+    own = isinstance(column.dtype, pd.CategoricalDtype) and bool(column.dtype.ordered)
+    return replace(found, ordered=own or set(kinds.values()) == {"number"})
 
 
 def _numbers(name: str, values: Array, missing: Sequence[str]) -> Column:

@@ -122,6 +122,7 @@ def read_table(
             np.column_stack([read[c].values for c in features]), y, tuple(features), label, unit, categories, folds,
             source=source, groups=groups, unseen=unseen, missing=tuple(missing), own=True,
             aside={c: _ASIDE[role] for c, role in roles.items() if role in _ASIDE}, notes=notes,
+            ordered=tuple(i for i, c in enumerate(features) if read[c].ordered),
         )  # fmt: skip
         for split in splits_of(made):
             check_split(made, split, 0)

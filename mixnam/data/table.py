@@ -51,7 +51,7 @@ class About:
     `categories` holds the labels of each categorical column by its number; `features` names all columns; `target` is
     in `unit`, or where labels are classified the name of class 1. `gaps` are the columns of numbers with missing
     values; `unseen` says whether a category that the table lacks counts as the average or is refused; the texts in
-    `missing` stand for missing values.
+    `missing` stand for missing values; the columns in `ordered` have categories with an order of their own.
     """
 
     name: str
@@ -65,6 +65,7 @@ class About:
     gaps: tuple[int, ...] = ()
     unseen: Unseen = "average"
     missing: tuple[str, ...] = ()
+    ordered: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` takes."""
@@ -74,7 +75,7 @@ class About:
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """Return what `to_json` described; KeyError or TypeError for another content."""
         categories = {int(i): tuple(labels) for i, labels in content["categories"].items()}
-        lists = {name: tuple(content.get(name, ())) for name in ("gaps", "missing")}
+        lists = {name: tuple(content.get(name, ())) for name in ("gaps", "missing", "ordered")}
         return cls(**{**content, **lists, "features": tuple(content["features"]), "categories": categories})
 
 
@@ -89,7 +90,8 @@ class Table:
     are drawn by. `probe`, (P, n), holds further rows at which every model's prediction is stored (simulations: where
     the truth is known). `own` marks a table of the user's: its columns of numbers may hold gaps, NaN, and are
     transformed by their ranks alone; other tables follow the paper. Of these `aside` gives the columns that are no
-    features with their roles, `notes` what to know of how a column was read.
+    features with their roles, `notes` what to know of how a column was read, `ordered` those whose categories have an
+    order of their own. Code -1 stands for a category that training rows do not have.
 
     Raises DataError for missing values, shapes that disagree, a part without rows, or a single class.
     """
@@ -114,6 +116,7 @@ class Table:
     own: bool = False
     aside: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    ordered: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or self.y.shape != self.x.shape[:1] or len(self.features) != self.x.shape[1]:
@@ -131,7 +134,7 @@ class Table:
                 )
         for i, labels in self.categories.items():
             codes = self.x[:, i]
-            if ((codes < 0) | (codes >= len(labels)) | (codes != np.floor(codes))).any():
+            if ((codes < (-1 if self.own else 0)) | (codes >= len(labels)) | (codes != np.floor(codes))).any():
                 raise DataError(
                     f"{self.name}: feature {self.features[i]!r} must hold codes 0 to {len(labels) - 1}, "
                     f"found {codes.min():g} to {codes.max():g}"

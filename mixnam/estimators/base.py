@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from mixnam.data.columns import encode
 from mixnam.data.table import About, Array, Table, Task, Unseen
 from mixnam.estimators import saving
-from mixnam.estimators.reading import Rows, chosen_columns, read_frame, read_rows, stacked
+from mixnam.estimators.reading import Rows, chosen_columns, read_frame, read_rows
 from mixnam.estimators.shapes import Shapes, average_measures
 from mixnam.estimators.training import train_all
 from mixnam.models import NetworkSettings
@@ -68,6 +68,9 @@ class AdditiveEstimator(BaseEstimator):
         """Return targets, (rows,), as they are learnt; sets what a class keeps of them."""
         raise NotImplementedError
 
+    def _check_classes(self, some: NDArray[Any], known: NDArray[Any], told: str) -> None:
+        """Raise ValueError where labels are not among those known; of numbers there is nothing to check."""
+
     def _tables(self, rows: Rows, name: str) -> list[Table]:
         """Return a table for each target that members learn: one, or one a class."""
         raise NotImplementedError
@@ -104,13 +107,17 @@ class AdditiveEstimator(BaseEstimator):
         """
         self._check()
         frame = read_frame(self, X)
-        held_out = 0
-        if eval_set is not None:
-            frame, y, held_out = self._with_held_out(frame, y, eval_set)
-            groups = None
         name, weight = str(getattr(y, "name", None) or "y"), getattr(self, "class_weight", None)
-        categorical = chosen_columns(frame, self.categorical_features)
-        rows = read_rows(frame, self._targets(y), sample_weight, weight, groups, held_out, categorical)
+        categorical, learnt = chosen_columns(frame, self.categorical_features), self._targets(y)
+        rows = read_rows(frame, learnt, sample_weight, weight, groups, categorical)
+        self._check_classes(learnt, rows.y, "has no row with a weight above 0")
+        if eval_set is not None:
+            if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
+                raise ValueError(f"eval_set must be a pair (X, y), got {eval_set!r}"[:200])
+            more = read_frame(self, eval_set[0], rows.features)
+            chosen = self._targets(eval_set[1])
+            self._check_classes(chosen, learnt, "is in eval_set and not in y")
+            rows = rows.beside(more, chosen, weight, self.unseen)
         tables = self._tables(rows, name)
         random = check_random_state(self.random_state)
         seeds = [int(seed) for seed in random.randint(2**31 - 1, size=self._count(len(rows.y)))]
@@ -126,7 +133,7 @@ class AdditiveEstimator(BaseEstimator):
         of_scores = [models[i : i + len(seeds)] for i in range(0, len(models), len(seeds))]
         self.members_ = tuple(Members(tuple(of)) for of in of_scores)
         self.about_ = tables[0].about
-        self._shapes = Shapes.kept(self.members_, tables[0], seeds[0])
+        self._shapes = Shapes.kept(self.members_, rows.untargeted(), seeds[0])
         return self
 
     def _check(self) -> None:
@@ -139,19 +146,6 @@ class AdditiveEstimator(BaseEstimator):
             raise ValueError(f'n_members must be "auto" or an integer >= 1, got {self.n_members!r}')
         if self.unseen not in ("average", "refuse"):
             raise ValueError(f'unseen must be "average" or "refuse", got {self.unseen!r}')
-
-    def _with_held_out(self, frame: pd.DataFrame, y: Any, eval_set: Any) -> tuple[pd.DataFrame, Any, int]:
-        if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
-            raise ValueError(f"eval_set must be a pair (X, y), got {eval_set!r}"[:200])
-        more = read_frame(self, eval_set[0], list(frame.columns))
-        both = [part if isinstance(part, pd.Series) else pd.Series(np.asarray(part)) for part in (y, eval_set[1])]
-        if len(both[0]) != len(frame) or len(both[1]) != len(more):
-            raise ValueError(
-                f"y has {len(both[0])} and {len(both[1])} rows for {len(frame)} to train on and {len(more)} of eval_set"
-            )
-        targets = pd.concat(both, ignore_index=True)
-        targets.name = both[0].name
-        return stacked(frame, more), targets, len(more)
 
     def _count(self, rows: int) -> int:
         return (4 if rows <= MANY else 1) if self.n_members == "auto" else int(self.n_members)
@@ -191,6 +185,12 @@ class AdditiveEstimator(BaseEstimator):
     def _known(self, y: Any) -> Array:
         """Return targets of explained rows as numbers, (rows,); NaN for a class that training had not."""
         return np.asarray(y, float)
+
+    @property
+    def feature_importances_(self) -> Array:
+        """Each feature's mean absolute contribution, over a sample of training rows and over classes: (n,)."""
+        check_is_fitted(self, "members_")
+        return np.mean([curves["importance"] for curves in self._shapes.curves(self.members_)], axis=0)
 
     def explain_global(self) -> GlobalExplanation:
         """Return the shape functions: what each feature contributes at each of its values, with bounds and spread.
@@ -250,7 +250,9 @@ class AdditiveEstimator(BaseEstimator):
         )
         if not 0 <= place < len(names):
             raise ValueError(f"no feature is called or numbered {feature!r}; there are {', '.join(names[:20])}")
-        values = list(values)
+        values = list(values) if np.iterable(values) and not isinstance(values, str) else [values]
+        if not values:
+            raise ValueError("values must hold one value at least, got none")
         many = frame.loc[frame.index.repeat(len(values))].reset_index(drop=True)
         many[many.columns[place]] = pd.Series(values, dtype=object).infer_objects()
         given = many if hasattr(self, "feature_names_in_") else many.to_numpy()

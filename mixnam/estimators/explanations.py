@@ -67,7 +67,7 @@ class GlobalExplanation:
         return pd.concat(found, ignore_index=True)
 
     def importance(self) -> pd.DataFrame:
-        """Return each feature's mean absolute contribution over the training rows, the largest first.
+        """Return each feature's mean absolute contribution over a sample of training rows, the largest first.
 
         Columns: `class` (where there are more than two), `feature`, `importance`; of several classes the order is that
         of the mean over classes.
@@ -103,11 +103,11 @@ class GlobalExplanation:
         if features is None:
             chosen = most_important(part, 12)
         else:
-            given = [features] if isinstance(features, (str, int, np.integer)) else features
+            given = features if np.iterable(features) and not isinstance(features, str) else [features]
             chosen = [_feature(self.about, feature) for feature in given]
         if not chosen:
             raise ValueError("features must name one feature at least, got none")
-        return shape_plots(part, chosen, min(columns, len(chosen)))
+        return shape_plots(part, chosen, max(1, min(columns, len(chosen))))
 
     def to_interpret(self) -> Any:
         """Return this as an explanation of interpret, for its `show` and `visualize`.
@@ -241,7 +241,7 @@ def _curves(part: Curves) -> Iterator[tuple[int, str, pd.DataFrame]]:
 
 def _feature(about: About, feature: str | int) -> int:
     """Return a feature's number; ValueError where there is none."""
-    if feature in about.features:
+    if str(feature) in about.features:
         return about.features.index(str(feature))
     if isinstance(feature, (int, np.integer)) and 0 <= feature < len(about.features):
         return int(feature)

@@ -92,7 +92,9 @@ class MixNAMRegressor(AdditiveRegressor, _MixNAM):
     - `verbose`: whether a bar shows epochs on a terminal or in a notebook, once training takes longer than 3 seconds.
 
     **Attributes:** `members_`, for each score the trained models; `settings_`; `about_`, the columns as they were read;
-    `intercept_`; `n_iter_`, epochs of each training; `n_features_in_`, and of data frames `feature_names_in_`.
+    `intercept_`; `feature_importances_`; `n_iter_`, epochs of each training, members of one class after those of
+    another; `n_features_in_`, and of data frames `feature_names_in_`. A pickle holds up to 1,000 training rows, for
+    curves; what `save` writes holds none.
 
     **Examples**
 

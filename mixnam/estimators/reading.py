@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from mixnam.data.columns import read_column
+from mixnam.data.columns import encode, read_column
 from mixnam.data.own import unnamed
 from mixnam.data.splits import Split
 from mixnam.data.table import Array, Table, TableError, Task, Unseen
@@ -26,23 +26,54 @@ from mixnam.data.table import Array, Table, TableError, Task, Unseen
 class Rows:
     """Rows to learn from: x (rows, n), categories as codes, NaN where missing; y (rows,), of classes their numbers.
 
-    `weights`, `groups` and `validation` (which rows pick the best epoch) are (rows,) or None.
+    `ordered` are the columns whose categories have an order of their own. `weights`, `groups` and `validation` (which
+    rows pick the best epoch) are (rows,) or None.
     """
 
     x: Array
     y: Array
     features: tuple[str, ...]
     categories: Mapping[int, tuple[str, ...]]
-    weights: Array | None
-    groups: NDArray[Any] | None
-    validation: NDArray[np.bool_] | None
+    ordered: tuple[int, ...] = ()
+    weights: Array | None = None
+    groups: NDArray[Any] | None = None
+    validation: NDArray[np.bool_] | None = None
 
     def table(self, y: Array, task: Task, target: str, unseen: Unseen) -> Table:
         """Return the rows as a table with the target y, (rows,): numbers, or 0/1."""
         return Table(
             "data", "data", task, "rmse" if task == "regression" else "auc", self.x, y, self.features, target,
-            categories=self.categories, unseen=unseen, own=True,
+            categories=self.categories, unseen=unseen, own=True, ordered=self.ordered,
         )  # fmt: skip
+
+    def untargeted(self) -> Table:
+        """Return the rows that are trained on or drawn from as a table, whose target means nothing."""
+        kept = slice(None) if self.validation is None else ~self.validation
+        rows = replace(self, x=self.x[kept])
+        return rows.table(np.zeros(len(rows.x)), "regression", "y", "average")
+
+    def beside(self, more: pd.DataFrame, y: NDArray[Any], class_weight: Any, unseen: Unseen) -> Rows:
+        """Return these rows and `more`, which pick the best epoch: they are read as rows to predict are.
+
+        They weigh as much as their class.
+        """
+        check_consistent_length(more, y)
+        about = replace(self.untargeted().about, unseen=unseen)
+        x, gaps = encode(more, about, unseen), np.isnan(self.x).any(axis=0)
+        x = np.where(np.isnan(x) & ~gaps, np.nanmedian(self.x, axis=0), x)  # a missing value that nothing is learnt of
+        weights = self.weights
+        if weights is not None:
+            of_class = dict(zip(self.y.tolist(), compute_sample_weight(class_weight, self.y).tolist(), strict=True))
+            weights = np.append(weights, [1.0 if class_weight is None else of_class[label] for label in y.tolist()])
+        both = np.concatenate([self.y, y])
+        return replace(
+            self,
+            x=np.vstack([self.x, x]),
+            y=both,
+            weights=weights,
+            groups=None,
+            validation=np.arange(len(both)) >= len(self.y),
+        )
 
     def parts(self, fraction: float, seed: int, classes: bool) -> Split:
         """Return training and validation rows: as they were given, or drawn, by class where y holds `classes`.
@@ -64,8 +95,11 @@ class Rows:
                     break  # the first draw that leaves each class a row to train on
         else:
             chosen = _drawn(self.y if classes else np.zeros(len(rows)), fraction, np.random.default_rng(seed))
-        if classes and len(np.unique(self.y[~chosen])) < len(np.unique(self.y)):
-            raise ValueError("a class has no row to train on; give other groups, or another eval_set")
+        if classes and len(lost := np.setdiff1d(self.y, self.y[~chosen])):
+            label = lost.tolist()[0]
+            raise ValueError(
+                f"class {label!r} has no row to train on besides those of validation; give more rows of it"
+            )
         return Split(rows[~chosen], rows[chosen], rows[:0])
 
 
@@ -111,36 +145,25 @@ def read_frame(estimator: BaseEstimator, X: Any, names: Sequence[str] | None = N
     return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])] if names is None else list(names))
 
 
-def stacked(frame: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
-    """Return rows above other rows of the same columns; those of categories keep their order, new ones come last."""
-    kinds = {}
-    for name in frame.columns:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            own = frame[name].cat.categories
-            new = [value for value in more[name].dropna().unique() if value not in own]
-            kinds[name] = pd.CategoricalDtype([*own, *new], frame[name].cat.ordered)
-    return pd.concat([frame.astype(kinds), more.astype(kinds)], ignore_index=True)
-
-
 def chosen_columns(frame: pd.DataFrame, categorical: Any) -> list[str]:
     """Return the columns that `categorical_features` names: by names, numbers or a mask; none by "from_dtype"."""
     names = list(frame.columns)
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return []
-    given = [] if isinstance(categorical, str) else list(categorical)
+    given = list(categorical) if np.iterable(categorical) and not isinstance(categorical, str) else []
     if len(given) == len(names) and all(isinstance(value, (bool, np.bool_)) for value in given):
         return [name for name, value in zip(names, given, strict=True) if value]
     found = []
     for value in given:
         number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if number and -len(names) <= value < len(names):
-            found.append(names[value])
-        elif str(value) in names and not number:
+        if str(value) in names:
             found.append(str(value))
+        elif number and -len(names) <= value < len(names):
+            found.append(names[value])
         else:
             shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
             raise ValueError(f"categorical_features: no column is called or numbered {value!r}; there are {shown}")
-    if isinstance(categorical, str):
+    if isinstance(categorical, str) or not np.iterable(categorical):
         raise ValueError(f'categorical_features must be "from_dtype" or a list of columns, got {categorical!r}')
     return found
 
@@ -148,6 +171,8 @@ def chosen_columns(frame: pd.DataFrame, categorical: Any) -> list[str]:
 def read_numbers(y: Any, estimator: BaseEstimator) -> Array:
     """Return a regression's target, (rows,), as finite numbers."""
     column = _column(y, estimator)
+    if lacking := int(pd.isna(column).sum()):
+        raise ValueError(f"Input y contains NaN: {lacking} values are missing; drop those rows")
     try:
         values = column.to_numpy(np.float64, na_value=np.nan) if isinstance(column, pd.Series) else column.astype(float)
     except (TypeError, ValueError) as error:
@@ -180,27 +205,19 @@ def _column(y: Any, estimator: BaseEstimator) -> Any:
 
 
 def read_rows(
-    frame: pd.DataFrame,
-    y: NDArray[Any],
-    sample_weight: ArrayLike | None,
-    class_weight: Any,
-    groups: ArrayLike | None,
-    held_out: int,
+    frame: pd.DataFrame, y: NDArray[Any], sample_weight: ArrayLike | None, class_weight: Any, groups: ArrayLike | None,
     categorical: Sequence[str],
-) -> Rows:
-    """Return what to learn from, without rows of weight 0; the last `held_out` rows pick the best epoch.
-
-    Weights of rows and of classes are multiplied; held-out rows have the weight 1 and their class's.
-    """
+) -> Rows:  # fmt: skip
+    """Return what to learn from, without rows of weight 0; weights of rows and of classes are multiplied."""
     check_consistent_length(frame, y)
     weights = None
     if sample_weight is not None:
-        given = np.asarray(sample_weight)
-        trained = len(y) - held_out
-        given = _check_sample_weight(given, y[:trained], dtype=np.float64, ensure_non_negative=True)
-        weights = np.append(given, np.ones(held_out))
+        weights = _check_sample_weight(np.asarray(sample_weight), y, dtype=np.float64, ensure_non_negative=True)
     if class_weight is not None:
-        weights = compute_sample_weight(class_weight, y) * (1.0 if weights is None else weights)
+        of_class = compute_sample_weight(class_weight, y)
+        if not (np.isfinite(of_class) & (of_class >= 0)).all():
+            raise ValueError(f"class_weight must be finite and >= 0 for each class, got {class_weight!r}")
+        weights = of_class if weights is None else weights * of_class
     belong = None
     if groups is not None:
         belong, _ = pd.factorize(column_or_1d(groups))
@@ -208,18 +225,15 @@ def read_rows(
         if (belong < 0).any():
             raise ValueError(f"groups lacks {(belong < 0).sum()} values; name the group of each row")
     kept = np.ones(len(y), bool) if weights is None else weights > 0
-    if not kept[: len(y) - held_out].any():
-        raise ValueError("no row that is trained on has a weight above 0; give other weights")
-    columns = {}
-    for name in frame.columns:
-        columns[name] = read_column(frame[name], name, name in categorical, hint="")
-    validation = np.arange(len(y)) >= len(y) - held_out if held_out else None
+    if not kept.any():
+        raise ValueError("no row has a weight above 0; give other weights")
+    columns = [read_column(frame[name], name, name in categorical, hint="") for name in frame.columns]
     return Rows(
-        np.column_stack([column.values for column in columns.values()])[kept],
+        np.column_stack([column.values for column in columns])[kept],
         y[kept],
-        tuple(columns),
-        {i: column.labels for i, column in enumerate(columns.values()) if column.labels is not None},
-        None if weights is None else weights[kept],
+        tuple(frame.columns),
+        {i: column.labels for i, column in enumerate(columns) if column.labels is not None},
+        tuple(i for i, column in enumerate(columns) if column.ordered),
+        None if weights is None else weights[kept] / weights[kept].mean(),
         None if belong is None else belong[kept],
-        None if validation is None else validation[kept],
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,25 @@ FORMAT = 1
 
 def write(folder: Path, content: dict[str, Any], members: Sequence[Members], arrays: Arrays) -> None:
     """Write an estimator's `content`, its parameters among it, its members and its arrays into a folder."""
-    for number, of in enumerate(members):
-        of.save(folder / f"class{number}")
     parameters = {name: _plain(value) for name, value in content["parameters"].items()}
     told = {"format": FORMAT, "mixnam": mixnam.__version__, **content, "parameters": parameters, "scores": len(members)}
-    write_file(folder / "curves.safetensors", save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
-    write_file(folder / "estimator.json", (json.dumps(told, indent=1) + "\n").encode())
+    try:
+        text = json.dumps(told, indent=1) + "\n"
+    except TypeError as error:
+        raise ValueError(f"a parameter or a class cannot be saved as JSON: {error}; give numbers or texts") from error
+    # a save that fails leaves what was there, or nothing that can be loaded: never a part of two
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
+        new = Path(beside)
+        for number, of in enumerate(members):
+            of.save(new / f"class{number}")
+        write_file(new / "curves.safetensors", save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+        (folder / "estimator.json").unlink(missing_ok=True)
+        for old in folder.glob("class[0-9]*"):
+            shutil.rmtree(old)
+        for path in new.iterdir():
+            path.replace(folder / path.name)
+    write_file(folder / "estimator.json", text.encode())
 
 
 def read(folder: Path, estimator: str) -> tuple[dict[str, Any], tuple[Members, ...], Arrays]:
@@ -52,7 +67,7 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, (np.ndarray, np.generic, pd.Index, pd.Series)):
         return value.tolist()
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return [_plain(item) for item in value] if isinstance(value, (list, set)) else value
 
 
 def _unplain(value: Any) -> Any:

@@ -42,6 +42,10 @@ class AdditiveClassifier(ClassifierMixin, AdditiveEstimator):
     def _targets(self, y: Any) -> NDArray[Any]:
         return read_classes(y, self)
 
+    def _check_classes(self, some: NDArray[Any], known: NDArray[Any], told: str) -> None:
+        if len(odd := np.setdiff1d(some, known)):
+            raise ValueError(f"class {odd.tolist()[0]!r} {told}; add rows of it, or leave it out")
+
     def _tables(self, rows: Rows, name: str) -> list[Table]:
         self.classes_, codes = np.unique(rows.y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -62,8 +66,9 @@ class AdditiveClassifier(ClassifierMixin, AdditiveEstimator):
         return replace(self.about_, target=self.about_.target.removesuffix(first)) if self._classes else self.about_
 
     def _known(self, y: Any) -> Array:
-        places = pd.Index(self.classes_).get_indexer(pd.Index(np.asarray(y))).astype(float)
-        return np.where(places < 0, np.nan, places)
+        labels = read_classes(y, self)
+        self._check_classes(labels, self.classes_, "is none of those learnt")
+        return pd.Index(self.classes_).get_indexer(pd.Index(labels)).astype(float)
 
     def _probable(self, scores: Array) -> Array:
         each = 0.5 * (1 + np.tanh(scores / 2))

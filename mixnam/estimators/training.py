@@ -24,7 +24,7 @@ def train_all(members: list[Member], device: str, jobs: int | None, name: str | 
     quiet = True if name is None else None  # None: no bar where nobody looks
     total = settings.epochs * len(members)
     with tqdm(total=total, desc=name, unit="epoch", delay=3, leave=False, disable=quiet) as bar:
-        if where.type != "cpu" or jobs is None or jobs == 1:
+        if where.type != "cpu" or jobs is None or jobs == 1 or len(members) == 1:
             found = _trained(members, Job(where, advance=bar.update))
         else:
             found = []

@@ -93,12 +93,14 @@ def _cells(ax: Axes, x: Array, quantiles: Array) -> None:
 def values_of(result: Explained, feature: int) -> tuple[NDArray[Any], Sequence[str]]:
     """Return which points of a feature's grid are strokes, in the order drawn, and their names where they have some.
 
-    Categories stand most frequent first, 16 at most, and other features of few values in their order; of a feature
-    that is a line there are none.
+    Of categories the 16 most frequent are drawn, most frequent first, or in their own order where they have one; other
+    features of few values in their order; of a feature that is a line there are none.
     """
     data, (grid, _) = about(result), centred(result.arrays, feature)
     if data is not None and feature in data.categories:
         chosen = np.argsort(-row_counts(result.arrays, feature), kind="stable")[:SHOWN]
+        if feature in data.ordered:
+            chosen = np.sort(chosen)
         return chosen, [data.categories[feature][code] for code in grid[chosen].astype(int)]
     return np.arange(len(grid) if len(grid) <= DISTINCT else 0), []
 

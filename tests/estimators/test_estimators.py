@@ -64,7 +64,7 @@ def test_defaults_are_our_recipe_by_the_tables_size():
 def test_members_are_trained_as_runs_are(fitted):
     model, X, y = fitted
     member = model.members_[0].models[0]
-    rows = Rows(np.zeros((len(y), 1)), y.to_numpy(), ("a",), {}, None, None, None)
+    rows = Rows(np.zeros((len(y), 1)), y.to_numpy(), ("a",), {})
     seeds = [int(seed) for seed in np.random.RandomState(0).randint(2**31 - 1, size=2)]
     parts = rows.parts(0.15, seeds[0], False)
     from mixnam.data.own import read_table
@@ -109,7 +109,7 @@ def test_more_classes_are_each_learnt_against_the_rest(irises):
     assert (model.predict(X) == model.classes_[odds.argmax(axis=1)]).all()
     # the first class against the rest is the model of two classes, of the same rows for validation
     part = MixNAMClassifier(**FAST | {"epochs": 30, "learning_rate": 0.02})
-    split = Rows(X.to_numpy(), names, tuple(X), {}, None, None, None).parts(0.15, 7, True)
+    split = Rows(X.to_numpy(), names, tuple(X), {}).parts(0.15, 7, True)
     sets = {"eval_set": (X.iloc[split.validation], names[split.validation])}
     both = part.fit(X.iloc[split.train], names[split.train], **sets).decision_function(X)
     two = np.where(names == "setosa", "z", "rest")
@@ -176,13 +176,13 @@ def test_an_eval_set_picks_the_epoch_and_is_not_trained_on(fitted):
 
 def test_validation_rows_are_drawn_by_class_and_by_group():
     codes = np.repeat([0.0, 1.0, 2.0], [60, 30, 1])
-    rows = Rows(np.zeros((91, 1)), codes, ("a",), {}, None, None, None)
+    rows = Rows(np.zeros((91, 1)), codes, ("a",), {})
     for seed in range(5):
         part = rows.parts(0.2, seed, True)
         assert np.bincount(codes[part.validation].astype(int), minlength=3).tolist() == [12, 6, 0]
         assert sorted([*part.train, *part.validation]) == list(range(91))
     groups = np.arange(91) // 10
-    part = Rows(np.zeros((91, 1)), codes, ("a",), {}, None, groups, None).parts(0.2, 3, True)
+    part = Rows(np.zeros((91, 1)), codes, ("a",), {}, groups=groups).parts(0.2, 3, True)
     assert not set(groups[part.train]) & set(groups[part.validation]) and len(part.validation) > 0
     assert set(codes[part.train]) == {0, 1, 2}
 
@@ -190,7 +190,7 @@ def test_validation_rows_are_drawn_by_class_and_by_group():
 @pytest.mark.parametrize("count", [2, 3, 4, 6, 40])
 def test_few_groups_leave_one_to_validate_on_and_one_to_train_on(count):
     groups = np.arange(120) % count
-    part = Rows(np.zeros((120, 1)), np.zeros(120), ("a",), {}, None, groups, None).parts(0.15, 3, False)
+    part = Rows(np.zeros((120, 1)), np.zeros(120), ("a",), {}, groups=groups).parts(0.15, 3, False)
     assert len(set(groups[part.validation])) == max(1, round(0.15 * count))
     assert len(set(groups[part.train])) == count - len(set(groups[part.validation]))
 
@@ -210,8 +210,8 @@ def test_categories_of_an_eval_set_of_another_dtype_keep_their_order():
     X = X.assign(size_class=sizes, level=levels)
     other = X[80:].assign(size_class=["low", "huge"] * 20, level=[1, 4] * 20)
     model = MixNAMRegressor(**FAST).fit(X[:80], y[:80], eval_set=(other, y[80:]), groups=np.arange(80))
-    assert model.about_.categories[4] == ("low", "mid", "high", "huge")
-    assert model.about_.categories[5] == ("1", "2", "3", "4")
+    assert model.about_.categories[4] == ("low", "mid", "high")
+    assert model.about_.categories[5] == ("1", "2", "3")
 
 
 def test_names_that_are_no_text_are_taken_by_place():
@@ -393,3 +393,68 @@ def test_contributions_to_rows_are_those_of_the_curves(fitted):
     floors = shapes[shapes["feature"] == "floors"].set_index("value")["contribution"].astype(float)
     assert np.allclose(told.contributions[0, :, 1], floors[X["floors"].astype(float)], atol=1e-4)
     assert np.allclose(told.contributions.mean(axis=1), 0, atol=1e-9)
+
+
+def test_an_eval_set_is_read_as_rows_to_predict_are():
+    X, y = table()
+    X = X.assign(kind=X["kind"].astype(pd.CategoricalDtype(["hut", "flat", "house"], ordered=True)))
+    train_on, more = X[:90], X[90:].assign(kind="castle", size=np.nan, garden=1)
+    options = FAST | {"n_members": 1}
+    with pytest.warns(UserWarning, match=r"'size' holds 30 missing values"):
+        found = MixNAMRegressor(**options).fit(train_on, y[:90], eval_set=(more, y[90:]))
+    assert found.about_.categories[2] == ("hut", "flat", "house") and found.about_.gaps == ()
+    assert found.explain_global().frame().query("feature == 'floors'")["rows"].sum() == 90
+    two = X[["size", "floors"]]
+    named = MixNAMRegressor(**options).fit(two[:90], y[:90], eval_set=(two[90:], y[90:]))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        plain = MixNAMRegressor(**options).fit(two[:90], y[:90], eval_set=(two[90:].to_numpy(), y[90:].to_numpy()))
+    assert np.array_equal(named.predict(two), plain.predict(two))
+    refusing = MixNAMRegressor(**options, unseen="refuse")
+    with pytest.raises(TableError, match="castle"):
+        refusing.fit(train_on, y[:90], eval_set=(X[90:].assign(kind="castle"), y[90:]))
+
+
+def test_a_class_without_weight_is_named():
+    X, y = table()
+    labels = np.where(y > y.median(), "dear", "cheap")
+    with pytest.raises(ValueError, match="class_weight must be finite and >= 0"):
+        MixNAMClassifier(**FAST, class_weight={"dear": -1, "cheap": 1}).fit(X, labels)
+    with pytest.raises(ValueError, match="class 'dear' has no row with a weight above 0"):
+        MixNAMClassifier(**FAST).fit(X, labels, sample_weight=(labels == "cheap") * 1.0)
+    with pytest.raises(ValueError, match="class 'free' is in eval_set and not in y"):
+        MixNAMClassifier(**FAST).fit(X, labels, eval_set=(X[:2], ["free", "dear"]))
+    model = MixNAMClassifier(**FAST).fit(X, labels)
+    with pytest.raises(ValueError, match="class 'free' is none of those learnt"):
+        model.explain_local(X[:2], ["free", "dear"])
+    assert model.explain_local(X[:2], labels[:2]).y.tolist() == [float(label == "dear") for label in labels[:2]]
+
+
+def test_a_save_that_fails_leaves_what_was_there(fitted, irises, tmp_path):
+    model, X, _ = fitted
+    model.save(tmp_path / "model")
+    odd = MixNAMRegressor(**FAST)
+    odd.fit(*table(seed=1)).set_params(random_state=object())
+    with pytest.raises(ValueError, match="cannot be saved as JSON"):
+        odd.save(tmp_path / "model")
+    assert np.array_equal(MixNAMRegressor.load(tmp_path / "model").predict(X), model.predict(X))
+    irises[0].save(tmp_path / "model")
+    model.save(tmp_path / "model")  # over one of three classes
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "class0", "curves.safetensors", "estimator.json",
+    ]  # fmt: skip
+
+
+def test_categories_with_an_order_are_drawn_in_it():
+    X, y = table()
+    kinds = pd.CategoricalDtype(["hut", "flat", "house"], ordered=True)
+    model = MixNAMRegressor(**FAST, categorical_features=["floors"]).fit(X.assign(kind=X["kind"].astype(kinds)), y)
+    assert model.about_.ordered == (1, 2)
+    figure = model.explain_global().plot(["kind", "floors"])
+    named = [[label.get_text() for label in ax.get_xticklabels()] for ax in figure.axes[:2]]
+    assert named == [["hut", "flat", "house"], ["1", "2", "3"]]
+
+
+def test_importances_are_those_that_are_explained(irises):
+    model, X, _ = irises
+    told = model.explain_global().importance().groupby("feature")["importance"].mean()
+    assert np.allclose(model.feature_importances_, told[list(X)])
