@@ -119,11 +119,18 @@ def on_small_tables(found: pd.DataFrame) -> str:
 
 
 def lacking(found: pd.DataFrame) -> str:
-    """Return which models lack folds on which data sets, as Markdown; or nothing."""
+    """Return which models lack folds on which data sets, and which fits failed or gave a warning, as Markdown."""
     pairs = itertools.product(MODELS, DATASETS)
-    counts = [(m, catalogue.entry(name).title, _runs(found, name, m)["score"].count()) for m, name in pairs]
+    counts = [(m, catalogue.entry(name).title, len(_runs(found, name, m))) for m, name in pairs]
     short = [f"{model} on {title} ({count} of {FOLDS} folds)" for model, title, count in counts if count < FOLDS]
-    return f"Not measured yet: {literal(', '.join(short))}. `python -m benchmarks.estimators` goes on." if short else ""
+    said = (
+        [f"Not measured yet: {literal(', '.join(short))}. `python -m benchmarks.estimators` goes on."] if short else []
+    )
+    told = found.reindex(columns=["model", "dataset", "fold", "error", "said"])
+    for model, name, fold, *texts in told.dropna(subset=["error", "said"], how="all").values:
+        text = next(text for text in texts if isinstance(text, str))
+        said.append(literal(f"{model} on {catalogue.entry(name).title}, fold {fold:.0f}: {text}") + ".")
+    return " ".join(said)
 
 
 def measured(found: pd.DataFrame) -> str:

@@ -106,6 +106,8 @@ def test_what_lacks_folds_is_said(read):
     assert "EBM on Income (0 of 5 folds)" in said and "MixNAM on Bike" not in said
     full = [fit(d, m, k, rmse=1.0, auc=0.9) for d in estimators.DATASETS for m in estimators.MODELS for k in range(5)]
     assert estimators.lacking(read(*full)) == ""
+    full[0] |= {"error": "ValueError: no", "scores": {}}
+    assert estimators.lacking(read(*full)) == "MixNAM on Diabetes progression, fold 0: ValueError: no."
 
 
 def test_times_on_all_rows_and_the_origin_are_told(read):
