@@ -20,7 +20,7 @@ from mixnam.models.recipe import recommended
 from mixnam.runs.model import train
 
 FAST = {"width": 4, "layers": 1, "epochs": 2, "n_members": 2, "random_state": 0, "verbose": False}
-STORED = Path(__file__).parent.parent / "stored" / "estimators"
+SAVED = Path(__file__).parent.parent / "saved"
 
 
 def table(rows=120, seed=0):
@@ -335,7 +335,7 @@ def test_what_cannot_be_loaded_is_refused_with_its_reason(fitted, tmp_path):
 
 @pytest.mark.parametrize("kind", [MixNAMRegressor, MixNAMClassifier])
 def test_estimators_of_earlier_versions_are_read(kind):
-    folder = STORED / kind.__name__
+    folder = SAVED / kind.__name__
     model = kind.load(folder)
     rows = pd.read_csv(folder / "rows.csv")
     wanted = rows.pop("predicted").to_numpy()
