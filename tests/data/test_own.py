@@ -512,6 +512,7 @@ def test_what_is_no_table_is_refused(table):
         read_table(table, "y")
 
 
+@pytest.mark.slow
 def test_groups_of_mostly_one_class_are_split_where_they_can_be():
     generator, refused = np.random.default_rng(0), 0
     for _ in range(20):

@@ -223,6 +223,7 @@ def test_two_processes_share_the_work_and_train_nothing_twice(reference, tmp_pat
     assert outcomes(folder) == outcomes(reference)
 
 
+@pytest.mark.slow
 def test_several_processes_train_a_list_and_tell_the_time_left(reference, tmp_path):
     lines = []
     running.train_side_by_side(SPECS, Store(tmp_path), "cpu", "smoke", jobs=2, progress=lines.append)
@@ -234,6 +235,7 @@ def test_several_processes_train_a_list_and_tell_the_time_left(reference, tmp_pa
     running.train_side_by_side([], Store(tmp_path), "cpu", "smoke")
 
 
+@pytest.mark.slow
 def test_what_takes_longest_trains_first(tmp_path):
     specs = [
         s for model in ("Linear", "NAM", "MixNAM") for s in experiments.specs_of("diabetes", model, "quick", seeds=1)
@@ -245,6 +247,7 @@ def test_what_takes_longest_trains_first(tmp_path):
     assert [line.split("diabetes ")[1] for line in lines] == [f"{model}, seed 0" for model in longest]
 
 
+@pytest.mark.slow
 def test_when_the_report_is_killed_nothing_trains_on_and_it_goes_on_later(tmp_path):
     command = [sys.executable, "-m", "mixnam.report.book", "train", "--preset", "smoke", "--datasets", "diabetes"]
     command += ["--run", str(tmp_path), "--device", "cpu"]

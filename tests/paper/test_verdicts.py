@@ -519,6 +519,7 @@ def no_rows(a, b, metric):
     return 0.0, math.inf
 
 
+@pytest.mark.slow
 def test_planted_cells_of_table_8_decide_its_claims():
     for changed, best, enough, order in [
         ({}, "reproduced", "reproduced", "reproduced"),

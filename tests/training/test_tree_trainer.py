@@ -344,6 +344,7 @@ def test_members_that_leave_a_stack_change_nothing_for_the_others(monkeypatch, t
     assert len(lengths) > 1
 
 
+@pytest.mark.slow
 @every("members, killed_in", [(1, 1), (1, 13), (3, 7), (3, 22)])
 def test_a_killed_run_goes_on_to_the_same_bits(monkeypatch, tmp_path, killed_in, members):
     settings = [settings_of("NODE-GAM", decay_steps=4, patience_steps=14, **m) for m in TREE_MEMBERS[:members]]
