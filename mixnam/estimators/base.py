@@ -205,7 +205,9 @@ class AdditiveEstimator(BaseEstimator):
     def explain_local(self, X: Any, y: Any = None) -> LocalExplanation:
         """Return what each feature contributes to the prediction of each row, with bounds and spread.
 
-        `y`, (rows,), is shown beside the prediction. Raises ValueError where it has another length.
+        As in `explain_global`, a contribution is what a feature adds to its mean over a sample of training rows: which
+        constants a network puts into which feature says nothing. `y`, (rows,), is shown beside the prediction. Raises
+        ValueError where it has another length, or a class that was not learnt.
         """
         from mixnam.estimators.explanations import LocalExplanation
 
@@ -281,7 +283,8 @@ class AdditiveEstimator(BaseEstimator):
     def save(self, folder: Path | str) -> None:
         """Write the estimator into a folder: JSON and safetensors, without rows of the training table.
 
-        Its columns' quantiles, the names of categories and the curves are in it: that of private data is private, too.
+        Each column's distinct values, up to 2,000, the names of categories and the curves are in it: an estimator of
+        private data is private, too. A save that fails leaves nothing that is a part of two.
         """
         check_is_fitted(self, "members_")
         content = {
