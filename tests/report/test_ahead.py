@@ -8,6 +8,7 @@ from planted import predicted, result
 from mixnam.data.splits import HOLDOUTS, REPEATS
 from mixnam.paper.presets import load_preset
 from mixnam.paper.search import folder
+from mixnam.plots.look import BAND
 from mixnam.report import ahead, layout
 
 
@@ -108,8 +109,8 @@ def test_the_mean_is_drawn_beside_its_first_member(project):
     mean = page.mean()
     assert [member.spec.seed for member in mean.members] == [10, 11, 12, 13] and page.mean(8) is None
     one, four = page.shapes(mean).axes
-    assert not any(line.get_label().endswith("spread") for line in one.lines)
-    upper, lower = (line.get_ydata() for line in four.lines if line.get_label().endswith("spread"))
+    assert not any(line.get_label() == BAND for line in one.lines)
+    lower, upper = (line.get_ydata() for line in four.lines if line.get_label() == BAND)
     assert np.allclose(upper, lower, atol=1e-5)  # members that differ in a constant have one shape
 
 
