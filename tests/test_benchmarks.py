@@ -352,6 +352,7 @@ def test_the_authors_model_is_asked_for_with_the_settings(tmp_path):
     assert options["output_penalty"] == 0.3 and options["batch_norm"] is False
 
 
+@pytest.mark.slow
 def test_a_process_measures_and_says_why_it_ended():
     job = Job("ours", MixNAMSettings(**TINY).all(), features=2, rows=8, table=32)
     with Worker() as process:

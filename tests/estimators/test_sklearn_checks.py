@@ -98,7 +98,7 @@ def test_a_pipeline_scores_and_tells_columns_by_name(frame, x):
     assert plain.predict(x) == pytest.approx(pipeline.predict(x), abs=0.05)  # ranks do not see a scale
 
 
-@every("jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jobs", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_grid_is_searched_in_one_process_or_two(frame, x, jobs):
     grid = {"variation_penalty": [0.01, 10.0]}
     search = GridSearchCV(REGRESSORS[0], grid, cv=2, n_jobs=jobs).fit(x, frame["y"])

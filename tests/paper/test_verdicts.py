@@ -190,6 +190,7 @@ def test_a_trend_counts_test_rows_as_well():
         assert verdicts.judge(planted, samples, samples, lambda *_, e=error: (e**2, 1000)).verdict == expected
 
 
+@pytest.mark.slow
 def test_the_reference_is_judged_without_the_data(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNAM_DATA", str(tmp_path))
     monkeypatch.setattr("mixnam.data.publishers._HOUSING_URL", "http://127.0.0.1:9/none")
