@@ -55,7 +55,7 @@ def advantages(found: pd.DataFrame) -> pd.DataFrame:
         ours, theirs = (_runs(found, dataset, name)["score"] for name in (OURS, model))
         scale, digits, unit = (100 / theirs, 1, "\N{NO-BREAK SPACE}%") if known.metric == "rmse" else (1, 4, "")
         off = ((ours - theirs) * better(known.metric) * scale).dropna()
-        if len(off) > 1:
+        if len(off) > 2:  # two folds may differ alike by chance
             ahead = over_folds(off.to_numpy(), TESTED)
             numbers = (ahead.mean, *ahead.interval)
             word = "ahead" if numbers[1] > 0 else "behind" if numbers[2] < 0 else "level"
