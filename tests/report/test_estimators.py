@@ -50,10 +50,10 @@ def test_an_advantage_has_the_interval_of_nadeau_and_bengio(read):
     assert (row["word"], row["told"]) == ("behind", "behind −0.0030 [−0.0059,\u00a0−0.0001]")
 
 
-def test_an_advantage_needs_two_folds_that_both_have(read):
+def test_an_advantage_needs_three_folds_that_both_have(read):
     rows = regression("diabetes")
-    assert estimators.advantages(read(*rows[:3])).empty
-    assert len(estimators.advantages(read(*rows[:4]))) == 1
+    assert estimators.advantages(read(*rows[:5])).empty
+    assert len(estimators.advantages(read(*rows[:6]))) == 1
     failed = [row | {"scores": {}} if row["fold"] > 0 and row["model"] != "MixNAM" else row for row in rows]
     assert estimators.advantages(read(*failed)).empty
 
