@@ -169,9 +169,8 @@ class AdditiveEstimator(BaseEstimator):
     def intercept_(self) -> Array:
         """Each score's mean over a sample of training rows, (classes or 1,), which contributions are added to."""
         check_is_fitted(self, "members_")
-        return np.array([members.intercept for members in self.members_]) + self._shapes.centres.mean(axis=1).sum(
-            axis=-1
-        )
+        origins = np.array([members.intercept for members in self.members_])
+        return origins + self._shapes.centres.mean(axis=1).sum(axis=-1)
 
     @property
     def _classes(self) -> tuple[str, ...]:
@@ -183,7 +182,7 @@ class AdditiveEstimator(BaseEstimator):
         return self.about_
 
     def _known(self, y: Any) -> Array:
-        """Return targets of explained rows as numbers, (rows,); NaN for a class that training had not."""
+        """Return targets of explained rows as numbers, (rows,); ValueError for a class that training had not."""
         return np.asarray(y, float)
 
     @property
@@ -247,9 +246,8 @@ class AdditiveEstimator(BaseEstimator):
         if frame.shape != (1, len(names)):
             raise ValueError(f"row must be one row of {len(names)} features, got {frame.shape}")
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-        place = (
-            feature if isinstance(feature, (int, np.integer)) else -1 if feature not in names else names.index(feature)
-        )
+        number = feature if isinstance(feature, (int, np.integer)) else -1
+        place = names.index(str(feature)) if str(feature) in names else number  # a name comes first, as in plots
         if not 0 <= place < len(names):
             raise ValueError(f"no feature is called or numbered {feature!r}; there are {', '.join(names[:20])}")
         values = list(values) if np.iterable(values) and not isinstance(values, str) else [values]
