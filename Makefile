@@ -10,15 +10,12 @@ RUN ?= runs/$(PRESET)
 READY := $(VENV)/.ready
 # the environment's own programs first, so that notebooks and Snakemake use its python
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-SAY := --preset $(PRESET) --datasets $(DATASETS) --run $(RUN)
 
 .PHONY: report test test-all book reference bench lint environment
 
 report: $(READY)
-	@OMP_NUM_THREADS=1 python -m mixnam.report.book train $(SAY) --device $(DEVICE) --jobs $(JOBS)
-	@snakemake --nolock --forceall --rerun-incomplete --cores $(JOBS) --quiet all --config \
-		preset=$(PRESET) datasets=$(DATASETS) device=$(DEVICE) run=$(RUN)
-	@python -m mixnam.report.book place $(SAY)
+	@OMP_NUM_THREADS=1 python -m mixnam.report.book rerun --preset $(PRESET) --datasets $(DATASETS) --run $(RUN) \
+		--device $(DEVICE) --jobs $(JOBS)
 
 test: lint
 	pytest -q -n 2 --dist loadfile -m "not slow"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,25 +18,21 @@ from mixnam.paper import derived, evidence, experiments, plan, running, search, 
 from mixnam.paper.claim import claims
 from mixnam.paper.costs import duration, estimate
 from mixnam.paper.presets import PRESETS
-from mixnam.paper.running import say, train_available
+from mixnam.paper.running import count, say, train_available
 from mixnam.runs.compare import DIFFERENT, compare
+from mixnam.runs.files import root, told
 from mixnam.runs.fitting import fit, measure_again
 from mixnam.runs.results import Result, UnreadableResult
+from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
 #: So many pairs of features are worth a word.
 WIDE = 1000
 
 
-def _experiments(text: str) -> list[str]:
-    return list(experiments.EXPERIMENTS) if text == "all" else text.split(",")
-
-
-def _count(text: str) -> int:
-    """Return a number of seeds from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
-    return int(text)
+def _names(text: str) -> list[str]:
+    """Return names from the command line, separated by commas."""
+    return [name.strip() for name in text.split(",")]
 
 
 #: Arguments of `table` that are those of `read_table`, and which of them are lists.
@@ -74,59 +71,94 @@ def table(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _wanted(arguments: argparse.Namespace) -> dict[tuple[str, str], list[RunSpec]]:
+    """Return the specs that the command line names, by experiment and data set; ValueError for unknown names."""
+    datasets, models = _names(arguments.dataset), arguments.models
+    for dataset in datasets:
+        catalogue.entry(dataset)
+    chosen = experiments.EXPERIMENTS if arguments.experiment == "all" else _names(arguments.experiment)
+    options = arguments.preset, arguments.seeds, models
+    found = {(name, d): experiments.specs_for(name, d, *options) for name in chosen for d in datasets}
+    if models and not any(found.values()):
+        raise ValueError(f"{arguments.experiment} has no run of {' or '.join(models)} at the {arguments.preset} preset")
+    return found
+
+
+def _into(arguments: argparse.Namespace, preset: str) -> Store:
+    """Return the store that a command trains into: by default a preset's own, never the book's."""
+    where = arguments.results or root() / "runs" / preset / "results"
+    if not os.path.isdir(where):
+        running.check_writable(where)
+    return Store(where)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train what the named experiments lack, or with `reference` what the reference lacks most."""
     if arguments.experiment == "reference":
         return run_reference(arguments)
     if arguments.budget is not None or arguments.out is not None:
         raise ValueError("--budget and --out go with `run reference`; here say --results")
-    missing = 0
-    for name in _experiments(arguments.experiment):
-        for dataset in arguments.dataset.split(","):
-            where, device, seeds = arguments.results, arguments.device, arguments.seeds
-            outcome = running.run(name, dataset, arguments.preset, where, device, seeds=seeds)
-            missing += len(outcome.missing)
-            state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
-            state += f". {outcome.left_out}" if outcome.left_out else ""
-            print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results, {state}")
-    return 1 if missing else 0
+    missing, where, models = 0, _into(arguments, arguments.preset).root, arguments.models
+    failed: running.Failures = {}
+    for name, dataset in _wanted(arguments):  # whatever is unknown is said before anything trains
+        options = {"seeds": arguments.seeds, "models": models}
+        outcome = running.run(name, dataset, arguments.preset, where, arguments.device, **options)
+        missing += len(outcome.missing)
+        failed |= outcome.failed
+        state = f"skipped: {outcome.skipped}" if outcome.skipped else f"{len(outcome.missing)} missing"
+        state += f". {outcome.left_out}" if outcome.left_out else ""
+        print(f"{name} on {dataset} ({arguments.preset}): {len(outcome.results)} results in {told(where)}, {state}")
+    return _end(failed, missing)
+
+
+def _end(failed: running.Failures, missing: int = 0) -> int:
+    """Print what failed, and return the exit code: 1 where something did, or is missing."""
+    for line in running.failed_lines(failed):
+        print(line)
+    return 1 if failed or missing else 0
 
 
 def run_reference(arguments: argparse.Namespace) -> int:
     """Train within a budget what the results at hand lack, into a directory that can be copied over them."""
     if arguments.budget is None or arguments.out is None:
         raise ValueError("`run reference` needs --budget, such as 25m, and --out, a directory for its results")
-    if arguments.dataset != "housing" or arguments.seeds is not None:
-        raise ValueError("`run reference` takes no --dataset and no --seeds: its plan says which")
-    out, known, seconds = Store(arguments.out), Store(arguments.results), plan.budget(arguments.budget)
+    if arguments.dataset != "housing" or arguments.seeds is not None or arguments.models:
+        raise ValueError("`run reference` takes no --dataset, no --seeds and no --models: its plan says which")
+    results = arguments.results or Path("book/results")
+    out, known, seconds = Store(arguments.out), Store(results), plan.budget(arguments.budget)
+    running.check_writable(out.root, "--out")
+    failed: running.Failures = {}
     print(f"{sum(1 for _ in known)} results are known in {known.root}")
-    trained, left = plan.run(out, known, seconds, arguments.device, arguments.preset)
+    trained, left = plan.run(out, known, seconds, arguments.device, arguments.preset, failed=failed)
     print(f"{trained} results trained into {out.root}, {left} still lacking")
     if trained:
-        print(f"to merge them: cp -r {shlex.quote(str(out.root))}/* {shlex.quote(str(arguments.results))}/")
-    return 0
+        print(f"to merge them: cp -r {shlex.quote(str(out.root))}/* {shlex.quote(str(results))}/")
+    return _end(failed)
 
 
 def claim(arguments: argparse.Namespace) -> int:
-    """Train what claims lack and judge them."""
+    """Train what claims lack and judge them, on the results of the directory that it trains into."""
     known = {c.id: c for c in claims()}
     unknown = [name for name in arguments.claims if name not in known]
     if unknown:
         raise ValueError(f"no claim {unknown[0]!r}; known are {', '.join(known)}")
-    store = Store(arguments.results)
+    failed: running.Failures = {}
     for chosen_claim in (known[name] for name in arguments.claims):
         preset = chosen_claim.preset or arguments.preset
+        store = _into(arguments, preset)
         if not chosen_claim.unavailable:
             specs = evidence.specs_for_claim(chosen_claim, preset, arguments.seeds or verdicts.LEAST_RUNS)
             at_hand = store.current if derived.rests_on_measures(chosen_claim.measure) else store.get
             lacking = [spec for spec in specs if at_hand(spec) is None]
-            train_available(lacking, store, chosen_claim.id, arguments.device, preset)
+            if lacking:
+                say(f"{chosen_claim.id}: {len(specs)} runs, {estimate(lacking)}, into {told(store.root)}")
+            train_available(lacking, store, chosen_claim.id, arguments.device, preset, failed=failed)
         verdict = verdicts.on_results(chosen_claim, preset, store)
         print(f"{chosen_claim.id}: {chosen_claim.statement}")
         print(f"  on the paper's own numbers: {verdicts.on_paper(chosen_claim).verdict}")
-        where = f"{store.root} ({'one setting, ours' if chosen_claim.one_setting else arguments.preset})"
+        where = f"{told(store.root)} ({'one setting, ours' if chosen_claim.one_setting else arguments.preset})"
         print(f"  on {where}: {verdict.verdict}" + (f": {verdict.text}" if verdict.text else ""))
-    return 0
+    return _end(failed)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -140,13 +172,12 @@ def status(arguments: argparse.Namespace) -> int:
     for (dataset, model, label), found in groups.items():
         seconds = sum(r.cost["fit_seconds"] for r in found)
         print(f"{dataset:14} {model:10} {label:10} {len(found):4} results, {duration(seconds)} of training")
-    print(f"{sum(map(len, groups.values()))} results in {store.root}")
-    for name in _experiments(arguments.experiment):
-        for dataset in arguments.dataset.split(","):
-            specs = experiments.specs_for(name, dataset, arguments.preset, arguments.seeds)
-            lacking = [spec for spec in specs if store.current(spec) is None]
-            here = f"{len(specs) - len(lacking)} of {len(specs)}"
-            print(f"{name} on {dataset} ({arguments.preset}): {here}; {estimate(lacking)}")
+    there = "" if store.root.is_dir() else ": there is no such directory"
+    print(f"{sum(map(len, groups.values()))} results in {store.root}{there}")
+    for (name, dataset), specs in _wanted(arguments).items():
+        lacking = [spec for spec in specs if store.current(spec) is None]
+        here = f"{len(specs) - len(lacking)} of {len(specs)}"
+        print(f"{name} on {dataset} ({arguments.preset}): {here}; {estimate(lacking)}")
     return 0
 
 
@@ -208,14 +239,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("experiment", help=known, nargs="?" if optional else None, default="all")
         command.add_argument("--dataset", default="housing", help="one or more, separated by commas")
         command.add_argument("--preset", choices=PRESETS, help="default: quick, for `run reference` each step's own")
-        command.add_argument("--seeds", type=_count, help="how many seeds (default: the preset's)")
+        command.add_argument("--seeds", type=count, help="how many seeds (default: the preset's)")
+        command.add_argument("--models", type=_names, default=[], help="these models alone, separated by commas")
         command.set_defaults(function=function)
     commands.choices["run"].add_argument("--budget", help="time for `run reference`, such as 25m")
     commands.choices["run"].add_argument("--out", type=Path, help="where `run reference` writes its results")
     command = commands.add_parser("claim", help=(claim.__doc__ or "").splitlines()[0])
     command.add_argument("claims", nargs="+", help="claims by their names on the scorecard, such as T1-housing")
     command.add_argument("--preset", default="quick", choices=PRESETS)
-    command.add_argument("--seeds", type=_count, help=f"how many seeds (default: {verdicts.LEAST_RUNS})")
+    command.add_argument("--seeds", type=count, help=f"how many seeds (default: {verdicts.LEAST_RUNS})")
     command.set_defaults(function=claim)
     for name, function in (("verify", verify), ("measure", measure)):
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
@@ -225,8 +257,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     search.add_arguments(command)
     command.set_defaults(function=search.search)
     for name, command in commands.choices.items():
-        where = None if name == "search" else Path("book/results")
-        text = "directory of the results" + (" (default: runs/search/DATASET/results)" if where is None else "")
+        place = "runs/search/DATASET/results" if name == "search" else "runs/PRESET/results"
+        where = None if name in ("run", "claim", "search") else Path("book/results")
+        text = f"directory of the results (default: {where or place})"
         command.add_argument("--results", type=Path, default=where, help=text)
         command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     command = commands.add_parser("table", help=(table.__doc__ or "").splitlines()[0])
@@ -242,7 +275,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.preset = arguments.preset or ("" if planned else "quick")
     try:
         code: int = arguments.function(arguments)
-    except (ValueError, FloatingPointError, DataError, UnreadableResult) as error:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read this has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{running.INTERRUPTED}", file=sys.stderr)
+        return 130
+    except (ValueError, FloatingPointError, OSError, DataError, UnreadableResult) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code

@@ -3,6 +3,7 @@
 from planted import COST, ORIGIN
 
 from mixnam.paper import spaces
+from mixnam.paper.running import Failure
 from mixnam.paper.search import Plan, Search
 from mixnam.runs.results import Result
 from mixnam.runs.store import Store
@@ -11,7 +12,7 @@ SMALL = {"dataset": "diabetes", "model": "MLP"}
 
 
 class Planted(Store):
-    """A store in memory. `plant` gives a spec's validation score, or None where it diverges."""
+    """A store in memory. `plant` gives a spec's validation score, or what it failed by; None is for a divergence."""
 
     def __init__(self, root, plant):
         super().__init__(root)
@@ -20,12 +21,14 @@ class Planted(Store):
     def get(self, spec):
         return self.held.get(spec.key)
 
-    def train(self, specs, store, device, preset, progress, deadline):
+    def train(self, specs, store, device, preset, progress, deadline, failed):
         found = {}
         for spec in specs:
             self.trained.append(spec)
             score = self.plant(spec)
-            if score is not None:
+            if score is None or isinstance(score, Failure):
+                failed[spec] = score or Failure(FloatingPointError, "training diverged")
+            else:
                 part = "auc" if spec.dataset in ("income", "breast_cancer") else "rmse"
                 metrics = {"validation": {part: score}, "test": {part: 1000.0 * len(self.trained)}}
                 self.held[spec.key] = found[spec] = Result(spec, metrics, {}, {}, COST, ORIGIN, fresh=({}, {}))

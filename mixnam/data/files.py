@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Callable
+import io
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +14,38 @@ from mixnam.data.table import TableError
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _KNOWN = ".csv, .tsv (or either with .gz) or .parquet"
+#: Bytes that a packed file may unpack to: a few kilobytes may hold more than any memory.
+LARGEST = 2**30
+#: Characters of a first line that are looked at.
+ROW = 2**20
+
+
+def check_size(size: int) -> None:
+    """Raise ValueError for more bytes than a packed file may hold."""
+    if size > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST / 2**30:g} GiB; unpack it yourself, if that is meant")
+
+
+class _Counted(io.RawIOBase):
+    """A stream of unpacked bytes that ends in ValueError where there are more than a packed file may hold."""
+
+    def __init__(self, packed: IO[bytes] | gzip.GzipFile) -> None:
+        self.packed, self.size = packed, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = self.packed.read(len(buffer))
+        buffer[: len(found)] = found
+        self.size += len(found)
+        check_size(self.size)
+        return len(found)
+
+
+def unpacked(packed: IO[bytes] | gzip.GzipFile) -> io.BufferedReader:
+    """Return a stream of unpacked bytes that raises ValueError after `LARGEST` of them."""
+    return io.BufferedReader(_Counted(packed), 2**16)
 
 
 def read_file(path: Path) -> pd.DataFrame:
@@ -26,19 +58,23 @@ def read_file(path: Path) -> pd.DataFrame:
     suffix = suffixes[-2 if packed and len(suffixes) > 1 else -1] if suffixes else ""
     try:
         if suffix == ".parquet" and not packed:
-            return pd.read_parquet(path, dtype_backend="numpy_nullable")  # whole numbers stay so beside missing ones
+            return _read_parquet(path)
         if suffix not in _SEPARATORS:
             hint = "pass pandas.read_excel(...)" if suffix.startswith(".xls") else "convert it, or pass a data frame"
             raise TableError(f"{path} must end in {_KNOWN}; {hint}")
-        opened: Callable[..., IO[Any]] = gzip.open if packed else open
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as lines:
-            _look(path, lines.readline(), _SEPARATORS[suffix])
-            lines.seek(0)
+
+        def opened() -> io.TextIOWrapper:
+            return io.TextIOWrapper(unpacked(gzip.open(path)) if packed else path.open("rb"), "utf-8-sig", newline="")
+
+        with opened() as lines:
+            _look(path, lines.readline(ROW), _SEPARATORS[suffix])
+        with opened() as lines:
             header = _header(path, lines, _SEPARATORS[suffix])
-        frame = pd.read_csv(
-            path, sep=_SEPARATORS[suffix], header=None, dtype=str, keep_default_na=False, na_values=[],
-            encoding="utf-8-sig", index_col=False, compression="gzip" if packed else None,
-        )  # fmt: skip
+        with opened() as lines:
+            frame = pd.read_csv(
+                lines, sep=_SEPARATORS[suffix], header=None, dtype=str, keep_default_na=False, na_values=[],
+                index_col=False,
+            )  # fmt: skip
     except TableError:
         raise
     except UnicodeError as error:
@@ -48,6 +84,15 @@ def read_file(path: Path) -> pd.DataFrame:
     frame = frame.iloc[1:].reset_index(drop=True)
     frame.columns = pd.Index(header)
     return frame
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    from pyarrow.parquet import read_metadata
+
+    told = read_metadata(path)  # repeated values take next to nothing in a file
+    check_size(8 * told.num_rows * told.num_columns)
+    check_size(sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups)))
+    return pd.read_parquet(path, dtype_backend="numpy_nullable")  # whole numbers stay so beside missing ones
 
 
 def _look(path: Path, first: str, separator: str) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mixnam.data.download import fetch
+from mixnam.data.files import check_size, unpacked
 from mixnam.data.splits import FOLD_FILES, TEST, TRAIN, VALIDATION, publishers_folds, year_parts
 from mixnam.data.table import Array, DataError, DataMissing, Table
 
@@ -71,11 +72,12 @@ def _opened(name: str, path: Path, member: str) -> Iterator[IO[bytes]]:
                     found = [n for n in bundle.namelist() if PurePosixPath(n).name == member]
                     if not found:
                         raise ValueError(f"the archive holds no {member}")
-                    with bundle.open(found[0]) as stream:
+                    check_size(bundle.getinfo(found[0]).file_size)  # what it says; then what it is
+                    with unpacked(bundle.open(found[0])) as stream:
                         yield stream
             elif path.suffix == ".gz":
-                with gzip.GzipFile(fileobj=raw) as packed:
-                    yield cast(IO[bytes], packed)
+                with unpacked(gzip.GzipFile(fileobj=raw)) as packed:
+                    yield packed
             else:
                 yield raw
     # RuntimeError: an encrypted archive; NotImplementedError, one of its kind: an unknown compression
@@ -384,10 +386,11 @@ def housing(where: Path, download: bool = False) -> Table:
         if path == raw:
             table = parse(raw)
         else:
-            with tarfile.open(archive) as bundle:
-                member = bundle.extractfile("CaliforniaHousing/cal_housing.data")
-                assert member is not None
-                table = parse(member)
+            with unpacked(gzip.open(archive)) as packed, tarfile.open(fileobj=packed, mode="r|") as bundle:
+                wanted = "CaliforniaHousing/cal_housing.data"
+                member = next((m for m in bundle if m.name == wanted), None)
+                assert member is not None, f"the archive holds no {wanted}"
+                table = parse(cast(IO[bytes], bundle.extractfile(member)))
     except (ValueError, KeyError, OSError, EOFError, zlib.error, tarfile.TarError, AssertionError) as error:
         raise DataError(
             f"housing: {path} is not the California Housing table: {error}; remove it to download it"

@@ -157,7 +157,9 @@ def unlearned(results: Iterable[Result]) -> list[Result]:
 def skill(result: Result) -> float:
     """Return how much better than a constant a result predicts its test rows, at most 1; NaN where it is not known."""
     metric = catalogue.entry(result.spec.dataset).metric
-    score = result.metrics.get("test", {}).get(metric, math.nan)
+    score = result.metrics.get("test", {}).get(metric)
+    if score is None:
+        return math.nan
     if metric == "auc":
         return 2 * score - 1
     try:

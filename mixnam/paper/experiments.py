@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mixnam.data import catalogue
 from mixnam.data.splits import HOLDOUT, HOLDOUTS, REPEATS
-from mixnam.models import make_settings
+from mixnam.models import make_settings, settings_class
 from mixnam.paper.presets import Preset, load_preset
 from mixnam.runs.frame import results_of
 from mixnam.runs.results import Result
@@ -262,17 +262,25 @@ def cases(experiment: str, preset: str) -> list[Case]:
     return EXPERIMENTS[experiment](load_preset(preset))
 
 
-def specs_for(experiment: str, dataset: str, preset: str, seeds: int | None = None) -> list[RunSpec]:
-    """Return an experiment's specs, first seeds first; ValueError lists the known experiments."""
-    if experiment == "ahead":
-        if seeds is not None:
-            raise ValueError("`ahead` has runs of its own, seeds 10 to 19 and other splits: leave the seeds out")
-        return _ahead_specs(dataset, preset)
+def specs_for(
+    experiment: str, dataset: str, preset: str, seeds: int | None = None, models: Sequence[str] = ()
+) -> list[RunSpec]:
+    """Return an experiment's specs, first seeds first, of some models alone where they are named.
+
+    Raises ValueError for an unknown experiment, data set, preset or model, listing the known ones.
+    """
+    for name in models:
+        settings_class(name)
     specs: dict[RunSpec, None] = {}
-    for case in cases(experiment, preset):
+    for case in cases(experiment, preset) if experiment != "ahead" else ():
         found = specs_of(case.dataset or dataset, case.model, preset, case.overrides, experiment, seeds)
         specs |= dict.fromkeys(found)
-    return sorted(specs, key=lambda spec: (spec.seed, spec.split))
+    ordered = sorted(specs, key=lambda spec: (spec.seed, spec.split))
+    if experiment == "ahead":
+        ordered = _ahead_specs(dataset, preset)
+        if ordered and seeds is not None:
+            raise ValueError("`ahead` has runs of its own, seeds 10 to 19 and other splits: leave the seeds out")
+    return [spec for spec in ordered if not models or spec.model in models]
 
 
 def _ahead_specs(dataset: str, preset: str) -> list[RunSpec]:

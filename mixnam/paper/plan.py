@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 
-import torch
-
 from mixnam.data.splits import REPEATS
 from mixnam.data.table import DataError
 from mixnam.models import NetworkSettings
@@ -180,13 +178,14 @@ def run(
     plan: Sequence[Step] = PLAN,
     train: Callable[..., Sized] = train_missing,
     work_of: Callable[[RunSpec], float] = training_work,
+    failed: running.Failures | None = None,
 ) -> tuple[int, int]:
     """Train what neither store has into `out`, as far as `seconds` allow; return how many were trained and are left.
 
     Where an item would not end in time, a part of it is trained, or a later one that does end; the first items tell
     how fast this machine is. An interrupted training goes on from its checkpoint in `out` the next time. Several
     processes may share `out`: each leaves alone what another is training. `train` trains specs as `train_missing`
-    does, `work_of` tells a spec's work.
+    does, `work_of` tells a spec's work; what fails comes into `failed`. Models whose library is missing are left out.
     """
     deadline = time.monotonic() + seconds - min(RESERVE, seconds / 10)
     one_by_one = pick_device(device).type == "cpu"
@@ -198,6 +197,7 @@ def run(
     work = spent = 0.0
     usual = usual_seconds(known)
     absent: set[str] = set()
+    failed = {} if failed is None else failed
     for item in items:
         first, specs = item.specs[0], item.specs
         left = deadline - time.monotonic()
@@ -225,13 +225,11 @@ def run(
         say(f"{item.label}: {len(specs)}{of} to train{about}, {duration(left)} left")
         started = time.monotonic()
         try:
-            if train(specs, out, device, item.preset, say, deadline, wait=False) and needed:
+            if train(specs, out, device, item.preset, say, deadline, wait=False, failed=failed) and needed:
                 work, spent = work + needed, spent + time.monotonic() - started
-        except (OutOfTime, MemoryError, torch.OutOfMemoryError) as error:
+            absent |= {spec.model for spec in specs if spec in failed and issubclass(failed[spec].kind, ImportError)}
+        except OutOfTime as error:
             say(f"{item.label}: {error}")
-        except ImportError as error:
-            absent.add(first.model)
-            say(f"skipped: {error}")
         finally:
             for spec in specs:
                 if not keeps_weights(spec) and out.current(spec) is not None:

@@ -140,7 +140,7 @@ def shortened(settings: Settings, share: float, least: int) -> Settings:
 
 @dataclass(frozen=True)
 class Search:
-    """One search: `run` trains what its store lacks, by `train`, and returns the record.
+    """One search: `run` trains what its store lacks, by `train`, and returns the record; `failed` is what failed.
 
     Raises OutOfTime where the clock (`time.monotonic`) passes `deadline`; what was trained is stored.
     """
@@ -151,13 +151,14 @@ class Search:
     say: running.Progress = running.say
     deadline: float = math.inf
     train: Callable[..., dict[RunSpec, Result]] = train_missing
+    failed: running.Failures = dataclasses.field(default_factory=dict)
 
     def _progress(self, line: str) -> None:
         """Pass on what training says, but for test scores, which nobody should see before the choice."""
         self.say(re.sub(r"test \S+ \S+ after", "trained in", line))
 
     def _train(self, specs: Iterable[RunSpec]) -> dict[RunSpec, Result]:
-        """Train what has no result yet; return results without those that diverged now or earlier."""
+        """Train what has no result yet; return results without those that diverged, now or earlier, or failed now."""
         path = self.store.root / "diverged.json"  # in this search or another one of the same store, by key
         diverged = _read_lost(path)
         todo = [spec for spec in dict.fromkeys(specs) if spec.key not in diverged]
@@ -165,20 +166,27 @@ class Search:
         found: dict[RunSpec, Result] = {}
         for part in [todo] if together else [[spec] for spec in todo]:
             known = {s: r for s in part if (r := self.store.get(s)) is not None}
-            lacking = [s for s in part if s not in known]
+            lacking = [s for s in part if s not in known and s not in self.failed]
             if lacking and time.monotonic() > self.deadline:
                 raise OutOfTime("the time given is over")
-            fresh = self.train(lacking, self.store, self.device, "search", self._progress, self.deadline)
-            found |= known | fresh
-            lost = {s.key: str(s) for s in lacking if s not in fresh}
-            if lost and time.monotonic() > self.deadline:  # or another process is at it still
-                raise OutOfTime("the time given is over")
+            options = self.device, "search", self._progress, self.deadline
+            found |= known | self.train(lacking, self.store, *options, failed=self.failed)
+            lost = {s.key: str(s) for s in lacking if s in self.failed and self.failed[s].kind is FloatingPointError}
             if lost:
                 write_file(path, json.dumps(_read_lost(path) | lost, indent=1).encode())
+            if any(s not in found and s not in self.failed for s in lacking):  # another process is at it still
+                raise OutOfTime("the time given is over")
         return found
 
     def _score(self, result: Result | None) -> float:
-        return math.nan if result is None else result.metrics["validation"][self.plan.metric]
+        score = None if result is None else result.metrics["validation"][self.plan.metric]
+        return math.nan if score is None else score
+
+    def _nothing(self, what: str) -> ValueError:
+        """Return what to raise where nothing is left to choose from."""
+        others = [failure.cause for failure in self.failed.values() if failure.kind is not FloatingPointError]
+        why = f"failed, such as: {others[0]}" if others else "diverged"
+        return ValueError(f"{what} {why}; take another space or seed")
 
     def run(self) -> Record:
         """Search, choose, then test the choice where the plan says so."""
@@ -200,9 +208,7 @@ class Search:
                 trials[t]["rungs"].append(self._record(spec, found.get(spec)))
             order = plan.best_first(scores)
             if not order:
-                raise ValueError(
-                    f"all {len(alive)} trials of the space {plan.space.name} diverged; take another space or seed"
-                )
+                raise self._nothing(f"all {len(alive)} trials of the space {plan.space.name}")
             rungs.append({"share": share, "trials": alive, "seconds": sum(map(_seconds, found.values()))})
             self.say(f"best so far: trial {order[0]}, validation {plan.metric} {scores[order[0]]:.4f}")
             alive = order[: max(math.ceil(len(alive) / plan.halving), plan.finalists)]
@@ -249,7 +255,7 @@ class Search:
             }
         order = plan.best_first(means)
         if not order:
-            raise ValueError("every finalist diverged with a further seed or fold; take another space or seed")
+            raise self._nothing("every finalist, with a further seed or fold,")
         return [records[t] for t in [*order, *(t for t in records if t not in order)]]
 
     def _test(self, settings: Settings) -> Record | None:
@@ -258,7 +264,7 @@ class Search:
             return None
         self.say("the choice is made; now it is tested")
         found = self._train(self.plan.specs(settings, self.plan.test_runs))
-        scores = [r.metrics["test"][self.plan.metric] for r in found.values()]
+        scores = [score for r in found.values() if (score := r.metrics["test"][self.plan.metric]) is not None]
         if not scores:
             return None
         sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
@@ -269,7 +275,10 @@ class Search:
         found["score"] = _finite(self._score(result))
         if isinstance(spec.settings, NetworkSettings):
             found["epochs"] = spec.settings.epochs
-        return found | {"diverged": result is None, "seconds": 0.0 if result is None else _seconds(result)}
+        failure = self.failed.get(spec)
+        lost = result is None and (failure is None or failure.kind is FloatingPointError)
+        found |= {"failed": failure.cause} if failure is not None and not lost else {}
+        return found | {"diverged": lost, "seconds": 0.0 if result is None else _seconds(result)}
 
 
 def _read_lost(path: Path) -> dict[str, str]:
@@ -338,7 +347,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         command.add_argument(f"--{name.replace('_', '-')}", type=int, default=option.default, help=told)
     command.add_argument("--budget", help="time after which it stops, such as 25m; the same command goes on")
     command.add_argument(
-        "--out", type=Path, help="the record (default: book/searches/DATASET_MODEL_SPACE[_SPLIT].json)"
+        "--out",
+        type=Path,
+        help="the record (default: a file in book/searches, of own tables in runs/search/DATASET)",
     )
 
 
@@ -347,12 +358,17 @@ def search(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in OPTIONS}
     space = spaces.find(arguments.model, arguments.space)
     plan = Plan(arguments.dataset, arguments.model, space, arguments.split, **options)
-    store = Store(arguments.results or root() / "runs" / "search" / plan.dataset / "results")
+    runs = root() / "runs" / "search" / plan.dataset
     names = [plan.dataset, plan.model, plan.space.name, *filter(None, [plan.split])]
-    out = arguments.out or folder() / f"{'_'.join(names)}.json"
+    # a user's own table is no part of the book
+    default = (runs if catalogue.entry(plan.dataset).features else folder()) / f"{'_'.join(names)}.json"
+    out, store = arguments.out or default, Store(arguments.results or runs / "results")
     seconds = math.inf if arguments.budget is None else seconds_of(arguments.budget)
+    for where, option in ((store.root, "--results"), (out.parent, "--out")):
+        running.check_writable(where, option)
+    searching = Search(plan, store, arguments.device, deadline=time.monotonic() + seconds)
     try:
-        record = Search(plan, store, arguments.device, deadline=time.monotonic() + seconds).run()
+        record = searching.run()
     except OutOfTime:
         print(f"stopped after {arguments.budget}; what was trained is in {store.root}, the same command goes on")
         return 1
@@ -362,4 +378,5 @@ def search(arguments: argparse.Namespace) -> int:
     if record["test"]:
         tested = record["test"]
         print(f"tested after the choice: {plan.metric} {tested['mean']:.4f} over {tested['n']} runs")
-    return 0
+    print("\n".join(running.failed_lines(searching.failed)), end="")
+    return 1 if searching.failed else 0

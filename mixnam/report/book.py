@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from filelock import FileLock, Timeout
 
 from mixnam.data import catalogue
 from mixnam.data.table import DataError
@@ -24,7 +26,7 @@ from mixnam.report import layout, rerun, story
 from mixnam.report.execute import execute
 from mixnam.report.parameters import Parameters
 from mixnam.report.scorecard import Scorecard
-from mixnam.runs.files import root, write_file
+from mixnam.runs.files import root, told, write_file
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -168,12 +170,45 @@ def lacking(names: Sequence[str], preset: str, store: Store) -> tuple[list[RunSp
     return [spec for spec in wanted if store.current(spec) is None], list(skipped.values())
 
 
-def train(names: Sequence[str], preset: str, results: Path, device: str, jobs: int) -> None:
-    """Print how long a report may take and what it skips, then train what it lacks."""
+def train(names: Sequence[str], preset: str, results: Path, device: str, jobs: int) -> running.Failures:
+    """Print how long a report may take and what it skips, then train what it lacks; return what failed."""
     specs, skipped = lacking(names, preset, Store(results))
     about = f"report at the {preset} preset on {', '.join(names)} and simulated data"
     print("\n".join([f"{about}: {preflight(specs, jobs)}, then about 2 min for pages", *skipped]), flush=True)
-    running.train_side_by_side(specs, Store(results), device, preset, jobs)
+    return running.train_side_by_side(specs, Store(results), device, preset, jobs)
+
+
+@contextlib.contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Be the one command that makes the report of a run; SystemExit names the process that makes it already."""
+    running.check_writable(run, "RUN=")
+    lock = FileLock(run / ".report.lock")
+    try:
+        with running.held(lock):
+            yield
+    except Timeout:
+        raise SystemExit(
+            f"error: {running.holder(lock)} makes the report in {told(run)} already; wait until it has ended, or make "
+            "another one with RUN=directory"
+        ) from None
+
+
+def make_report(names: Sequence[str], preset: str, run: Path, device: str, jobs: int, pages: bool = True) -> int:
+    """Train what a report lacks, make its pages and the book, and say what came out; return the exit code.
+
+    What a run that was killed left is made anew: this needs no lock of Snakemake's own, which would outlive it.
+    """
+    with alone(run):
+        lines, code = running.failed_lines(train(names, preset, run / "results", device, jobs)), 0
+        failed = bool(lines)
+        if pages:
+            config = {"preset": preset, "datasets": ",".join(names), "device": device, "run": told(run)}
+            command = [str(Path(sys.executable).with_name("snakemake")), "--nolock", "--forceall", "--rerun-incomplete"]
+            command += ["--cores", str(jobs), "--quiet", "all", "--config", *(f"{k}={v}" for k, v in config.items())]
+            code = subprocess.run(command, cwd=root(), check=False).returncode
+            lines.insert(0, "the pages could not be made: see above" if code else closing(run, preset))
+    print("\n".join(lines), flush=True)
+    return code or int(failed)
 
 
 def closing(run: Path, preset: str) -> str:
@@ -211,15 +246,13 @@ def picture(parameters: Parameters, path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of `make report` and `make reference`; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam.report.book", description=__doc__)
-    parser.add_argument("command", choices=("train", "report", "place", "reference"))
+    parser.add_argument("command", choices=("rerun", "train", "report", "reference"))
     parser.add_argument("--preset", default="quick", choices=PRESETS)
     parser.add_argument("--datasets", default="housing", help="separated by commas")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--run", type=Path, help="directory of this rerun (default: runs/PRESET)")
-    parser.add_argument("--jobs", type=int, default=2, help="how many models train at a time")
+    parser.add_argument("--jobs", type=running.count, default=2, help="how many models train at a time")
     arguments = parser.parse_args(argv)
-    if arguments.jobs < 1:
-        parser.error(f"--jobs must be at least 1, got {arguments.jobs}")
     names = [name.strip() for name in arguments.datasets.split(",")]
     for name in names:
         try:
@@ -228,18 +261,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (ValueError, DataError) as error:
             parser.error(f"--datasets: {error}")
     run = (arguments.run or root() / "runs" / arguments.preset).absolute()
-    if arguments.command == "train":
-        train(names, arguments.preset, run / "results", arguments.device, arguments.jobs)
+    if arguments.command == "reference":
+        make_reference()
     elif arguments.command == "report":
         assemble(run / "notebooks", run / "book", names)
         for store in (root() / "book" / "results", run / "results"):  # a rerun's own result wins
             for path in store.glob("*/*/*.json"):
                 write_file(run / "book" / "results" / path.relative_to(store), path.read_bytes())
         build(run / "book")
-    elif arguments.command == "place":
-        print(closing(run, arguments.preset), flush=True)
     else:
-        make_reference()
+        pages = arguments.command == "rerun"
+        try:
+            return make_report(names, arguments.preset, run, arguments.device, arguments.jobs, pages)
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            raise SystemExit(f"\n{running.INTERRUPTED}") from None
     return 0
 
 

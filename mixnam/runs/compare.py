@@ -146,7 +146,7 @@ def _leaves(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...]
         yield path, math.nan if value is None else value
 
 
-def _part(key: tuple[str, ...], before: Any, after: Any, metrics: Mapping[str, Mapping[str, float]]) -> Part:
+def _part(key: tuple[str, ...], before: Any, after: Any, metrics: Mapping[str, Mapping[str, float | None]]) -> Part:
     """Compare one part, None where it is missing."""
     kind, group, last = key[0], key[1], key[-1]
     told = tuple(f"{v.dtype} {v.shape}" if isinstance(v, np.ndarray) else v for v in (before, after))
@@ -178,8 +178,9 @@ def _distance(before: Any, after: Any) -> tuple[float, float]:
     return float(np.nan_to_num(apart, nan=math.inf, posinf=math.inf).max(initial=0.0)), float(largest) * ROUNDING
 
 
-def _deviation(metrics: Mapping[str, float]) -> float:
+def _deviation(metrics: Mapping[str, float | None]) -> float:
     """Return the target's standard deviation over a part's rows: R² is 1 − MSE / variance. 1 for a classification."""
     if "r2" not in metrics or "rmse" not in metrics:
         return 1.0
-    return metrics["rmse"] / math.sqrt(1 - metrics["r2"]) if metrics["r2"] < 1 else 0.0
+    error, share = metrics["rmse"], metrics["r2"]  # None, where there is none
+    return error / math.sqrt(1 - share) if error is not None and share is not None and share < 1 else 0.0

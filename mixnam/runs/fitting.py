@@ -50,6 +50,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     stack: int | None = None,
     deadline: float = math.inf,
+    lost: Callable[[RunSpec, Exception], None] | None = None,
 ) -> Iterator[Result]:
     """Train what the specs describe and yield a Result for each, as they come.
 
@@ -58,9 +59,13 @@ def fit(
     by side, as many as fit; `stack` says how many at most, on either device. `preset` is only recorded. With
     `checkpoint`, an interrupted run of networks goes on from the file that it names.
 
+    A metric that a part has none of (R² of one row, AUC of one class) is None, and `progress` is told so. A trained
+    model that comes to nothing leaves the others of its stack alone: `lost` is told why, or without it the first such
+    error is raised after them.
+
     Raises DataMissing or DataError for data that cannot be used, FloatingPointError where training
-    diverged from the first epoch, MemoryError where a network does not fit, OutOfTime where the clock
-    (`time.monotonic`) passes `deadline` during training.
+    diverged from the first epoch or predictions are not finite, MemoryError where a network does not fit, OutOfTime
+    where the clock (`time.monotonic`) passes `deadline` during training.
     """
     where = pick_device(device)
     with one_thread(where):
@@ -70,28 +75,29 @@ def fit(
             reset_peak(where)
             by_name = {spec.key: spec for spec in group}
             path = None if checkpoint is None else checkpoint(group[0], stacked)
-            diverged, used = [], time.process_time()
+            first, used = None, time.process_time()
             job = Job(where, progress, path, stack, deadline)
             for member, model, outcome, together in train_members([_member(s, table) for s in group], job):
                 spec = by_name[member.name]
                 if together > 1 and time.monotonic() > deadline:
                     raise OutOfTime(f"{spec}: trained, its measures are left for the next time")
                 try:
-                    if math.isinf(outcome.best_score):
-                        raise FloatingPointError
                     result = _result(spec, member, model, outcome, where, preset, together)
-                    if together == 1:
-                        result.cost["processor_seconds"] = time.process_time() - used
-                except FloatingPointError:  # the others of its stack are well
-                    diverged.append(spec)
-                else:
-                    yield result
-            if diverged:
-                settings, names = diverged[0].settings, "; ".join(map(str, diverged))
-                rate = settings.learning_rate if isinstance(settings, NetworkSettings) else math.nan
-                raise FloatingPointError(
-                    f"{names}: training diverged, scores or predictions are not finite; lower learning_rate ({rate:g})"
-                )
+                except Exception as error:  # the others of its stack are well
+                    first = first or error
+                    if lost is not None:
+                        lost(spec, error)
+                    continue
+                if together == 1:
+                    result.cost["processor_seconds"] = time.process_time() - used
+                undefined = [
+                    f"{part} {k}" for part, found in result.metrics.items() for k, v in found.items() if v is None
+                ]
+                if undefined and progress is not None:
+                    progress(f"{spec}: stored as null, for so few rows or one class have none: {', '.join(undefined)}")
+                yield result
+            if first is not None and lost is None:
+                raise first
 
 
 def _member(spec: RunSpec, table: Table) -> Member:
@@ -121,12 +127,21 @@ def _result(
 ) -> Result:
     dataset, core = member.table, model.fitted or model.network
     assert core is not None
+    rate = spec.settings.learning_rate if isinstance(spec.settings, NetworkSettings) else math.nan
+    if math.isinf(outcome.best_score):
+        raise FloatingPointError(
+            f"{spec}: training diverged, no epoch has a finite validation score; lower learning_rate ({rate:g})"
+        )
     started = time.perf_counter()
     tensors = {k: t.to(device) for k, t in outcome.tensors.items()}
     prediction, measures, arrays = _explain(spec, member, core, tensors, device)
     parts = vars(member.split)
-    if not np.isfinite(prediction).all():
-        raise FloatingPointError(f"{spec}: predictions are not finite; lower learning_rate or raise the penalties")
+    wrong, remedy = int((~np.isfinite(prediction)).sum()), f"lower learning_rate ({rate:g}) or raise the penalties"
+    if wrong:
+        if math.isnan(rate):
+            remedy = f"rescale the columns and the target (up to {np.abs(dataset.y).max():g}), or leave the model out"
+        raise FloatingPointError(f"{spec}: {wrong} of {len(prediction)} predictions are not finite; {remedy}")
+    metrics = {name: scores(prediction[rows], dataset.y[rows], dataset.task) for name, rows in parts.items()}
     history = {
         "best_epoch": outcome.best_epoch,
         "epochs": outcome.epochs,
@@ -148,7 +163,7 @@ def _result(
         arrays["test_prediction"] = prediction[parts["test"]].astype(np.float32)
     return Result(
         spec,
-        {name: scores(prediction[rows], dataset.y[rows], dataset.task) for name, rows in parts.items()},
+        {name: {k: v if math.isfinite(v) else None for k, v in part.items()} for name, part in metrics.items()},
         measures,
         history,
         cost,

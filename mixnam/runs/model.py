@@ -49,7 +49,10 @@ NewRows = pd.DataFrame | Table | Array
 
 
 def scores(prediction: Array, y: Array, task: Task) -> dict[str, float]:
-    """Return a part's metrics: errors in the target's units, or scores of log-odds against labels."""
+    """Return a part's metrics: errors in the target's units, or scores of log-odds against labels.
+
+    NaN stands for the R² of one row or of a constant target, and for rankings of a single class.
+    """
     if task == "regression":
         error = prediction - y
         mse = float(np.mean(error**2))
@@ -57,7 +60,7 @@ def scores(prediction: Array, y: Array, task: Task) -> dict[str, float]:
             "rmse": math.sqrt(mse),
             "mse": mse,
             "mae": float(np.abs(error).mean()),
-            "r2": float(r2_score(y, prediction)),
+            "r2": float(r2_score(y, prediction)) if np.ptp(y) > 0 else math.nan,
         }
     probability = 0.5 * (1 + np.tanh(prediction / 2))
     both = len(np.unique(y)) == 2

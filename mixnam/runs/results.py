@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,11 +36,12 @@ class UnreadableResult(Exception):
 class Result:
     """One trained model's outcome. `metrics` are by part (train, validation, test), in the target's units.
 
-    `sha256` has the checksums of the files beside its own, by suffix; results of before 0.7.0 have none.
+    A metric that is not defined, as the R² of one row, is None. `sha256` has the checksums of the files beside its own,
+    by suffix; results of before 0.7.0 have none.
     """
 
     spec: RunSpec
-    metrics: dict[str, dict[str, float]]
+    metrics: Mapping[str, Mapping[str, float | None]]
     measures: dict[str, Any]
     history: dict[str, Any]
     cost: dict[str, Any]

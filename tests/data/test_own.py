@@ -1,5 +1,6 @@
 """Own tables: every branch of read_table, names, and descriptions."""
 
+import gzip
 import os
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 from every import every
 
-from mixnam.data import catalogue
+from mixnam.data import catalogue, files
 from mixnam.data.own import TableError, read_table
 from mixnam.data.splits import FOLDS, HOLDOUT, split_rows, splits_of
 from mixnam.data.table import DataError
@@ -268,6 +269,19 @@ def test_files_that_cannot_be_read_are_named(name, content, message, tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=message):
         read_table(tmp_path / name, "price")
+
+
+@every("name", ["rows.csv.gz", "line.csv.gz", "rows.parquet"])
+def test_a_packed_file_that_would_fill_the_memory_is_refused(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGEST", 2**20)
+    path = tmp_path / name
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(b"a,price\n" + (b"1,2\n" if name.startswith("rows") else b"1") * 2**21))
+    else:
+        pd.DataFrame({"a": np.zeros(2**18), "price": 1.0}).to_parquet(path)
+    assert path.stat().st_size < 2**17
+    with pytest.raises(TableError, match=rf"{name} cannot be read: .*unpacks to more than [\d.e-]+ GiB; unpack it"):
+        read_table(path, "price")
 
 
 @pytest.fixture

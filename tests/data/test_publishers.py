@@ -16,7 +16,7 @@ import pytest
 from every import every
 
 import mixnam
-from mixnam.data import catalogue, publishers
+from mixnam.data import catalogue, files, publishers
 from mixnam.data.splits import FOLDS, HOLDOUT, split_rows
 from mixnam.data.table import DataError, DataMissing
 
@@ -465,6 +465,22 @@ def test_a_damaged_archive_is_refused(cut, small):
     archive.write_bytes(archive.read_bytes()[:cut])
     with pytest.raises(DataError, match=r"YearPredictionMSD\.txt\.zip is not what it should be"):
         catalogue.load("year")
+
+
+@every(
+    "name, file", [("mimic3", "adult_icu.gz"), ("year", "YearPredictionMSD.txt.zip"), ("housing", "cal_housing.tgz")]
+)
+def test_an_archive_that_would_fill_the_memory_is_refused(name, file, small, monkeypatch):
+    monkeypatch.setattr(files, "LARGEST", 2**20)
+    zeros = bytes(2**23)
+    if file.endswith("zip"):
+        (small / "YearPredictionMSD.txt").write_bytes(zeros)
+        zipped(small / "YearPredictionMSD.txt", file)
+    else:
+        (small / file).write_bytes(archive(zeros) if name == "housing" else gzip.compress(zeros))
+    assert (small / file).stat().st_size < 2**17
+    with pytest.raises(DataError, match=rf"{file} is not .*: it unpacks to more than [\d.e-]+ GiB"):
+        catalogue.load(name)
 
 
 def test_an_archive_of_something_else_and_a_plain_file_called_gz_are_refused(small):

@@ -14,6 +14,7 @@ from mixnam import __main__ as command_line
 from mixnam.data.table import DataMissing
 from mixnam.models import LibrarySettings
 from mixnam.paper import plan as reference
+from mixnam.paper import running
 from mixnam.paper.experiments import specs_of
 from mixnam.paper.plan import Step
 from mixnam.paper.running import train_missing
@@ -146,7 +147,7 @@ def test_a_library_that_is_not_installed_is_told_once_and_the_rest_goes_on(small
     (out, known), lines = small, []
     go(out, known, lines, plan=plan)
     assert {result.spec.model for result in out} == {"NAM"}
-    assert len([line for line in lines if line.startswith("skipped: ") and "xgboost" in line]) == 1
+    assert len([line for line in lines if line.startswith("failed: ") and "xgboost" in line]) == 1
 
 
 def test_what_another_process_trains_is_left_to_it(small):
@@ -218,7 +219,7 @@ def test_of_what_would_not_end_in_time_a_part_is_trained(small, monkeypatch):
     monkeypatch.setattr(reference.time, "monotonic", lambda: next(clock))
     (out, known), trained, lines = small, [], []
 
-    def train(specs, *rest, wait):
+    def train(specs, *rest, **options):
         trained.append(len(specs))
         return specs
 
@@ -228,21 +229,23 @@ def test_of_what_would_not_end_in_time_a_part_is_trained(small, monkeypatch):
     assert "accuracy on diabetes: MixNAM: 2 of 4 to train, about 25 s, 25 s left" in lines
 
 
-def test_what_does_not_fit_is_told_and_the_rest_goes_on(small):
-    for error in (MemoryError("too large"), torch.OutOfMemoryError("full")):
-        failed, lines = [], []
+def test_what_does_not_fit_is_told_and_the_rest_goes_on(small, monkeypatch):
+    (out, known), lines, original, tried = small, [], running.fit, []
 
-        def train(specs, *rest, error=error, failed=failed, **options):
-            if not failed:
-                failed.append(specs)
-                raise error
-            return {}
+    def fit(specs, *arguments, **options):
+        tried.append(specs)
+        if len(tried) == 1:
+            raise torch.OutOfMemoryError("too large")
+        return original(specs, *arguments, **options)
 
-        _, left = go(*small, lines, train=train)
-        assert len(failed[0]) == 1
-        assert left == sum(len(item.specs) for item in lacking(small))
-        assert any(str(error) in line for line in lines)
-        assert sum(" to train" in line for line in lines) > 1
+    monkeypatch.setattr(running, "fit", fit)
+    failed = {}
+    _, left = go(out, known, lines, failed=failed)
+    assert left == len(failed) == 1 and list(failed) == tried[0]
+    assert (
+        f"failed: {tried[0][0]}: memory is too short (too large); train fewer models at a time, or smaller ones"
+        in lines
+    )
 
 
 def test_a_training_that_runs_over_is_stopped_and_goes_on_the_next_time(small, monkeypatch):
@@ -290,7 +293,10 @@ def test_the_command_says_what_is_wrong(capsys):
         (["run", "reference", "--out", "x"], "needs --budget, such as 25m, and --out"),
         (["run", "reference", "--budget", "25", "--out", "x"], "got '25'"),
         (["run", "accuracy", "--budget", "25m"], "go with `run reference`"),
-        (["run", "reference", "--budget", "25m", "--out", "x", "--seeds", "3"], "takes no --dataset and no --seeds"),
+        (
+            ["run", "reference", "--budget", "25m", "--out", "x", "--seeds", "3"],
+            "takes no --dataset, no --seeds and no --models",
+        ),
         (["run", "reference", "--budget", "1s", "--out", "x", "--dataset", "income"], "takes no --dataset"),
     ]:
         assert command_line.main(arguments) == 2

@@ -269,7 +269,7 @@ def test_what_a_book_cannot_have_is_refused(capsys):
     for arguments, message in (
         (["train", "--datasets", "hosing"], "--datasets: dataset must be one of housing, .*got 'hosing'"),
         (["train", "--datasets", "housing,sim_unimodal"], "sim_unimodal is simulated: its pages are always made"),
-        (["train", "--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["train", "--jobs", "0"], "argument --jobs: must be an integer >= 1, got '0'"),
     ):
         with pytest.raises(SystemExit):
             book.main(arguments)
