@@ -240,7 +240,7 @@ def _target(column: pd.Series[Any], name: str, task: Task | None, missing: Seque
             "more are not taken yet, or give numbers"
         )
     with np.errstate(over="ignore", under="ignore"):
-        if not 0 < read.values.std() < np.inf:
+        if not 0 < read.values.std() < 1e30:  # predictions are stored in single precision
             raise TableError(f"target {name!r} holds numbers up to {np.abs(read.values).max():g}; rescale it")
     return read.values, "regression", name
 

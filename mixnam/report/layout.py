@@ -182,12 +182,14 @@ def page_results(experiment: str, parameters: Parameters) -> list[Result]:
 
 
 def notice(outcome: Outcome, parameters: Parameters) -> str:
-    """Return what a reader must know first, as Markdown: that data are missing, or models left out; or nothing.
+    """Return what a reader must know first, as Markdown: data that are missing, models left out or failed; or nothing.
 
     How many runs there are is the footer's to say.
     """
     said = [f"**Not run here.** {literal(outcome.skipped)}"] if outcome.skipped else []
-    return " ".join([*said, literal(outcome.left_out)] if outcome.left_out else said) or NOTHING
+    said += [literal(outcome.left_out)] if outcome.left_out else []
+    failed = [f"**Failed:** {literal(spec)}: {literal(failure.cause)}." for spec, failure in outcome.failed.items()]
+    return "\n\n".join([*filter(None, [" ".join(said)]), *failed]) or NOTHING
 
 
 def _fresh(*presets: str) -> list[RunSpec]:

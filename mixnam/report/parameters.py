@@ -165,4 +165,6 @@ def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Para
     default = os.environ.get("MIXNAM_RESULTS") or f"runs/{given['preset']}/results"
     where = Path(given["results"] or default)
     given["results"] = where if where.is_absolute() else root() / where
+    if os.path.isfile(given["results"]):
+        raise ValueError(f"parameter results must be a directory, got the file {given['results']}; name another")
     return Parameters(**given)

@@ -60,7 +60,8 @@ def _score(record: Record, of: Record) -> str:
 def summary(record: Record) -> str:
     """Say in Markdown how the search went, what chose, and what came of it."""
     plan, chosen, origin, finalists = (record[name] for name in ("plan", "chosen", "provenance", "finalists"))
-    lost = sum(t["rungs"][-1]["score"] is None for t in record["trials"])
+    ends = [t["rungs"][-1] for t in record["trials"] if t["rungs"][-1]["score"] is None]
+    lost, came = len(ends), "diverged" if all(end["diverged"] for end in ends) else "diverged or failed"
     steps = [f"{len(r['trials'])} {_share(r['share'])}" for r in record["rungs"]]
     repeats = finalists[0]["runs"]
     last, command = "", " ".join(record["command"].replace("`", " ").split())
@@ -70,7 +71,7 @@ def summary(record: Record) -> str:
     after = f" Tested after the choice: test {_score(record, record['test'])}." if record["test"] else ""
     return (
         f"{plan['trials']} settings come from the space *{literal(record['space']['name'])}* "
-        f"({literal(record['space']['source'])}): {', then '.join(steps)}; {plural(lost, 'trial')} diverged.{last} "
+        f"({literal(record['space']['source'])}): {', then '.join(steps)}; {plural(lost, 'trial')} {came}.{last} "
         f"Training took {duration(record['seconds'])} on {literal(origin['device'])}. Trial {chosen['trial']} was "
         f"chosen: validation {_score(record, chosen)}.{after}\n\n`{command}` repeats it "
         f"(commit {literal(commit(origin | {'dirty': False}))}, torch {literal(origin['versions']['torch'])})."
@@ -102,7 +103,7 @@ def finalists_table(record: Record) -> pd.DataFrame:
     for number, finalist in enumerate(record["finalists"]):
         row = {"finalist": f"trial {finalist['trial']}" + ("" if number else ", chosen")}
         row["validation, one run"] = f"{trials[finalist['trial']]['rungs'][-1]['score']:.4g}"
-        row["validation, repeats"] = "diverged" if finalist["mean"] is None else _score(record, finalist)
+        row["validation, repeats"] = "none" if finalist["mean"] is None else _score(record, finalist)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -284,6 +284,21 @@ def test_a_packed_file_that_would_fill_the_memory_is_refused(name, tmp_path, mon
         read_table(path, "price")
 
 
+@every(
+    "rows, scale, message",
+    [
+        (8, 1.0, "each part of holdout must hold two rows or more; of 8 rows the validation part gets 1: add rows"),
+        (2, 1.0, "each part of holdout must hold two rows or more, and 2 rows are too few; add rows"),
+        (60, 1e40, "target 'price' holds numbers up to .*e[+]4.; rescale it"),
+        (60, 1e200, "target 'price' holds numbers up to .*e[+]20.; rescale it"),
+    ],
+)
+def test_what_no_model_could_be_scored_on_is_refused(rows, scale, message, frame):
+    part = frame[:rows].assign(price=frame["price"] * scale)[["area", "price"]]
+    with pytest.raises(TableError, match=message):
+        read_table(part, "price", task="regression")
+
+
 @pytest.fixture
 def folder(frame, tmp_path, monkeypatch):
     """A data directory with a described table, in a folder of its own."""

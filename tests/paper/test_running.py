@@ -1,8 +1,13 @@
 """Runs train what is missing, once, whatever is interrupted, and whatever else is running."""
 
 import contextlib
+import dataclasses
+import errno
 import json
+import math
 import multiprocessing
+import os
+import platform
 import re
 import shutil
 import subprocess
@@ -15,17 +20,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from every import every
 
 from mixnam import __main__ as command_line
 from mixnam.data import catalogue
 from mixnam.data.own import read_table
-from mixnam.data.table import DataMissing
+from mixnam.data.table import DataError, DataMissing
 from mixnam.paper import experiments, running
 from mixnam.paper.costs import seconds_of
 from mixnam.report import book
-from mixnam.runs import fitting
+from mixnam.runs import fitting, model
 from mixnam.runs.spec import stacks
 from mixnam.runs.store import Store
+from mixnam.training.trainer import OutOfTime
 
 CHOICE = {"experiment": "explanations", "dataset": "diabetes", "preset": "smoke"}
 
@@ -325,6 +332,134 @@ def test_on_a_gpu_a_failure_keeps_what_was_trained_and_frees_the_rest(copy, as_o
     assert set(run(copy, train=False).missing) == set(left)
     assert run(copy, device="auto").missing == []
     assert [spec for group in as_on_a_gpu for spec in group] == left
+
+
+LINEAR = experiments.specs_of("diabetes", "Linear", "smoke", seeds=3)
+
+
+def train(folder, specs=LINEAR, progress=None, **options):
+    return running.train_missing(specs, Store(folder), "cpu", "smoke", progress, **options)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Have the second training raise an error."""
+
+    def failing(error):
+        original, calls = model.fit_linear, []
+
+        def fit_linear(*arguments):
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise error
+            return original(*arguments)
+
+        monkeypatch.setattr(model, "fit_linear", fit_linear)
+
+    return failing
+
+
+@every(
+    "error, cause",
+    [
+        (FloatingPointError(f"{LINEAR[1]}: training\ndiverged"), "training diverged"),
+        (MemoryError("no 3 GiB"), r"memory is too short \(no 3 GiB\); train fewer models at a time, or smaller ones"),
+        (ModuleNotFoundError("no xgboost; remedy: pip install it"), "no xgboost; remedy: pip install it"),
+        (DataError("the file is gone; put it back"), "the file is gone; put it back"),
+        (
+            np.linalg.LinAlgError("singular"),
+            r"LinAlgError in model\.py:\d+: singular; leave Linear out by --models, .*",
+        ),
+        (OSError(2, "no such file", "x"), r"OSError|FileNotFoundError in model\.py:\d+: .*no such file.*"),
+        (ValueError("two\nlines"), r"ValueError in model\.py:\d+: two lines; leave Linear out by --models, or .*"),
+    ],
+)
+def test_one_that_fails_is_told_in_a_line_and_the_others_go_on(error, cause, failing, tmp_path):
+    failing(error)
+    lines, failed = [], {}
+    assert list(train(tmp_path, progress=lines.append, failed=failed)) == [LINEAR[0], LINEAR[2]]
+    assert list(failed) == [LINEAR[1]]
+    assert re.fullmatch(cause, failed[LINEAR[1]].cause)
+    assert [line for line in lines if "failed" in line] == [f"failed: {LINEAR[1]}: {failed[LINEAR[1]].cause}"]
+
+
+def test_what_failed_is_not_tried_again(tmp_path, no_training):
+    failed = dict.fromkeys(LINEAR, running.Failure(ValueError, "odd"))
+    assert train(tmp_path, failed=failed) == {}
+
+
+def test_a_result_that_cannot_be_written_down_is_that_models_failure(monkeypatch, tmp_path):
+    original, failed = Store.put, {}
+
+    def put(store, result):
+        return original(
+            store, dataclasses.replace(result, cost={"odd": math.nan} if result.spec.seed == 1 else result.cost)
+        )
+
+    monkeypatch.setattr(Store, "put", put)
+    assert list(train(tmp_path, failed=failed)) == [LINEAR[0], LINEAR[2]]
+    assert list(failed) == [LINEAR[1]]
+
+
+@every("stop", [KeyboardInterrupt(), OutOfTime("over")])
+def test_what_ends_a_run_ends_it(stop, failing, tmp_path):
+    failing(stop)
+    with pytest.raises(type(stop)):
+        train(tmp_path)
+    assert [result.spec for result in Store(tmp_path)] == LINEAR[:1]
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_what_was_stored_stays(tmp_path, monkeypatch):
+    sync, full = os.fsync, OSError(errno.ENOSPC, "No space left on device")
+
+    def fsync(file):
+        if list(tmp_path.glob("*/*/*.json")):
+            raise full
+        sync(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        said = rf"results directory {tmp_path} cannot be written: {full.strerror}; name another with --results"
+        for _ in range(2):  # noticed when a result is stored, then before anything trains
+            with pytest.raises(running.Unwritable, match=said):
+                train(tmp_path)
+    assert [result.spec for result in Store(tmp_path)] == LINEAR[:1]
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert list(train(tmp_path)) == LINEAR
+
+
+def test_a_wait_says_once_for_whom(tmp_path):
+    lines, waiting, store = [], threading.Event(), Store(tmp_path)
+
+    def tell(line):
+        lines.append(line)
+        if "waiting" in line:
+            waiting.set()
+
+    def hold():
+        with running.held(store.lock(LINEAR[0])):
+            held.set()
+            waiting.wait(60)
+
+    held = threading.Event()
+    other = threading.Thread(target=hold)
+    other.start()
+    held.wait()
+    assert list(train(tmp_path, progress=tell)) == LINEAR
+    other.join()
+    who = f"process {os.getpid()} on {platform.node()}"
+    assert [line for line in lines if "waiting" in line] == [f"{LINEAR[0]}: {who} trains it; waiting for that"]
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_return_what_failed(tmp_path):
+    diverging = experiments.specs_of("diabetes", "NAM", "smoke", {"learning_rate": 1e6}, seeds=1)
+    lines = []
+    failed = running.train_side_by_side([*LINEAR, *diverging], Store(tmp_path), "cpu", "smoke", 2, lines.append)
+    assert list(failed) == diverging
+    assert failed[diverging[0]].kind is FloatingPointError and "training diverged" in failed[diverging[0]].cause
+    assert f"failed: {diverging[0]}: {failed[diverging[0]].cause}" in lines
+    assert {result.spec for result in Store(tmp_path)} == set(LINEAR)
 
 
 def test_missing_data_do_not_keep_simulations_from_running(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -13,13 +14,16 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import log_loss, mean_absolute_error, r2_score, roc_auc_score, root_mean_squared_error
 
 from mixnam.data import catalogue
-from mixnam.data.splits import split_rows
-from mixnam.data.table import DataMissing
+from mixnam.data.splits import TEST, TRAIN, VALIDATION, split_rows
+from mixnam.data.table import DataMissing, Table
 from mixnam.data.transforms import Preprocessing
 from mixnam.explain.measures import explainer
 from mixnam.models import LinearSettings, MixNAMSettings, NAMSettings, make_network
+from mixnam.runs import model as trainer
+from mixnam.runs.compare import compare
 from mixnam.runs.fitting import fit
 from mixnam.runs.spec import RunSpec
+from mixnam.runs.store import Store
 
 SETTINGS = {
     "Linear": LinearSettings(),
@@ -235,6 +239,47 @@ def test_a_run_that_diverges_says_what_to_do(model):
     with pytest.raises(FloatingPointError, match=r"lower learning_rate \(1e\+06\)") as caught:
         fitted(diverging)
     assert str(diverging) in str(caught.value)
+
+
+@pytest.fixture
+def barely_tested():
+    """Register tables whose test part has one row, or one class; return their runs."""
+    numbers, ones = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2.0
+    parts, folds = np.repeat([TRAIN, VALIDATION, TEST], [40, 19, 1]), np.where(ones & (np.arange(60) < 12), 0, 1)
+    one_row = Table("one_row", "", "regression", "rmse", numbers[:, :1], numbers[:, 1], ("a",), "y", "", parts=parts)
+    one_class = Table("one_class", "", "classification", "auc", numbers[:, :1], ones, ("a",), "y", "", folds=folds)
+    for table in (one_row, one_class):
+        catalogue.register(table)
+    yield [RunSpec("one_row", LinearSettings(), "holdout", 0), RunSpec("one_class", LinearSettings(), "fold0", 0)]
+    for table in (one_row, one_class):
+        del catalogue.REGISTRY[table.name]
+
+
+def test_a_metric_that_is_not_defined_is_null_and_told_and_the_others_are_stored(barely_tested, tmp_path):
+    for run, lacking in zip(barely_tested, (["r2"], ["auc", "average_precision"]), strict=True):
+        lines = []
+        (result,) = fitted(run, progress=lines.append)
+        stored = Store(tmp_path).put(result)
+        assert [k for k, v in stored.metrics["test"].items() if v is None] == lacking
+        assert all(math.isfinite(v) for v in stored.metrics["validation"].values())
+        told = ", ".join(f"test {k}" for k in lacking)
+        assert lines == [f"{run}: stored as null, for so few rows or one class have none: {told}"]
+        assert math.isnan(Store(tmp_path).get(run).value(f"metrics.test.{lacking[0]}"))
+        assert "the same bits" in compare(stored, result).text
+
+
+def test_what_a_library_cannot_predict_is_no_divergence(monkeypatch):
+    original = trainer.fit_linear
+
+    def fit_linear(*arguments):
+        return {k: v * math.inf for k, v in original(*arguments).items()}
+
+    monkeypatch.setattr(trainer, "fit_linear", fit_linear)
+    with pytest.raises(
+        FloatingPointError, match=r"442 of 442 predictions are not finite; rescale the columns"
+    ) as caught:
+        fitted(spec("Linear"))
+    assert not re.search("diverged|learning_rate|nan", str(caught.value))
 
 
 def test_missing_data_are_reported_before_training(monkeypatch, tmp_path):
