@@ -1,11 +1,13 @@
-"""The command line on stored results: status, verify, measure."""
+"""The command line: what it refuses before anything trains, where it writes, and what it says of stored results."""
 
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -35,6 +37,100 @@ def test_verify_and_status_speak_of_a_stored_result(run, capsys):
     assert "complexity on diabetes (smoke): 3 of 6" in capsys.readouterr().out
     assert main(["verify", "ffffffffffff", "--results", str(run)]) == 2
     assert "no result in" in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    monkeypatch.setattr(running, "fit", lambda *arguments, **options: pytest.fail("trained something"))
+
+
+SMOKE = ["--dataset", "diabetes", "--preset", "smoke", "--seeds", "1", "--device", "cpu"]
+
+
+@every(
+    "words, message",
+    [
+        (["run", "complexity,nosuch", *SMOKE], "experiment must be one of accuracy, .*, got 'nosuch'"),
+        (["run", "complexity", "--dataset", "diabetes,nosuch"], "dataset must be one of housing, .*, got 'nosuch'"),
+        (["run", "complexity", "--dataset", "a" * 300], "dataset must be one of housing, .*at most 100"),
+        (["run", "complexity", *SMOKE, "--models", "NAM,nosuch"], "model must be one of Linear, .*, got 'nosuch'"),
+        (["run", "complexity", *SMOKE, "--models", "XGBoost"], "complexity has no run of XGBoost at the smoke preset"),
+        (["run", "all", "--preset", "best", "--seeds", "2"], "leave the seeds out"),
+        (
+            ["run", "reference", "--budget", "1s", "--out", "/proc/x"],
+            "directory /proc/x cannot .*; name another with --out",
+        ),
+        (
+            ["run", "complexity", *SMOKE, "--results", "/proc/x"],
+            "/proc/x cannot be written: .*; name another with --res",
+        ),
+        (["run", "complexity", *SMOKE, "--results", "FILE"], "FILE cannot be written: it is a file; name another"),
+        (
+            ["run", "complexity", *SMOKE, "--results", "FILE/x"],
+            "FILE/x cannot be written: Not a directory; name another",
+        ),
+        (
+            ["run", "complexity", *SMOKE, "--results", "a" * 300],
+            "a+ cannot be written: File name too long; name another",
+        ),
+        (
+            ["claim", "T1-housing", "--results", "/proc/x"],
+            "results directory /proc/x cannot be written: .*; name another",
+        ),
+        (["claim", "nosuch"], "no claim 'nosuch'; known are "),
+        (["search", "--dataset", "diabetes", "--results", "/proc/x"], "/proc/x cannot be written: .* with --results"),
+        (["search", "--dataset", "diabetes", "--out", "FILE/x"], "FILE cannot be written: it is a file; .* with --out"),
+        (["search", "--budget=-5m"], "a budget is a number with s, m or h behind it, such as 25m, got '-5m'"),
+        (["verify", "abc", "--results", "/nosuch"], "no result in /nosuch has a key that starts with abc"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line_before_anything_trains(words, message, tmp_path, capsys, no_training):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert main([word.replace("FILE", str(file)) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert re.match("error: .*" + message.replace("FILE", str(file)), said), said
+    assert said.count("\n") == 1
+
+
+def test_models_restrict_a_run_whose_results_are_the_presets_own(tmp_path, monkeypatch, capsys):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "_config.yml").write_text("")  # what makes a project's directory
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "accuracy", *SMOKE, "--models", "Linear"]) == 0
+    assert [r.spec.model for r in Store(tmp_path / "runs" / "smoke" / "results")] == ["Linear"]
+    assert not (tmp_path / "book" / "results").exists()
+    assert "accuracy on diabetes (smoke): 1 results in runs/smoke/results, 0 missing" in capsys.readouterr().out
+    results = ["--results", "runs/smoke/results"]
+    assert main(["status", "accuracy", *SMOKE[:6], "--models", "Linear,NAM", *results]) == 0
+    assert "accuracy on diabetes (smoke): 1 of 2; 1 to train" in capsys.readouterr().out
+    assert main(["status", "accuracy", *SMOKE[:6], "--results", "nosuch"]) == 0
+    assert "0 results in nosuch: there is no such directory\n" in capsys.readouterr().out
+    trained = []
+    monkeypatch.setattr("mixnam.__main__.train_available", lambda specs, store, *rest, **options: trained.append(store))
+    assert main(["claim", "T1-housing", "--preset", "smoke"]) == 0
+    assert [store.root for store in trained] == [tmp_path / "runs" / "smoke" / "results"]
+    assert "  on runs/smoke/results (smoke): " in capsys.readouterr().out
+
+
+def test_what_failed_is_listed_last_and_the_exit_code_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    line = ["run", "accuracy", *SMOKE, "--models", "XGBoost,Linear", "--results", str(tmp_path)]
+    assert main(line) == 1
+    *_, count, first, second = capsys.readouterr().out.splitlines()
+    assert count == "2 failed, and the others went on:"
+    for said in (first, second):
+        assert re.match(r"failed: diabetes XGBoost .*holdout seed 0: .*xgboost.*; remedy: pip install 'mixnam\[", said)
+    assert [r.spec.model for r in Store(tmp_path)] == ["Linear"]
+
+
+def test_whoever_reads_the_first_lines_alone_sees_no_traceback(monkeypatch, capsys):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert main(["table", "diabetes"]) == 1
+    assert capsys.readouterr().err == ""
 
 
 def verified(run, folder, capsys, change):

@@ -6,6 +6,8 @@ import json
 import re
 import tomllib
 
+import numpy as np
+import pandas as pd
 import pytest
 from every import every
 from searched import SMALL, by_rate, searched
@@ -14,6 +16,7 @@ from mixnam.__main__ import main
 from mixnam.models import make_settings
 from mixnam.paper import search, spaces
 from mixnam.paper.presets import load_preset
+from mixnam.paper.running import Failure
 from mixnam.paper.search import Plan, Search, shortened
 from mixnam.report import searches
 from mixnam.runs.spec import RunSpec
@@ -101,6 +104,25 @@ def test_what_diverged_goes_no_further_and_is_not_trained_again(planted):
     again, _ = planted(plant, store=store, trials=12)
     assert len(store.trained) == count
     assert [t["rungs"] for t in again["trials"]] == [t["rungs"] for t in record["trials"]]
+
+
+def test_what_failed_otherwise_is_no_divergence_and_is_tried_again(planted):
+    full = Failure(MemoryError, "memory is too short")
+
+    def plant(spec):
+        return full if spec.settings.batch_size == 128 else by_rate(spec)
+
+    record, store = planted(plant, trials=12)
+    lost = [t["rungs"][-1] for t in record["trials"] if t["settings"]["batch_size"] == 128]
+    assert lost and all(rung["failed"] == full.cause and not rung["diverged"] for rung in lost)
+    assert f"{len(lost)} trials diverged or failed" in searches.summary(record)
+    store.plant = by_rate
+    again, _ = planted(by_rate, store=store, trials=12)
+    assert all(t["rungs"][0]["score"] is not None for t in again["trials"])
+    with pytest.raises(
+        ValueError, match="all 4 trials of the space fast failed, such as: memory is too short; take an"
+    ):
+        planted(lambda spec: full, trials=4, seed=1)
 
 
 def test_a_finalist_that_diverges_with_another_seed_is_not_chosen(planted):
@@ -192,6 +214,30 @@ def test_the_record_of_a_split_has_a_name_of_its_own(tmp_path, monkeypatch, caps
         "diabetes_Spline_fast.json",
         "diabetes_Spline_fast_holdout2.json",
     }
+
+
+def test_a_search_on_an_own_table_stays_out_of_the_book(tmp_path, monkeypatch, capsys):
+    data, project = tmp_path / "data", tmp_path / "project"
+    (project / "book").mkdir(parents=True)
+    (project / "book" / "_config.yml").write_text("")  # what makes a project's directory
+    data.mkdir()
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    pd.DataFrame(rows, columns=["a", "y"]).to_csv(data / "own.csv", index=False)
+    (data / "plain.toml").write_text('table = "own.csv"\ntarget = "y"\ntitle = "Plain rows"\n')
+    monkeypatch.setenv("MIXNAM_DATA", str(data))
+    monkeypatch.chdir(project)
+    line = ["search", "--dataset", "plain", "--model", "Spline", "--trials", "2", "--repeats", "0", "--device", "cpu"]
+    assert main(line) == 0
+    where = project / "runs" / "search" / "plain"
+    assert [path.name for path in where.glob("*.json")] == ["plain_Spline_fast.json"]
+    assert not (project / "book" / "searches").exists()
+    monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "elsewhere"))
+    (record,) = searches.records(where)
+    assert searches.title(record) == "Spline on Plain rows (not at hand), space fast"
+    assert "was chosen" in searches.summary(record) and len(searches.space_table(record))
+    assert len(list(Store(where / "results"))) == 2
+    assert main(["status", "complexity", "--dataset", "diabetes", "--results", str(where / "results")]) == 0
+    assert "plain " in capsys.readouterr().out
 
 
 def test_the_choice_as_a_preset_gives_the_choice(planted):

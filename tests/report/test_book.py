@@ -15,10 +15,11 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 
 import mixnam
 from mixnam.data import catalogue
-from mixnam.paper import costs, experiments, published
+from mixnam.paper import costs, experiments, published, running
 from mixnam.paper.claim import claims
 from mixnam.report import book, story
 from mixnam.report.parameters import Parameters, check_parameters
@@ -263,6 +264,34 @@ def test_preflight_names_what_is_short(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda where: SimpleNamespace(free=2.9e9))
     with pytest.raises(SystemExit, match=r"2\.9 GB of disk are free here; 3 GB are needed"):
         book.preflight([], 1)
+
+
+def test_a_second_report_in_the_same_directory_names_the_first_and_leaves_it_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "train", lambda *arguments: pytest.fail("trained something"))
+    with running.held(FileLock(tmp_path / ".report.lock")):
+        with pytest.raises(SystemExit, match=rf"process {os.getpid()} on .* makes the report in {tmp_path} already"):
+            book.main(["rerun", "--run", str(tmp_path), "--datasets", "diabetes", "--preset", "smoke"])
+        assert running.holder(FileLock(tmp_path / ".report.lock")).startswith(f"process {os.getpid()} ")
+    assert [path.name for path in tmp_path.iterdir()] == [".report.lock"]
+
+
+def test_a_report_goes_on_to_its_pages_and_ends_with_what_failed(tmp_path, monkeypatch, capsys):
+    spec = experiments.specs_of("diabetes", "NAM", "smoke", seeds=1)[0]
+    monkeypatch.setattr(book, "train", lambda *arguments: {spec: running.Failure(MemoryError, "memory is too short")})
+    done = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **options: done.append(command) or SimpleNamespace(returncode=0)
+    )
+    assert book.main(["rerun", "--run", str(tmp_path), "--datasets", "diabetes", "--preset", "smoke"]) == 1
+    assert {"--nolock", "preset=smoke", "datasets=diabetes", f"run={tmp_path}"} <= set(done[0])
+    *_, place, count, failed = capsys.readouterr().out.splitlines()
+    assert place.startswith("report: ") and count == "1 failed, and the others went on:"
+    assert failed == f"failed: {spec}: memory is too short"
+
+
+def test_a_report_that_cannot_be_written_says_so_in_one_line(capsys):
+    assert book.main(["rerun", "--run", "/proc/x", "--datasets", "diabetes"]) == 2
+    assert capsys.readouterr().err.startswith("error: results directory /proc/x cannot be written: ")
 
 
 def test_what_a_book_cannot_have_is_refused(capsys):

@@ -70,6 +70,13 @@ def test_a_foreign_device_is_no_markup_in_the_provenance_line(run):
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &lt;b&gt;*a*" in line and "\n" not in line
 
 
+def test_a_page_says_which_model_failed_and_why_and_shows_the_others(tmp_path):
+    outcome = running.run("complexity", "diabetes", "smoke", tmp_path, "cpu", train=False)
+    outcome.failed[outcome.specs[0]] = running.Failure(ValueError, "two_words (model.py:3)")
+    said = layout.notice(outcome, Parameters("diabetes", "smoke", "cpu", tmp_path, True))
+    assert said == f"**Failed:** {layout.literal(outcome.specs[0])}: two\\_words (model.py:3)."
+
+
 def test_missing_data_are_said_and_missing_runs_are_counted_below(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNAM_DATA", str(tmp_path / "none"))
     monkeypatch.setattr("mixnam.data.publishers._HOUSING_URL", "http://127.0.0.1:9/none")

@@ -245,7 +245,7 @@ def test_a_run_that_diverges_says_what_to_do(model):
 def barely_tested():
     """Register tables whose test part has one row, or one class; return their runs."""
     numbers, ones = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2.0
-    parts, folds = np.repeat([TRAIN, VALIDATION, TEST], [40, 19, 1]), np.where(ones & (np.arange(60) < 12), 0, 1)
+    parts, folds = np.repeat([TRAIN, VALIDATION, TEST], [40, 19, 1]), np.where((ones == 1) & (np.arange(60) < 12), 0, 1)
     one_row = Table("one_row", "", "regression", "rmse", numbers[:, :1], numbers[:, 1], ("a",), "y", "", parts=parts)
     one_class = Table("one_class", "", "classification", "auc", numbers[:, :1], ones, ("a",), "y", "", folds=folds)
     for table in (one_row, one_class):
