@@ -297,6 +297,10 @@ class Unwritable(OSError):
         reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror or error
         return cls(f"results directory {where} cannot be written: {reason}; name another with {option}")
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what notebooks show of it: the one line that a user needs."""
+        return [f"error: {self}"]
+
 
 def check_writable(where: Path, option: str = "--results") -> None:
     """Make a directory and write into it on trial; Unwritable says in one line why that cannot be."""

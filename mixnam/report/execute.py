@@ -21,7 +21,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         for line in record.getMessage().splitlines():
-            if any(word in line for word in ("epoch", "after", "skipped", "failed")):
+            if any(word in line for word in ("epoch", "after", "skipped", "failed", "waiting")):
                 print(f"[{self.page}] {line}", flush=True)
 
 

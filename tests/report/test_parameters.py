@@ -36,6 +36,13 @@ def test_true_and_false_may_be_in_small_letters_as_papermill_leaves_them():
     ]
 
 
+def test_a_file_is_no_directory_of_results():
+    with pytest.raises(
+        ValueError, match=r"parameter results must be a directory, got the file .*README\.md; name another"
+    ):
+        check_parameters(GOOD | {"results": "README.md"})
+
+
 def test_a_users_table_has_the_columns_of_its_rerun_alone(tmp_path):
     frame = pd.DataFrame({"a": range(30), "y": [i / 7 for i in range(30)]})
     catalogue.register(read_table(frame, "y", name="mine"))
