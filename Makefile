@@ -18,7 +18,7 @@ report: $(READY)
 		--device $(DEVICE) --jobs $(JOBS)
 
 test: lint
-	pytest -q -n 2 --dist loadfile -m "not slow"
+	pytest -q -n 2 --dist loadfile -m "not slow" --durations=12
 	MIXNAM_RESULTS=$$(mktemp -d) pytest -q -n 2 --dist loadscope --nbval-lax --nbval-cell-timeout=300 \
 		-p no:cacheprovider notebooks
 
@@ -47,6 +47,6 @@ $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " \
 		+ sys.version.split()[0] + "; say make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(READY)

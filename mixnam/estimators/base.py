@@ -235,6 +235,8 @@ class AdditiveEstimator(BaseEstimator):
         value: `prediction` (of classes the probability), the feature's `contribution`, and its bounds `lower` and
         `upper`. The prediction can change by more than these bounds allow: the feature routes the others, too.
         """
+        from mixnam.estimators.explanations import feature_number
+
         check_is_fitted(self, "members_")
         names = list(self.about_.features)
         if isinstance(row, pd.Series):
@@ -246,10 +248,7 @@ class AdditiveEstimator(BaseEstimator):
         if frame.shape != (1, len(names)):
             raise ValueError(f"row must be one row of {len(names)} features, got {frame.shape}")
         frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-        number = feature if isinstance(feature, (int, np.integer)) else -1
-        place = names.index(str(feature)) if str(feature) in names else number  # a name comes first, as in plots
-        if not 0 <= place < len(names):
-            raise ValueError(f"no feature is called or numbered {feature!r}; there are {', '.join(names[:20])}")
+        place = feature_number(self.about_, feature)
         values = list(values) if np.iterable(values) and not isinstance(values, str) else [values]
         if not values:
             raise ValueError("values must hold one value at least, got none")

@@ -104,7 +104,7 @@ class GlobalExplanation:
             chosen = most_important(part, 12)
         else:
             given = features if np.iterable(features) and not isinstance(features, str) else [features]
-            chosen = [_feature(self.about, feature) for feature in given]
+            chosen = [feature_number(self.about, feature) for feature in given]
         if not chosen:
             raise ValueError("features must name one feature at least, got none")
         return shape_plots(part, chosen, max(1, min(columns, len(chosen))))
@@ -239,8 +239,8 @@ def _curves(part: Curves) -> Iterator[tuple[int, str, pd.DataFrame]]:
             yield i, f"{name}: {MISSING}", pd.DataFrame([[np.nan, *at]], columns=["value", *told, "spread", "rows"])
 
 
-def _feature(about: About, feature: str | int) -> int:
-    """Return a feature's number; ValueError where there is none."""
+def feature_number(about: About, feature: str | int) -> int:
+    """Return a feature's number, of a name or of the number itself: names come first. ValueError for neither."""
     if str(feature) in about.features:
         return about.features.index(str(feature))
     if isinstance(feature, (int, np.integer)) and 0 <= feature < len(about.features):

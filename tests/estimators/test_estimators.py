@@ -268,7 +268,7 @@ def test_what_if_asks_the_model(fitted, irises):
     told = many.what_if(flowers.iloc[[0]], 2, [1.0, 6.0])
     assert list(told["class"].unique()) == ["setosa", "versicolor", "virginica"]
     assert np.allclose(told.groupby("value")["prediction"].sum(), 1)
-    with pytest.raises(ValueError, match="no feature is called or numbered 'kinds'"):
+    with pytest.raises(ValueError, match="got 'kinds'; did you mean 'kind'"):
         model.what_if(X.iloc[[5]], "kinds", ["hut"])
     with pytest.raises(ValueError, match="one row"):
         model.what_if(X.head(2), "kind", ["hut"])
