@@ -16,8 +16,6 @@ _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _KNOWN = ".csv, .tsv (or either with .gz) or .parquet"
 #: Bytes that a packed file may unpack to: a few kilobytes may hold more than any memory.
 LARGEST = 2**30
-#: Characters of a first line that are looked at.
-ROW = 2**20
 
 
 def check_size(size: int) -> None:
@@ -67,7 +65,7 @@ def read_file(path: Path) -> pd.DataFrame:
             return io.TextIOWrapper(unpacked(gzip.open(path)) if packed else path.open("rb"), "utf-8-sig", newline="")
 
         with opened() as lines:
-            _look(path, lines.readline(ROW), _SEPARATORS[suffix])
+            _look(path, lines.readline(2**20), _SEPARATORS[suffix])
         with opened() as lines:
             header = _header(path, lines, _SEPARATORS[suffix])
         with opened() as lines:

@@ -37,8 +37,6 @@ from mixnam.training.trainer import OutOfTime
 
 Progress = Callable[[str], None]
 INTERRUPTED = "interrupted: what was trained is stored, and the same command goes on"
-#: Bytes that a directory of results must take at least.
-ROOM = 2**20
 
 
 class Failure(NamedTuple):
@@ -307,7 +305,7 @@ def check_writable(where: Path, option: str = "--results") -> None:
     try:
         where.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=where) as trial:
-            trial.write(bytes(ROOM))
+            trial.write(bytes(2**20))
             trial.flush()
             os.fsync(trial.fileno())
     except OSError as error:
@@ -315,17 +313,17 @@ def check_writable(where: Path, option: str = "--results") -> None:
 
 
 @contextlib.contextmanager
-def held(lock: FileLock, patience: float = 0.0, wait: Progress = _silent) -> Iterator[None]:
-    """Hold a lock, whose file then says who does; `wait` is told who does before up to `patience` seconds (-1: any).
+def held(lock: FileLock, patience: float = 0.0, what: str = "", tell: Progress = _silent) -> Iterator[None]:
+    """Hold a lock, whose file then says who does; wait for another process at most `patience` seconds (-1: any number).
 
-    Raises Timeout where another process holds it still.
+    `tell` is told once for whom, and with `what` what for. Raises Timeout where another process holds the lock still.
     """
     try:
         lock.acquire(timeout=0)
     except Timeout:
         if not patience:
             raise
-        wait(holder(lock))
+        tell(f"{what}: {holder(lock)} trains it; waiting for that")
         lock.acquire(timeout=patience)
     try:
         with contextlib.suppress(OSError):  # it is for people alone
@@ -364,15 +362,13 @@ class _Job:
         with contextlib.ExitStack() as locks:
             mine = []
             for spec in group:
-
-                def wait(who: str, spec: RunSpec = spec) -> None:
-                    self.tell(f"{spec}: {who} trains it; waiting for that")
-
                 try:
-                    locks.enter_context(held(self.store.lock(spec), patience, wait))
+                    locks.enter_context(held(self.store.lock(spec), patience, str(spec), self.tell))
                     mine.append(spec)
                 except Timeout:
                     self.busy.append(spec)
+                except DataError as error:  # without its data it has no key
+                    self.lose(spec, error)
             found = {spec: result for spec in mine if (result := self.store.current(spec)) is not None}
             todo = [spec for spec in mine if spec not in found and spec not in self.failed]
             if not todo:

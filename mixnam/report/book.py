@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,27 +177,15 @@ def train(names: Sequence[str], preset: str, results: Path, device: str, jobs: i
     return running.train_side_by_side(specs, Store(results), device, preset, jobs)
 
 
-@contextlib.contextmanager
-def alone(run: Path) -> Iterator[None]:
-    """Be the one command that makes the report of a run; SystemExit names the process that makes it already."""
-    running.check_writable(run, "RUN=")
-    lock = FileLock(run / ".report.lock")
-    try:
-        with running.held(lock):
-            yield
-    except Timeout:
-        raise SystemExit(
-            f"error: {running.holder(lock)} makes the report in {told(run)} already; wait until it has ended, or make "
-            "another one with RUN=directory"
-        ) from None
-
-
-def make_report(names: Sequence[str], preset: str, run: Path, device: str, jobs: int, pages: bool = True) -> int:
+def make_report(names: Sequence[str], preset: str, run: Path, device: str, jobs: int, pages: bool) -> int:
     """Train what a report lacks, make its pages and the book, and say what came out; return the exit code.
 
-    What a run that was killed left is made anew: this needs no lock of Snakemake's own, which would outlive it.
+    What a run that was killed left is made anew: our lock ends with its process, as Snakemake's own would not.
+
+    Raises Timeout where another process makes the report of this run.
     """
-    with alone(run):
+    running.check_writable(run, "RUN=")
+    with running.held(lock_of(run)):
         lines, code = running.failed_lines(train(names, preset, run / "results", device, jobs)), 0
         failed = bool(lines)
         if pages:
@@ -209,6 +196,11 @@ def make_report(names: Sequence[str], preset: str, run: Path, device: str, jobs:
             lines.insert(0, "the pages could not be made: see above" if code else closing(run, preset))
     print("\n".join(lines), flush=True)
     return code or int(failed)
+
+
+def lock_of(run: Path) -> FileLock:
+    """Return the lock of the command that makes the report of a run."""
+    return FileLock(run / ".report.lock")
 
 
 def closing(run: Path, preset: str) -> str:
@@ -273,9 +265,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         pages = arguments.command == "rerun"
         try:
             return make_report(names, arguments.preset, run, arguments.device, arguments.jobs, pages)
+        except Timeout:
+            message = (
+                f"error: {running.holder(lock_of(run))} makes the report in {told(run)} already; wait for its end, "
+            )
+            raise SystemExit(f"{message}or make another one with RUN=directory") from None
         except OSError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+            raise SystemExit(f"error: {error}") from None
         except KeyboardInterrupt:
             raise SystemExit(f"\n{running.INTERRUPTED}") from None
     return 0

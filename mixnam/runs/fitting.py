@@ -59,9 +59,8 @@ def fit(
     by side, as many as fit; `stack` says how many at most, on either device. `preset` is only recorded. With
     `checkpoint`, an interrupted run of networks goes on from the file that it names.
 
-    A metric that a part has none of (R² of one row, AUC of one class) is None, and `progress` is told so. A trained
-    model that comes to nothing leaves the others of its stack alone: `lost` is told why, or without it the first such
-    error is raised after them.
+    A metric that a part has none of (R² of one row, AUC of one class) is None, and `progress` is told so. With
+    `lost`, which is told why, a trained model that comes to nothing leaves the others of its stack alone.
 
     Raises DataMissing or DataError for data that cannot be used, FloatingPointError where training
     diverged from the first epoch or predictions are not finite, MemoryError where a network does not fit, OutOfTime
@@ -75,7 +74,7 @@ def fit(
             reset_peak(where)
             by_name = {spec.key: spec for spec in group}
             path = None if checkpoint is None else checkpoint(group[0], stacked)
-            first, used = None, time.process_time()
+            used = time.process_time()
             job = Job(where, progress, path, stack, deadline)
             for member, model, outcome, together in train_members([_member(s, table) for s in group], job):
                 spec = by_name[member.name]
@@ -84,9 +83,9 @@ def fit(
                 try:
                     result = _result(spec, member, model, outcome, where, preset, together)
                 except Exception as error:  # the others of its stack are well
-                    first = first or error
-                    if lost is not None:
-                        lost(spec, error)
+                    if lost is None:
+                        raise
+                    lost(spec, error)
                     continue
                 if together == 1:
                     result.cost["processor_seconds"] = time.process_time() - used
@@ -96,8 +95,6 @@ def fit(
                 if undefined and progress is not None:
                     progress(f"{spec}: stored as null, for so few rows or one class have none: {', '.join(undefined)}")
                 yield result
-            if first is not None and lost is None:
-                raise first
 
 
 def _member(spec: RunSpec, table: Table) -> Member:

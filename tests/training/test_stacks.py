@@ -182,11 +182,12 @@ def test_one_that_diverges_leaves_the_rest_of_its_stack_alone(monkeypatch):
         return original(spec, *rest)
 
     monkeypatch.setattr(fitting, "_result", fail)
-    found = []
-    with pytest.raises(FloatingPointError, match="predictions are not finite"):
-        for result in fit(SPECS, "cpu", stack=4):
-            found.append(result.spec)
+    lost = {}
+    found = [result.spec for result in fit(SPECS, "cpu", stack=4, lost=lost.__setitem__)]
     assert found == [SPECS[0], *SPECS[2:]]
+    assert [(spec, str(error)) for spec, error in lost.items()] == [(SPECS[1], "predictions are not finite")]
+    with pytest.raises(FloatingPointError, match="predictions are not finite"):
+        list(fit(SPECS, "cpu", stack=4))
 
 
 @every(
