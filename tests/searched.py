@@ -5,6 +5,7 @@ from planted import COST, ORIGIN
 from mixnam.paper import spaces
 from mixnam.paper.running import Failure
 from mixnam.paper.search import Plan, Search
+from mixnam.runs.fitting import Diverged
 from mixnam.runs.results import Result
 from mixnam.runs.store import Store
 
@@ -27,7 +28,7 @@ class Planted(Store):
             self.trained.append(spec)
             score = self.plant(spec)
             if score is None or isinstance(score, Failure):
-                failed[spec] = score or Failure(FloatingPointError, "training diverged")
+                failed[spec] = score or Failure(Diverged, "training diverged")
             else:
                 part = "auc" if spec.dataset in ("income", "breast_cancer") else "rmse"
                 metrics = {"validation": {part: score}, "test": {part: 1000.0 * len(self.trained)}}

@@ -29,6 +29,7 @@ from mixnam.paper.presets import PRESETS, load_preset
 from mixnam.paper.running import train_missing
 from mixnam.paper.spaces import Space, plain
 from mixnam.runs.files import root, write_file
+from mixnam.runs.fitting import Diverged
 from mixnam.runs.machine import pick_device, provenance
 from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec, repetitions
@@ -171,7 +172,7 @@ class Search:
                 raise OutOfTime("the time given is over")
             options = self.device, "search", self._progress, self.deadline
             found |= known | self.train(lacking, self.store, *options, failed=self.failed)
-            lost = {s.key: str(s) for s in lacking if s in self.failed and self.failed[s].kind is FloatingPointError}
+            lost = {s.key: str(s) for s in lacking if s in self.failed and self.failed[s].kind is Diverged}
             if lost:
                 write_file(path, json.dumps(_read_lost(path) | lost, indent=1).encode())
             if any(s not in found and s not in self.failed for s in lacking):  # another process is at it still
@@ -182,10 +183,15 @@ class Search:
         score = None if result is None else result.metrics["validation"][self.plan.metric]
         return math.nan if score is None else score
 
+    @property
+    def broken(self) -> running.Failures:
+        """What failed otherwise than by divergence, which is an outcome of a trial as any other."""
+        return {spec: failure for spec, failure in self.failed.items() if failure.kind is not Diverged}
+
     def _nothing(self, what: str) -> ValueError:
         """Return what to raise where nothing is left to choose from."""
-        others = [failure.cause for failure in self.failed.values() if failure.kind is not FloatingPointError]
-        why = f"failed, such as: {others[0]}" if others else "diverged"
+        causes = [failure.cause for failure in self.broken.values()]
+        why = f"failed, such as: {causes[0]}" if causes else "diverged"
         return ValueError(f"{what} {why}; take another space or seed")
 
     def run(self) -> Record:
@@ -275,10 +281,12 @@ class Search:
         found["score"] = _finite(self._score(result))
         if isinstance(spec.settings, NetworkSettings):
             found["epochs"] = spec.settings.epochs
-        failure = self.failed.get(spec)
-        lost = result is None and (failure is None or failure.kind is FloatingPointError)
-        found |= {"failed": failure.cause} if failure is not None and not lost else {}
-        return found | {"diverged": lost, "seconds": 0.0 if result is None else _seconds(result)}
+        broken = self.broken.get(spec)
+        found |= {} if broken is None else {"failed": broken.cause}
+        return found | {
+            "diverged": result is None and broken is None,
+            "seconds": 0.0 if result is None else _seconds(result),
+        }
 
 
 def _read_lost(path: Path) -> dict[str, str]:
@@ -378,5 +386,6 @@ def search(arguments: argparse.Namespace) -> int:
     if record["test"]:
         tested = record["test"]
         print(f"tested after the choice: {plan.metric} {tested['mean']:.4f} over {tested['n']} runs")
-    print("\n".join(running.failed_lines(searching.failed)), end="")
-    return 1 if searching.failed else 0
+    for line in running.failed_lines(searching.broken):
+        print(line)
+    return 1 if searching.broken else 0

@@ -38,6 +38,11 @@ from mixnam.runs.results import Arrays, Result
 from mixnam.runs.spec import RunSpec, stacks
 from mixnam.training.trainer import OutOfTime, Trained
 
+
+class Diverged(FloatingPointError):
+    """A training no epoch of which gave a finite validation score."""
+
+
 #: Names the file of a spec's unfinished training, or of the stack that it belongs to.
 Checkpoint = Callable[[RunSpec, bool], Path]
 
@@ -62,8 +67,8 @@ def fit(
     A metric that a part has none of (R² of one row, AUC of one class) is None, and `progress` is told so. With
     `lost`, which is told why, a trained model that comes to nothing leaves the others of its stack alone.
 
-    Raises DataMissing or DataError for data that cannot be used, FloatingPointError where training
-    diverged from the first epoch or predictions are not finite, MemoryError where a network does not fit, OutOfTime
+    Raises DataMissing or DataError for data that cannot be used, Diverged where training diverged from the first
+    epoch, FloatingPointError where predictions are not finite, MemoryError where a network does not fit, OutOfTime
     where the clock (`time.monotonic`) passes `deadline` during training.
     """
     where = pick_device(device)
@@ -126,7 +131,7 @@ def _result(
     assert core is not None
     rate = spec.settings.learning_rate if isinstance(spec.settings, NetworkSettings) else math.nan
     if math.isinf(outcome.best_score):
-        raise FloatingPointError(
+        raise Diverged(
             f"{spec}: training diverged, no epoch has a finite validation score; lower learning_rate ({rate:g})"
         )
     started = time.perf_counter()

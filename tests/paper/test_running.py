@@ -457,7 +457,7 @@ def test_processes_side_by_side_return_what_failed(tmp_path):
     lines = []
     failed = running.train_side_by_side([*LINEAR, *diverging], Store(tmp_path), "cpu", "smoke", 2, lines.append)
     assert list(failed) == diverging
-    assert failed[diverging[0]].kind is FloatingPointError and "training diverged" in failed[diverging[0]].cause
+    assert failed[diverging[0]].kind is fitting.Diverged and "training diverged" in failed[diverging[0]].cause
     assert f"failed: {diverging[0]}: {failed[diverging[0]].cause}" in lines
     assert {result.spec for result in Store(tmp_path)} == set(LINEAR)
 
