@@ -98,9 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
         return run_reference(arguments)
     if arguments.budget is not None or arguments.out is not None:
         raise ValueError("--budget and --out go with `run reference`; here say --results")
+    wanted = _wanted(arguments)  # whatever is unknown is said before anything trains
     missing, where, models = 0, _into(arguments, arguments.preset).root, arguments.models
     failed: running.Failures = {}
-    for name, dataset in _wanted(arguments):  # whatever is unknown is said before anything trains
+    for name, dataset in wanted:
         options = {"seeds": arguments.seeds, "models": models}
         outcome = running.run(name, dataset, arguments.preset, where, arguments.device, **options)
         missing += len(outcome.missing)

@@ -84,13 +84,19 @@ SMOKE = ["--dataset", "diabetes", "--preset", "smoke", "--seeds", "1", "--device
         (["verify", "abc", "--results", "/nosuch"], "no result in /nosuch has a key that starts with abc"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line_before_anything_trains(words, message, tmp_path, capsys, no_training):
+def test_what_cannot_be_is_said_in_one_line_before_anything_trains(
+    words, message, tmp_path, monkeypatch, capsys, no_training
+):
+    (tmp_path / "book").mkdir(exist_ok=True)
+    (tmp_path / "book" / "_config.yml").write_text("")  # what makes a project's directory
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "file"
     file.write_text("")
     assert main([word.replace("FILE", str(file)) for word in words]) == 2
     said = capsys.readouterr().err
     assert re.match("error: .*" + message.replace("FILE", str(file)), said), said
     assert said.count("\n") == 1
+    assert words[0] == "search" or not (tmp_path / "runs").exists()
 
 
 def test_models_restrict_a_run_whose_results_are_the_presets_own(tmp_path, monkeypatch, capsys):
