@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -33,6 +35,14 @@ def alive(process: int) -> bool:
     except OSError:  # it is somebody else's
         return True
     return True
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove those of the files that are temporary ones, named `...PID.tmp...`, of processes that no longer run."""
+    for path in paths:
+        found = re.search(r"\.(\d+)\.tmp\b", path.name)
+        if found and not alive(int(found[1])):
+            path.unlink(missing_ok=True)
 
 
 def root() -> Path:
