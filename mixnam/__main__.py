@@ -130,17 +130,21 @@ def claim(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Say what is there, what is superseded or unreadable, and what a preset still lacks."""
+    """Say what is there, what is set aside and why, and what a preset still lacks."""
     store = Store(arguments.results)
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in store:
-        label = f"superseded ({result.revisions})" if result.superseded else result.provenance["preset"]
-        label += ", measures of an older revision" if result.outdated else ""
+        label = result.provenance["preset"] + (", superseded" if result.superseded else "")
+        label += ", measures of another revision" if result.outdated else ""
+        label += "" if ".json" in result.sha256 else ", no checksum of its own"
+        label += "" if _described(result) else ", data not described here"
         groups.setdefault((result.spec.dataset, result.spec.model, label), []).append(result)
     for (dataset, model, label), found in groups.items():
         seconds = sum(r.cost["fit_seconds"] for r in found)
         print(f"{dataset:14} {model:10} {label:10} {len(found):4} results, {duration(seconds)} of training")
     print(f"{sum(map(len, groups.values()))} results in {store.root}")
+    for line in store.set_aside():
+        print(f"set aside: {line}")
     for name in _experiments(arguments.experiment):
         for dataset in arguments.dataset.split(","):
             specs = experiments.specs_for(name, dataset, arguments.preset, arguments.seeds)
@@ -148,6 +152,14 @@ def status(arguments: argparse.Namespace) -> int:
             here = f"{len(specs) - len(lacking)} of {len(specs)}"
             print(f"{name} on {dataset} ({arguments.preset}): {here}; {estimate(lacking)}")
     return 0
+
+
+def _described(result: Result) -> bool:
+    """Return whether somebody here knows the data that a result is on."""
+    try:
+        return bool(result.about)
+    except (ValueError, DataError):
+        return False
 
 
 def chosen(store: Store, keys: Sequence[str]) -> list[Result]:
@@ -167,7 +179,8 @@ def measure(arguments: argparse.Namespace) -> int:
     """Take measures and curves of stored results again, from their weights."""
     store = Store(arguments.results)
     for stored in chosen(store, arguments.keys):
-        store.put(measure_again(stored, arguments.device))
+        with store.lock_of(stored.key):
+            store.put(measure_again(stored, arguments.device))
         print(f"{stored.key[:12]} {stored.spec}: measured again")
     return 1 if store.problems else 0
 
@@ -179,9 +192,7 @@ def verify(arguments: argparse.Namespace) -> int:
     held = not store.problems
     for stored in results:
         if stored.superseded:
-            print(
-                f"{stored.key[:12]} {stored.spec}: superseded, trained by revisions {stored.revisions}; not comparable"
-            )
+            print(f"{stored.key[:12]} {stored.spec}: {stored.revised}; not comparable")
             held = False
             continue
         try:
