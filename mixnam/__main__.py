@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from mixnam.data import catalogue
@@ -137,7 +138,7 @@ def status(arguments: argparse.Namespace) -> int:
         label = result.provenance["preset"] + (", superseded" if result.superseded else "")
         label += ", measures of another revision" if result.outdated else ""
         label += "" if ".json" in result.sha256 else ", no checksum of its own"
-        label += "" if _described(result) else ", data not described here"
+        label += "" if _described(result.spec.dataset) else ", a table that is not described here"
         groups.setdefault((result.spec.dataset, result.spec.model, label), []).append(result)
     for (dataset, model, label), found in groups.items():
         seconds = sum(r.cost["fit_seconds"] for r in found)
@@ -154,10 +155,11 @@ def status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _described(result: Result) -> bool:
-    """Return whether somebody here knows the data that a result is on."""
+@cache
+def _described(dataset: str) -> bool:
+    """Return whether a data set is known here."""
     try:
-        return bool(result.about)
+        return bool(catalogue.entry(dataset))
     except (ValueError, DataError):
         return False
 
@@ -199,7 +201,7 @@ def verify(arguments: argparse.Namespace) -> int:
             stored.trained_on(download=True)
             (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], say)
             found = compare(stored, again)
-        except (DataError, UnreadableResult) as error:
+        except (ValueError, DataError, UnreadableResult) as error:
             print(f"{error}; not comparable")
             held = False
             continue
