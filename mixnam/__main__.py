@@ -1,4 +1,4 @@
-"""Command line: python -m mixnam table | run | claim | search | status | verify | measure."""
+"""Command line: python -m mixnam table | run | claim | search | status | verify | measure | merge."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mixnam.paper.claim import claims
 from mixnam.paper.costs import duration, estimate
 from mixnam.paper.presets import PRESETS
 from mixnam.paper.running import say, train_available
+from mixnam.runs import merging
 from mixnam.runs.compare import DIFFERENT, compare
 from mixnam.runs.fitting import fit, measure_again
 from mixnam.runs.results import Result, UnreadableResult
@@ -104,7 +105,8 @@ def run_reference(arguments: argparse.Namespace) -> int:
     trained, left = plan.run(out, known, seconds, arguments.device, arguments.preset)
     print(f"{trained} results trained into {out.root}, {left} still lacking")
     if trained:
-        print(f"to merge them: cp -r {shlex.quote(str(out.root))}/* {shlex.quote(str(arguments.results))}/")
+        where = shlex.quote(str(out.root)), shlex.quote(str(known.root))
+        print("to merge them: python -m mixnam merge {} --results {}".format(*where))
     return 0
 
 
@@ -210,6 +212,13 @@ def verify(arguments: argparse.Namespace) -> int:
     return 0 if held else 1
 
 
+def merge(arguments: argparse.Namespace) -> int:
+    """Take others' results, as `run reference --out` writes them, into a directory; nothing is executed."""
+    told = merging.merge(arguments.directory, Store(arguments.results))
+    print(f"{arguments.directory} into {arguments.results}: {told}")
+    return 1 if told.set_aside else 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m mixnam", description=__doc__)
@@ -234,6 +243,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.add_argument("keys", nargs="+", help="keys, or their first digits")
         command.set_defaults(function=function)
+    command = commands.add_parser("merge", help=(merge.__doc__ or "").splitlines()[0])
+    command.add_argument("directory", type=Path, help="where their results are: DATA SET/MODEL/KEY.json")
+    command.set_defaults(function=merge)
     command = commands.add_parser("search", help=(search.search.__doc__ or "").splitlines()[0])
     search.add_arguments(command)
     command.set_defaults(function=search.search)

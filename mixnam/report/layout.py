@@ -243,6 +243,15 @@ def footer(experiment: str, parameters: Parameters) -> str:
     return "\n\n".join([*lines, provenance_line(page_results(experiment, parameters))])
 
 
+def set_aside(parameters: Parameters) -> str:
+    """Return which results of a page's directories it could not use, a line each with the reason, as Markdown."""
+    stores = {store.root.absolute(): store for store in parameters.stores}
+    lines = [f"- {literal(told(root))}: {literal(line)}" for root, s in stores.items() for line in s.set_aside()]
+    if not lines:
+        return NOTHING
+    return "\n".join([f"**Set aside.** Not used on this page: {plural(len(lines), 'stored result')}.\n", *lines])
+
+
 def commit(provenance: Mapping[str, Any]) -> str:
     """Return a provenance's commit in ten digits, with a + where there were local changes."""
     return (provenance["git_commit"] or "")[:10] + ("+" if provenance["dirty"] else "") or "not recorded"

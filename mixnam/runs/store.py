@@ -108,7 +108,7 @@ class Store:
         """
         path = self.folder(spec) / f"{spec.key_for(self.data(spec.dataset))}.json"
         if path.exists():
-            return self._try(path)
+            return self.at(path)
         _SOUGHT.add(path.parent.absolute())
         return None
 
@@ -122,11 +122,12 @@ class Store:
         checksum = catalogue.checksum(dataset)
         if checksum is not None:
             return checksum
-        found = (self._try(path) for path in sorted(self.root.glob(f"{dataset}/*/*.json")))
+        found = (self.at(path) for path in sorted(self.root.glob(f"{dataset}/*/*.json")))
         seen = Counter(result.provenance["data_sha256"] for result in found if result is not None)
         return max(seen, key=lambda data: seen[data], default="")
 
-    def _try(self, path: Path) -> Result | None:
+    def at(self, path: Path) -> Result | None:
+        """Return the result of a file here, or None where it cannot be used, which is reported once."""
         path = path.absolute()
         before = _READ.get(path, ([], ""))
         try:
@@ -159,7 +160,7 @@ class Store:
         """Yield the results whose keys start with some digits; of these alone an unreadable file is reported."""
         for path in sorted(self.root.glob("*/*/*.json")):
             if path.stem.startswith(digits):
-                result = self._try(path)
+                result = self.at(path)
                 if result is not None:
                     yield result
 
@@ -176,7 +177,7 @@ class Store:
             return Group()
         known = _GROUPS.get(folder)
         if known is None or known.changed != changed or time.time_ns() - changed < _UNSETTLED * 1e9:
-            found = (self._try(path) for path in sorted(self.root.glob(f"{dataset}/{model}/*.json")))
+            found = (self.at(path) for path in sorted(self.root.glob(f"{dataset}/{model}/*.json")))
             known = _GROUPS[folder] = Group(tuple(result for result in found if result is not None), changed)
         return known
 
@@ -204,7 +205,7 @@ class Store:
         A record at `path` that cannot be read is renamed first; NewerResult where a later version's is there.
         """
         self._spare(path)
-        if path.exists() and self._try(path) is None:
+        if path.exists() and self.at(path) is None:
             os.replace(path, path.with_suffix(".json.unreadable"))
             del _READ[path.absolute()]
         sweep(path.parent.glob(f".{path.stem}.*.tmp"))
@@ -270,7 +271,7 @@ class Store:
 
     def _stored(self, key: str) -> bool:
         """Return whether a key's result is here, with today's measures."""
-        found = [result for path in self.root.glob(f"*/*/{key}.json") if (result := self._try(path)) is not None]
+        found = [result for path in self.root.glob(f"*/*/{key}.json") if (result := self.at(path)) is not None]
         return any(not result.outdated for result in found)
 
     def checkpoint(self, spec: RunSpec, stack: bool = False) -> Path:
