@@ -246,9 +246,10 @@ def footer(experiment: str, parameters: Parameters) -> str:
 def set_aside(parameters: Parameters) -> str:
     """Return which results of a page's directories it could not use, a line each with the reason, as Markdown."""
     stores = {store.root.absolute(): store for store in parameters.stores}
-    lines = [f"- {literal(told(root))}: {literal(line)}" for root, s in stores.items() for line in s.set_aside()]
-    if not lines:
+    found = [f"{told(root)}: {line}" for root, store in stores.items() for line in store.set_aside()]
+    if not found:
         return NOTHING
+    lines = ["- " + literal(re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", line)) for line in found]
     return "\n".join([f"**Set aside.** Not used on this page: {plural(len(lines), 'stored result')}.\n", *lines])
 
 

@@ -31,8 +31,9 @@ class Merged:
 
     def __str__(self) -> str:
         came = ", ".join(f"{name} {count}" for name, count in self.came.items())
-        lines = [f"{self.came.total()} results came in" + (f": {came}" if came else "")]
-        lines += [f"{self.there} were there already"] if self.there else []
+        count = self.came.total()
+        lines = [f"{count} result{'' if count == 1 else 's'} came in" + (f": {came}" if came else "")]
+        lines += [f"already there: {self.there}"] if self.there else []
         lines += [f"left: {line}" for line in self.left]
         return "\n".join([*lines, *(f"set aside: {line}" for line in self.set_aside)])
 

@@ -275,12 +275,17 @@ class Store:
         return any(not result.outdated for result in found)
 
     def checkpoint(self, spec: RunSpec, stack: bool = False) -> Path:
-        """Return where an unfinished training of `spec` keeps its state, or of the `stack` it belongs to."""
+        """Return where an unfinished training of `spec` keeps its state, or of the `stack` it belongs to.
+
+        What a killed process left half written beside it is removed.
+        """
         name = spec.key
         if stack:
             identity = json.dumps([spec.dataset, spec.model, spec.split, spec.settings.shared()], sort_keys=True)
             name = "stack-" + hashlib.sha256(identity.encode()).hexdigest()
-        return self.root / ".unfinished" / f"{name}.pt"
+        path = self.root / ".unfinished" / f"{name}.pt"
+        sweep(path.parent.glob(f"{name}.*.tmp"))
+        return path
 
 
 def _members(path: Path) -> list[str]:

@@ -13,10 +13,12 @@ import time
 import generated
 import numpy as np
 import pytest
+import torch
 from every import every
 from filelock import Timeout
-from untrained import MIXNAM, NAM, Crash, crash_at, fresh, same_arrays
+from untrained import LINEAR, MIXNAM, NAM, Crash, crash_at, fresh, same_arrays
 
+from mixnam.data import catalogue
 from mixnam.data.table import DataMissing
 from mixnam.models import LinearSettings, NAMSettings
 from mixnam.runs.results import NewerResult, Result, UnreadableResult, digest, read
@@ -335,6 +337,42 @@ def test_what_a_killed_process_left_is_gone_when_the_result_is_stored(tmp_path):
     result = Store(tmp_path).put(made)
     files = [result.path(suffix).name for suffix in (".json", ".safetensors", ".weights.safetensors")]
     assert names(tmp_path / "diabetes" / "MixNAM") == sorted(files)
+
+
+def test_the_first_lock_of_a_store_removes_what_killed_processes_left_and_nothing_else(tmp_path, monkeypatch):
+    store, process = Store(tmp_path), FORK.Process(target=int)
+    process.start()
+    process.join(60)
+    dead, own, data = process.pid, os.getpid(), catalogue.checksum("diabetes")
+    for spec in (MIXNAM, LINEAR):
+        store.put(fresh(spec))
+    older = json.loads(store.get(LINEAR).path(".json").read_text())
+    older["measures"]["revision"] -= 1
+    older["sha256"][".json"] = digest(older)
+    store.get(LINEAR).path(".json").write_text(json.dumps(older))
+    stacks = {name: tmp_path / ".unfinished" / f"stack-{name}.pt" for name in ("done", "open", "damaged")}
+    left = [f"diabetes/MixNAM/.{MIXNAM.key}{suffix}.PID.tmp" for suffix in (".json", ".weights.safetensors")]
+    left += [f"diabetes/.{data}.json.PID.tmp", f".unfinished/{MIXNAM.key}.PID.tmp", ".unfinished/stack-a.PID.tmp"]
+    gone = [tmp_path / name.replace("PID", str(dead)) for name in left]
+    kept = [tmp_path / name.replace("PID", str(own)) for name in left]
+    gone += [tmp_path / ".unfinished" / f"{MIXNAM.key}.pt", stacks["done"]]
+    kept += [tmp_path / ".unfinished" / f"{spec.key}.pt" for spec in (NAM, LINEAR)]  # one waits for today's measures
+    kept += [stacks["open"], stacks["damaged"], tmp_path / "diabetes" / "notes.tmp"]
+    for path in gone + kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    torch.save({"names": [MIXNAM.key]}, stacks["done"])
+    torch.save({"names": [MIXNAM.key, NAM.key]}, stacks["open"])
+    held = tmp_path / "diabetes" / "NAM" / f".{NAM.key}.json.{dead}.tmp"  # of another machine, which holds the lock
+    held.parent.mkdir()
+    held.write_text("")
+    with store.lock_of(NAM.key):
+        store = Store(tmp_path)
+        with store.lock(MIXNAM):
+            pass
+    assert [path.name for path in gone if path.exists()] == []
+    assert [path.name for path in (*kept, held) if not path.exists()] == []
+    assert store.get(MIXNAM) is not None
 
 
 def hold(root, told):
