@@ -177,8 +177,8 @@ def test_an_edited_result_is_named_by_verify_status_and_the_page_and_not_used(wa
 
     page = Parameters("diabetes", "smoke", "cpu", where, False, tmp_path / "reference")
     assert key not in page.runs(experiments.cases("complexity", "smoke")).index
-    shown = layout.set_aside(page)
-    assert f"diabetes/NAM/{key[:12]}…" in shown and layout.literal(why) in shown
+    shown = layout.set_aside(page).replace("<wbr>", "")
+    assert f"diabetes/NAM/{key[:12]}\\*." in shown and layout.literal(why) in shown
 
 
 def test_a_page_says_nothing_where_nothing_was_set_aside(run, tmp_path):

@@ -249,7 +249,8 @@ def set_aside(parameters: Parameters) -> str:
     found = [f"{told(root)}: {line}" for root, store in stores.items() for line in store.set_aside()]
     if not found:
         return NOTHING
-    lines = ["- " + literal(re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1…", line)) for line in found]
+    short = (literal(re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1*", line)) for line in found)
+    lines = [f"- {line}".replace("/", "/<wbr>") for line in short]  # a phone's line is shorter than a file's name
     return "\n".join([f"**Set aside.** Not used on this page: {plural(len(lines), 'stored result')}.\n", *lines])
 
 
