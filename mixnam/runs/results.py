@@ -46,40 +46,21 @@ _UNDEFINED = ("r2", "auc", "average_precision")
 #: What a record holds: each part is of one of some types, a mapping of parts by name, or a list; numbers are finite.
 #: "*" stands for all other names, "?" has the names that may be missing.
 _RECORD = {
-    "key": (str,),
+    "key": (str,), "revisions": ({"*": (int,)},), "sha256": ({"*": (str,)},), "?": ("sha256",),
     "spec": ({"dataset": (str,), "model": (str,), "settings": (dict,), "split": (str,), "seed": (int,)},),
     # scores that are not defined are null: R² of a single row, the others of a single class
     "metrics": ({"*": (dict.fromkeys(_UNDEFINED, _MAYBE) | {"*": _NUMBER, "?": _UNDEFINED},)},),
-    "measures": (
-        {
-            "revision": (int,),
-            "importance": ({"per_feature": (_numbers,)},),
-            "*": (*_VALUE, {"*": (*_VALUE, {"*": _VALUE})}),
-            "?": ("revision", "importance"),
-        },
-    ),
-    "history": (
-        {
-            "best_epoch": (int,),
-            "validation_scores": (_pairs,),
-            "*": (*_VALUE, bool),
-            "?": ("best_epoch", "validation_scores"),
-        },
-    ),
+    "measures": ({
+        "revision": (int,), "importance": ({"per_feature": (_numbers,)},), "?": ("revision", "importance"),
+        "*": (*_VALUE, {"*": (*_VALUE, {"*": _VALUE})}),
+    },),
+    "history": ({"validation_scores": (_pairs,), "?": ("validation_scores",), "*": (*_VALUE, bool)},),
     "cost": ({"fit_seconds": _NUMBER, "explain_seconds": _NUMBER, "*": _MAYBE},),
-    "provenance": (
-        {
-            **dict.fromkeys(("preset", "device", "device_type", "data_sha256", "data_source"), (str,)),
-            "threads": (int,),
-            "versions": ({"torch": (str,), "*": (str,)},),
-            "git_commit": (str, type(None)),
-            "dirty": (bool, type(None)),
-        },
-    ),
-    "sha256": ({"*": (str,)},),
-    "revisions": ({"*": (int,)},),
-    "?": ("sha256",),
-}
+    "provenance": ({
+        **dict.fromkeys(("preset", "device", "device_type", "data_sha256", "data_source"), (str,)), "threads": (int,),
+        "versions": ({"torch": (str,), "*": (str,)},), "git_commit": (str, type(None)), "dirty": (bool, type(None)),
+    },),
+}  # fmt: skip
 
 
 class UnreadableResult(Exception):
@@ -262,7 +243,7 @@ def described(path: Path | None) -> About | None:
     """Return what a store's description says of its data, None where there is none or it is damaged."""
     try:
         return None if path is None else About.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -196,11 +196,13 @@ class Store:
         sums[".json"] = digest(dataclasses.replace(result, sha256=sums).to_json())
         content = dataclasses.replace(result, sha256=sums).to_json()
         lines = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in content.items()]
-        self.write(path, files | {".json": ("{\n" + ",\n".join(lines) + "\n}\n").encode()}, result.table)
+        if result.table is not None:
+            self.describe(result.table)
+        self.write(path, files | {".json": ("{\n" + ",\n".join(lines) + "\n}\n").encode()})
         return read(path)
 
-    def write(self, path: Path, files: Mapping[str, bytes], table: Table | None = None) -> None:
-        """Write a result's files, by suffix, in their order, and before the last, its record, what its table is.
+    def write(self, path: Path, files: Mapping[str, bytes]) -> None:
+        """Write a result's files, by suffix, in their order: its record comes last.
 
         A record at `path` that cannot be read is renamed first; NewerResult where a later version's is there.
         """
@@ -210,8 +212,6 @@ class Store:
             del _READ[path.absolute()]
         sweep(path.parent.glob(f".{path.stem}.*.tmp"))
         for suffix, content in files.items():
-            if suffix == ".json" and table is not None:
-                self.describe(table)
             write_file(path.with_suffix(suffix), content)
 
     def _spare(self, path: Path) -> None:
