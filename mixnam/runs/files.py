@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -42,7 +43,8 @@ def sweep(paths: Iterable[Path]) -> None:
     for path in paths:
         found = re.search(r"\.(\d+)\.tmp\b", path.name)
         if found and not alive(int(found[1])):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else's, or gone
+                path.unlink()
 
 
 def root() -> Path:

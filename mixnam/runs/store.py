@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -263,11 +263,12 @@ class Store:
         for pattern in ("*/.*.tmp", "*/*/.*.tmp", ".unfinished/*.tmp"):
             for left in self.root.glob(pattern):
                 key = left.name.removeprefix(".").partition(".")[0]
-                with contextlib.suppress(Timeout), self.lock_of(key).acquire(timeout=0):
+                with contextlib.suppress(OSError), self.lock_of(key).acquire(timeout=0):  # unless another holds it
                     sweep([left])
         for state in self.root.glob(".unfinished/*.pt"):
             if all(map(self._stored, _members(state))):
-                state.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    state.unlink()
 
     def _stored(self, key: str) -> bool:
         """Return whether a key's result is here, with today's measures."""
