@@ -15,6 +15,9 @@ from mixnam.runs.files import write_file
 from mixnam.runs.results import NewerResult, Result, about_file, described, digest
 from mixnam.runs.store import Store
 
+#: Arrays with an entry a row of the data.
+_ROWS = {"test_prediction", "sample_rows", "sample_x", "sample_contributions"}
+
 
 @dataclass
 class Merged:
@@ -78,9 +81,9 @@ def _take(result: Result, store: Store) -> str:
         return "there" if same else "ours has other content and is kept"
     suffixes = (".safetensors", ".weights.safetensors", ".json")
     files = {suffix: result.path(suffix).read_bytes() for suffix in suffixes if result.path(suffix).exists()}
-    for suffix, content in files.items():
-        if suffix != ".json":
-            load(content)  # those of early versions have no checksum
+    arrays = [load(content) for suffix, content in files.items() if suffix != ".json"]  # early ones have no checksum
+    if catalogue.credentialed(result.spec.dataset) and not _ROWS.isdisjoint(arrays[0]):
+        return "it holds rows of data that are not open"
     _describe(result, store)
     store.write(path, files)
     return "came"

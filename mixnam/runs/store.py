@@ -67,6 +67,7 @@ class Group:
 _GROUPS: dict[Path, Group] = {}
 #: A folder that changed within the clock's step may change again and look the same: seconds that it is not trusted for.
 _UNSETTLED = 0.1
+_WEIGHTS = ".weights.safetensors"
 
 
 class Store:
@@ -131,14 +132,14 @@ class Store:
         path = path.absolute()
         before = _READ.get(path, ([], ""))
         try:
-            arrays, weights = path.with_suffix(".safetensors"), path.with_suffix(".weights.safetensors")
+            arrays, weights = path.with_suffix(".safetensors"), path.with_suffix(_WEIGHTS)
             stamps = [(s.st_mtime_ns, s.st_size) for s in map(Path.stat, filter(Path.exists, (path, arrays, weights)))]
             if before[0] == stamps and isinstance(before[1], Result):
                 return before[1]
             result = read(path)
             result.check(".safetensors")
             if weights.exists():  # the reference keeps few
-                result.check(".weights.safetensors")
+                result.check(_WEIGHTS)
             if ".safetensors" not in result.sha256:
                 try:
                     with safe_open(arrays, "numpy"):  # checks the header and the file's length
@@ -191,7 +192,7 @@ class Store:
         path = folder / f"{result.key}.json"
         files = {".safetensors": save(_contiguous(result.arrays))}
         if result.spec.first:
-            files[".weights.safetensors"] = save(_contiguous(result.weights))
+            files[_WEIGHTS] = save(_contiguous(result.weights))
         sums = {suffix: hashlib.sha256(content).hexdigest() for suffix, content in files.items()}
         sums[".json"] = digest(dataclasses.replace(result, sha256=sums).to_json())
         content = dataclasses.replace(result, sha256=sums).to_json()
@@ -211,6 +212,8 @@ class Store:
             os.replace(path, path.with_suffix(".json.unreadable"))
             del _READ[path.absolute()]
         sweep(path.parent.glob(f".{path.stem}.*.tmp"))
+        if _WEIGHTS not in files:
+            path.with_suffix(_WEIGHTS).unlink(missing_ok=True)
         for suffix, content in files.items():
             write_file(path.with_suffix(suffix), content)
 

@@ -41,6 +41,7 @@ def test_ours_stays_unless_it_is_outdated_or_cannot_be_read(stores, capsys):
     theirs, ours, merge = stores
     for spec in (MIXNAM, NAM, LINEAR):
         theirs.put(fresh(spec, 0.25))
+    theirs.get(MIXNAM).path(".weights.safetensors").unlink()  # they keep few; ours would be another model's
     ours.put(fresh(MIXNAM))
     older_measures(ours.root)
     ours.put(fresh(NAM))
@@ -51,6 +52,7 @@ def test_ours_stays_unless_it_is_outdated_or_cannot_be_read(stores, capsys):
     assert "2 results came in" in said
     assert f"left: diabetes/NAM/{NAM.key}: ours has other content and is kept" in said
     assert [ours.get(s).metrics["test"]["rmse"] for s in (MIXNAM, NAM, LINEAR)] == [0.25, 0.5, 0.25]
+    assert not ours.get(MIXNAM).path(".weights.safetensors").exists()
     older_measures(theirs.root)
     assert merge() == 0
     assert not ours.get(MIXNAM).outdated
@@ -90,6 +92,17 @@ def test_a_later_versions_record_and_one_that_is_being_trained_are_left_alone(st
     said = capsys.readouterr().out
     assert "schema 2, expected 1" in said and "another process is at work on it" in said
     assert path.read_text() == later and ours.get(NAM) is None
+
+
+def test_rows_of_data_that_are_not_open_stay_out(stores, capsys, monkeypatch):
+    theirs, ours, merge = stores
+    theirs.put(fresh(MIXNAM))
+    monkeypatch.setitem(
+        catalogue.REGISTRY, "diabetes", dataclasses.replace(catalogue.entry("diabetes"), credentialed=True)
+    )
+    assert merge() == 0
+    assert "left: diabetes/MixNAM" in (said := capsys.readouterr().out) and "rows of data that are not open" in said
+    assert list(ours) == []
 
 
 def test_a_directory_without_results_is_refused(stores, capsys):
