@@ -1,4 +1,4 @@
-"""Command line: python -m mixnam table | run | claim | search | status | verify | measure."""
+"""Command line: python -m mixnam table | run | claim | search | status | verify | measure | merge."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from mixnam.data import catalogue
@@ -19,6 +20,7 @@ from mixnam.paper.claim import claims
 from mixnam.paper.costs import duration, estimate
 from mixnam.paper.presets import PRESETS
 from mixnam.paper.running import count, say, train_available
+from mixnam.runs import merging
 from mixnam.runs.compare import DIFFERENT, compare
 from mixnam.runs.files import root, told
 from mixnam.runs.fitting import fit, measure_again
@@ -133,7 +135,8 @@ def run_reference(arguments: argparse.Namespace) -> int:
     trained, left = plan.run(out, known, seconds, arguments.device, arguments.preset, failed=failed)
     print(f"{trained} results trained into {out.root}, {left} still lacking")
     if trained:
-        print(f"to merge them: cp -r {shlex.quote(str(out.root))}/* {shlex.quote(str(results))}/")
+        where = shlex.quote(str(out.root)), shlex.quote(str(known.root))
+        print("to merge them: python -m mixnam merge {} --results {}".format(*where))
     return _end(failed)
 
 
@@ -163,23 +166,36 @@ def claim(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Say what is there, what is superseded or unreadable, and what a preset still lacks."""
+    """Say what is there, what is set aside and why, and what a preset still lacks."""
     store = Store(arguments.results)
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in store:
-        label = f"superseded ({result.revisions})" if result.superseded else result.provenance["preset"]
-        label += ", measures of an older revision" if result.outdated else ""
+        label = result.provenance["preset"] + (", superseded" if result.superseded else "")
+        label += ", measures of another revision" if result.outdated else ""
+        label += "" if ".json" in result.sha256 else ", no checksum of its own"
+        label += "" if _described(result.spec.dataset) else ", a table that is not described here"
         groups.setdefault((result.spec.dataset, result.spec.model, label), []).append(result)
     for (dataset, model, label), found in groups.items():
         seconds = sum(r.cost["fit_seconds"] for r in found)
         print(f"{dataset:14} {model:10} {label:10} {len(found):4} results, {duration(seconds)} of training")
     there = "" if store.root.is_dir() else ": there is no such directory"
     print(f"{sum(map(len, groups.values()))} results in {store.root}{there}")
+    for line in store.set_aside():
+        print(f"set aside: {line}")
     for (name, dataset), specs in _wanted(arguments).items():
         lacking = [spec for spec in specs if store.current(spec) is None]
         here = f"{len(specs) - len(lacking)} of {len(specs)}"
         print(f"{name} on {dataset} ({arguments.preset}): {here}; {estimate(lacking)}")
     return 0
+
+
+@cache
+def _described(dataset: str) -> bool:
+    """Return whether a data set is known here."""
+    try:
+        return bool(catalogue.entry(dataset))
+    except (ValueError, DataError):
+        return False
 
 
 def chosen(store: Store, keys: Sequence[str]) -> list[Result]:
@@ -199,7 +215,8 @@ def measure(arguments: argparse.Namespace) -> int:
     """Take measures and curves of stored results again, from their weights."""
     store = Store(arguments.results)
     for stored in chosen(store, arguments.keys):
-        store.put(measure_again(stored, arguments.device))
+        with store.lock_of(stored.key):
+            store.put(measure_again(stored, arguments.device))
         print(f"{stored.key[:12]} {stored.spec}: measured again")
     return 1 if store.problems else 0
 
@@ -211,22 +228,27 @@ def verify(arguments: argparse.Namespace) -> int:
     held = not store.problems
     for stored in results:
         if stored.superseded:
-            print(
-                f"{stored.key[:12]} {stored.spec}: superseded, trained by revisions {stored.revisions}; not comparable"
-            )
+            print(f"{stored.key[:12]} {stored.spec}: {stored.revised}; not comparable")
             held = False
             continue
         try:
             stored.trained_on(download=True)
             (again,) = fit([stored.spec], arguments.device, stored.provenance["preset"], say)
             found = compare(stored, again)
-        except (DataError, UnreadableResult) as error:
+        except (ValueError, DataError, UnreadableResult) as error:
             print(f"{error}; not comparable")
             held = False
             continue
         held &= found.verdict != DIFFERENT
         print(f"{stored.key[:12]} {stored.spec}: {found.text}")
     return 0 if held else 1
+
+
+def merge(arguments: argparse.Namespace) -> int:
+    """Take others' results, as `run reference --out` writes them, into a directory; nothing is executed."""
+    told = merging.merge(arguments.directory, Store(arguments.results))
+    print(f"{arguments.directory} into {arguments.results}: {told}")
+    return 1 if told.set_aside else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -254,6 +276,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.add_argument("keys", nargs="+", help="keys, or their first digits")
         command.set_defaults(function=function)
+    command = commands.add_parser("merge", help=(merge.__doc__ or "").splitlines()[0])
+    command.add_argument("directory", type=Path, help="where their results are: DATA SET/MODEL/KEY.json")
+    command.set_defaults(function=merge)
     command = commands.add_parser("search", help=(search.search.__doc__ or "").splitlines()[0])
     search.add_arguments(command)
     command.set_defaults(function=search.search)

@@ -64,7 +64,7 @@ def script(monkeypatch, table):
     """Let the member of a seed score `table[seed][epoch - 1]`, whatever it predicts."""
 
     def scores(self, weights, buffers):
-        return [table[self.seeds[m]][self.state.epoch - 1] for m in self.state.members]
+        return [float(table[self.seeds[m]][self.state.epoch - 1]) for m in self.state.members]
 
     monkeypatch.setattr(Trainer, "scores", scores)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -12,13 +13,16 @@ import sys
 import numpy as np
 import pytest
 from every import every
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 from sklearn.datasets import load_diabetes
 
 from mixnam.__main__ import main
-from mixnam.paper import running
+from mixnam.paper import experiments, running
 from mixnam.paper.experiments import stored
+from mixnam.report import layout
+from mixnam.report.parameters import Parameters
 from mixnam.runs import files
+from mixnam.runs.results import digest
 from mixnam.runs.store import Store
 
 
@@ -146,6 +150,7 @@ def verified(run, folder, capsys, change):
     path = folder / "diabetes" / "NAM" / f"{result.key}.json"
     content = json.loads(path.read_text())
     change(content, path.with_suffix(".safetensors"))
+    content.get("sha256", {}).pop(".json", None)  # as in records of before 0.12.0
     path.write_text(json.dumps(content))
     assert main(["verify", result.key, "--results", str(folder), "--device", "cpu"]) == 1
     return capsys.readouterr().out
@@ -185,10 +190,131 @@ def test_verify_notices_what_was_changed_by_hand(change, text, run, tmp_path, ca
     assert re.search(text, verified(run, tmp_path / "results", capsys, change))
 
 
-def test_verify_names_a_result_whose_arrays_are_not_those_it_was_stored_with(run, tmp_path, capsys):
-    with pytest.warns(UserWarning, match="set aside"):
-        said = verified(run, tmp_path / "results", capsys, lambda content, arrays: arrays.write_bytes(save({})))
-    assert re.search(r"^set aside: .*\.safetensors: it is not the file that the result was stored with", said)
+def in_record(edit):
+    """Edit a record's content."""
+
+    def change(result):
+        path = result.path(".json")
+        content = json.loads(path.read_text())
+        edit(content)
+        path.write_text(json.dumps(content))
+
+    return change
+
+
+def in_arrays(edit):
+    """Edit a result's arrays."""
+
+    def change(result):
+        path = result.path(".safetensors")
+        arrays = load(path.read_bytes())
+        edit(arrays)
+        path.write_bytes(save(arrays))
+
+    return change
+
+
+def swap(arrays):
+    arrays["grid"], arrays["grid_mean"] = arrays["grid_mean"], arrays["grid"]
+
+
+def swap_files(result):
+    other = stored(Store(result.folder.parents[1]), "diabetes", "MixNAM", "smoke")[0]
+    whole = [one.path(".safetensors").read_bytes() for one in (result, other)]
+    for one, content in zip((other, result), whole, strict=True):
+        one.path(".safetensors").write_bytes(content)
+
+
+def flip(suffix):
+    def change(result):
+        path = result.path(suffix)
+        content = bytearray(path.read_bytes())
+        content[-9] ^= 1
+        path.write_bytes(content)
+
+    return change
+
+
+#: Ways of editing a result, and what is said of it.
+WAYS = {
+    "a measure": (in_record(lambda c: c["measures"]["importance"]["per_feature"].reverse()), "its content was changed"),
+    "a metric": (
+        in_record(lambda c: c["metrics"]["test"].update(rmse=c["metrics"]["test"]["rmse"] * 1.015)),
+        "changed",
+    ),
+    "a metric and versions": (
+        in_record(lambda c: (c["metrics"]["test"].update(rmse=60.0), c["provenance"]["versions"].update(torch="2.0"))),
+        "its content was changed after it was stored",
+    ),
+    "an emptied array": (in_arrays(lambda a: a.update(grid_mean=np.zeros((0,), np.float32))), "it is not the file"),
+    "an extra array": (in_arrays(lambda a: a.update(extra=np.ones(3))), "it is not the file"),
+    "swapped arrays": (in_arrays(swap), "it is not the file"),
+    "swapped files": (swap_files, "it is not the file"),
+    "a flipped byte": (flip(".safetensors"), "it is not the file"),
+    "a flipped byte of weights": (flip(".weights.safetensors"), "it is not the file"),
+    "another seed": (in_record(lambda c: c["spec"].update(seed=3)), "its content belongs to key"),
+    "a wrong type": (in_record(lambda c: c.update(provenance=[])), "provenance is [], not dict"),
+    "a NaN": (in_record(lambda c: c["metrics"]["test"].update(rmse=math.nan)), "metrics.test.rmse is nan, not finite"),
+    "a failure": (in_record(lambda c: c.update(status="failed")), "status 'failed', expected"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:set aside")
+@every("way, case", WAYS.items())
+def test_an_edited_result_is_named_by_verify_status_and_the_page_and_not_used(way, case, run, tmp_path, capsys):
+    (change, why), where = case, tmp_path / "results"
+    shutil.copytree(run, where)
+    key = stored(Store(run), "diabetes", "NAM", "smoke")[0].key
+    change(dataclasses.replace(stored(Store(run), "diabetes", "NAM", "smoke")[0], folder=where / "diabetes" / "NAM"))
+
+    assert main(["verify", key, "--results", str(where), "--device", "cpu"]) == 1
+    said = capsys.readouterr().out
+    assert (
+        said.startswith("set aside: ") and key in said and why in said and said.count("\n") == 1
+    )  # nothing was trained
+
+    assert main(["status", "complexity", "--dataset", "diabetes", "--preset", "smoke", "--results", str(where)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("set aside: diabetes/NAM/")]
+    assert len(lines) == 1 and key in lines[0] and why in lines[0]
+
+    page = Parameters("diabetes", "smoke", "cpu", where, False, tmp_path / "reference")
+    assert key not in page.runs(experiments.cases("complexity", "smoke")).index
+    shown = layout.set_aside(page).replace("<wbr>", "")
+    assert f"diabetes/NAM/{key[:12]}\\*." in shown and layout.literal(why) in shown
+
+
+def test_a_page_says_nothing_where_nothing_was_set_aside(run, tmp_path):
+    page = Parameters("diabetes", "smoke", "cpu", run, False, tmp_path / "reference")
+    assert len(page.runs(experiments.cases("complexity", "smoke"))) == 3
+    assert layout.set_aside(page) == layout.NOTHING
+
+
+def test_status_tells_records_without_a_checksum_results_of_unknown_tables_and_of_other_revisions(
+    run, tmp_path, capsys
+):
+    where = tmp_path / "results"
+    shutil.copytree(run, where)
+    store = Store(where)
+    plain, revised = (stored(store, "diabetes", model, "smoke")[0] for model in ("NAM", "MixNAM"))
+    in_record(lambda c: c["sha256"].pop(".json"))(plain)
+    unknown = dataclasses.replace(plain.spec)
+    object.__setattr__(unknown, "dataset", "nobody_knows")
+    store.put(dataclasses.replace(plain, spec=unknown, fresh=(plain.arrays, {"bias": np.zeros(1)})))
+    revisions = revised.revisions | {"mixture": 2}
+    other = revised.spec.key_for(revised.provenance["data_sha256"], revisions)
+    store.put(dataclasses.replace(revised, key=other, revisions=revisions, fresh=(revised.arrays, revised.weights)))
+    revised.path(".json").unlink()
+    assert main(["status", "complexity", "--dataset", "diabetes", "--preset", "smoke", "--results", str(where)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"diabetes +NAM +smoke, no checksum of its own +1 results", said)
+    assert re.search(r"nobody_knows +NAM +smoke, a table that is not described here +1 results", said)
+    reason = "trained by revision 2 of mixture, this version has 1"
+    assert f"set aside: diabetes/MixNAM/{other}.json: {reason}\n" in said
+    page = Parameters("diabetes", "smoke", "cpu", where, False, tmp_path / "reference")
+    page.runs(experiments.cases("complexity", "smoke"))
+    assert reason in layout.set_aside(page)
+    assert main(["verify", other, "--results", str(where)]) == 1
+    assert f"{reason}; not comparable" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["verify", "measure"])
@@ -209,7 +335,9 @@ def test_measures_are_taken_again_from_weights(run, tmp_path, capsys):
     result = stored(Store(run), "diabetes", "MixNAM", "smoke")[0]
     assert main(["measure", result.key, "--results", str(tmp_path / "results"), "--device", "cpu"]) == 0
     again = Store(tmp_path / "results").get(result.spec)
-    assert again.sha256 == {s: hashlib.sha256(again.path(s).read_bytes()).hexdigest() for s in result.sha256}
+    suffixes = (".safetensors", ".weights.safetensors")
+    sums = {suffix: hashlib.sha256(again.path(suffix).read_bytes()).hexdigest() for suffix in suffixes}
+    assert again.sha256 == sums | {".json": digest(again.to_json())}
     assert again.measures == result.measures
     assert again.metrics == result.metrics
     assert all(np.array_equal(a, again.arrays[k], equal_nan=True) for k, a in result.arrays.items())

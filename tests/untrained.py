@@ -9,7 +9,7 @@ from mixnam.data import catalogue
 from mixnam.explain import measures
 from mixnam.models import LinearSettings, MixNAMSettings, NAMSettings
 from mixnam.runs.files import write_file
-from mixnam.runs.results import Result
+from mixnam.runs.results import Result, digest
 from mixnam.runs.spec import RunSpec
 
 MIXNAM = RunSpec("diabetes", MixNAMSettings(width=4), "holdout", 0)
@@ -39,13 +39,17 @@ def fresh(spec, score=0.5):
             "tightness": {"range": None},
         },
         history={"best_epoch": 2, "epochs": 3, "stopped_early": False, "validation_scores": [[1, 0.9], [2, 0.8]]},
-        cost={"fit_seconds": 0.1, "parameters": 7, "stack": 1},
+        cost={"fit_seconds": 0.1, "explain_seconds": 0.2, "parameters": 7, "stack": 1},
         provenance={
             "preset": "smoke",
             "device": "a CPU",
-            "versions": {"python": "3.11"},
+            "device_type": "cpu",
+            "threads": 1,
+            "versions": {"python": "3.11", "torch": "2"},
+            "git_commit": None,
             "dirty": None,
             "data_sha256": catalogue.checksum(spec.dataset),
+            "data_source": "made up",
         },
         fresh=(arrays, weights),
     )
@@ -64,6 +68,7 @@ def older_measures(root):
     for path in root.glob("*/*/*.json"):
         content = json.loads(path.read_text())
         content["measures"]["revision"] = measures.REVISION - 1
+        content["sha256"][".json"] = digest(content)
         write_file(path, json.dumps(content).encode())
 
 

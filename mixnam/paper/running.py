@@ -138,9 +138,10 @@ def run(
     if todo and features:
         pairs, paired = features * (features - 1) // 2, [spec for spec in todo if spec.settings.paired]
         tell(f"{dataset}: {estimate(todo)} ({pairs:,} pairs of features: {estimate(paired)} of models that pair them)")
-    fresh, reasons = train_available(todo, store, experiment, device, preset, progress, outcome.failed)
-    found |= fresh
-    outcome.skipped = " ".join(reasons)
+    if train:
+        fresh, reasons = train_available(todo, store, experiment, device, preset, progress, outcome.failed)
+        found |= fresh
+        outcome.skipped = " ".join(reasons)
     outcome.results = [found[spec] for spec in outcome.specs if spec in found]
     outcome.missing = [spec for spec in outcome.specs if spec not in found]
     return outcome
@@ -190,6 +191,7 @@ def train_missing(
     """
     if specs:
         check_writable(store.root)
+    store.tidy()
     job = _Job(store, device, preset, progress or _silent, deadline, {} if failed is None else failed)
     together = pick_device(device).type != "cpu"
     found: dict[RunSpec, Result] = {}
@@ -367,7 +369,7 @@ class _Job:
                     mine.append(spec)
                 except Timeout:
                     self.busy.append(spec)
-                except DataError as error:  # without its data it has no key
+                except (DataError, UnreadableResult) as error:  # without data it has no key; or a later version's
                     self.lose(spec, error)
             found = {spec: result for spec in mine if (result := self.store.current(spec)) is not None}
             todo = [spec for spec in mine if spec not in found and spec not in self.failed]

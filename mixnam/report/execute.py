@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mixnam.runs.files import root, told
+from mixnam.runs.files import root, sweep, told
 
 
 class _Lines(logging.Handler):
@@ -33,6 +33,7 @@ def execute(notebook: str, out: Path, dataset: str, preset: str, results: Path, 
     logger.handlers, logger.propagate = [_Lines(out.stem)], False
     logger.setLevel(logging.INFO)
     out.parent.mkdir(parents=True, exist_ok=True)
+    sweep(out.parent.glob(f".{out.stem}.*.tmp.ipynb"))
     given: dict[str, Any] = {"dataset": dataset} if dataset else {}
     given |= {"preset": preset, "device": device, "results": told(results.absolute()), "train": train}
     temporary = out.with_name(f".{out.stem}.{os.getpid()}.tmp.ipynb")

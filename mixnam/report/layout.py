@@ -245,6 +245,17 @@ def footer(experiment: str, parameters: Parameters) -> str:
     return "\n\n".join([*lines, provenance_line(page_results(experiment, parameters))])
 
 
+def set_aside(parameters: Parameters) -> str:
+    """Return which results of a page's directories it could not use, a line each with the reason, as Markdown."""
+    stores = {store.root.absolute(): store for store in parameters.stores}
+    found = [f"{told(root)}: {line}" for root, store in stores.items() for line in store.set_aside()]
+    if not found:
+        return NOTHING
+    short = (literal(re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1*", line)) for line in found)
+    lines = [f"- {line}".replace("/", "/<wbr>") for line in short]  # a phone's line is shorter than a file's name
+    return "\n".join([f"**Set aside.** Not used on this page: {plural(len(lines), 'stored result')}.\n", *lines])
+
+
 def commit(provenance: Mapping[str, Any]) -> str:
     """Return a provenance's commit in ten digits, with a + where there were local changes."""
     return (provenance["git_commit"] or "")[:10] + ("+" if provenance["dirty"] else "") or "not recorded"

@@ -102,6 +102,11 @@ class Parameters:
         return [rerun] if own else [known[0], rerun]
 
     @property
+    def stores(self) -> list[Store]:
+        """The stores that a page may read: those of its columns and of our own recipe."""
+        return [column.store for column in (*self.columns, self.best)]
+
+    @property
     def best(self) -> Column:
         """The column of our own recipe: this rerun's where it is one at the preset `best`, else the reference's."""
         where = self.results if self.preset == "best" else self.reference

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -33,6 +36,15 @@ def alive(process: int) -> bool:
     except OSError:  # it is somebody else's
         return True
     return True
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Remove those of the files that are temporary ones, named `...PID.tmp...`, of processes that no longer run."""
+    for path in paths:
+        found = re.search(r"\.(\d+)\.tmp\b", path.name)
+        if found and not alive(int(found[1])):
+            with contextlib.suppress(OSError):  # somebody else's, or gone
+                path.unlink()
 
 
 def root() -> Path:

@@ -6,9 +6,11 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +23,60 @@ from mixnam.data import catalogue
 from mixnam.data.splits import split_rows
 from mixnam.data.table import About, Array, DataError, Table
 from mixnam.explain.measures import REVISION
-from mixnam.models import make_settings
+from mixnam.models import Settings, make_settings
 from mixnam.runs.spec import RunSpec
 
 SCHEMA = 1
 Arrays = dict[str, NDArray[Any]]
 
 
+def _numbers(found: list[Any]) -> bool:
+    """Return whether a list holds finite numbers alone, or null."""
+    return set(map(type, found)) <= {int, float, type(None)} and math.isfinite(sum(filter(None, found)))
+
+
+def _pairs(found: list[Any]) -> bool:
+    """Return whether a list holds pairs of finite numbers alone."""
+    return all(type(one) is list and len(one) == 2 for one in found) and _numbers(list(chain.from_iterable(found)))
+
+
+_NUMBER, _MAYBE = (int, float), (int, float, type(None))
+_VALUE = (*_MAYBE, str, _numbers)
+_UNDEFINED = ("r2", "auc", "average_precision")
+#: What a record holds: each part is of one of some types, a mapping of parts by name, or a list; numbers are finite.
+#: "*" stands for all other names, "?" has the names that may be missing.
+_RECORD = {
+    "key": (str,), "revisions": ({"*": (int,)},), "sha256": ({"*": (str,)},), "?": ("sha256",),
+    "spec": ({"dataset": (str,), "model": (str,), "settings": (dict,), "split": (str,), "seed": (int,)},),
+    # scores that are not defined are null: R² of a single row, the others of a single class
+    "metrics": ({"*": (dict.fromkeys(_UNDEFINED, _MAYBE) | {"*": _NUMBER, "?": _UNDEFINED},)},),
+    "measures": ({
+        "revision": (int,), "importance": ({"per_feature": (_numbers,)},), "?": ("revision", "importance"),
+        "*": (*_VALUE, {"*": (*_VALUE, {"*": _VALUE})}),
+    },),
+    "history": ({"validation_scores": (_pairs,), "?": ("validation_scores",), "*": (*_VALUE, bool)},),
+    "cost": ({"fit_seconds": _NUMBER, "explain_seconds": _NUMBER, "*": _MAYBE},),
+    "provenance": ({
+        **dict.fromkeys(("preset", "device", "device_type", "data_sha256", "data_source"), (str,)), "threads": (int,),
+        "versions": ({"torch": (str,), "*": (str,)},), "git_commit": (str, type(None)), "dirty": (bool, type(None)),
+    },),
+}  # fmt: skip
+
+
 class UnreadableResult(Exception):
     """A result file that cannot be used; the message names the file and why."""
+
+
+class NewerResult(UnreadableResult):
+    """A result file that a later version wrote, which is neither renamed nor overwritten."""
 
 
 @dataclass(frozen=True)
 class Result:
     """One trained model's outcome. `metrics` are by part (train, validation, test), in the target's units.
 
-    A metric that is not defined, as the R² of one row, is None. `sha256` has the checksums of the files beside its own,
-    by suffix; results of before 0.7.0 have none.
+    A metric that is not defined, as the R² of one row, is None. `sha256` has the checksums of its files, by suffix, and
+    of its record's own content as `.json`, which results of before 0.12.0 lack; those of before 0.7.0 have none.
     """
 
     spec: RunSpec
@@ -77,6 +116,12 @@ class Result:
     def superseded(self) -> bool:
         """Whether a part that this result passed through has been revised since."""
         return self.revisions != self.spec.revisions
+
+    @property
+    def revised(self) -> str:
+        """Why it is superseded, as "trained by revision 1 of mixture, this version has 2", or nothing."""
+        pairs = [(part, known, self.spec.revisions[part]) for part, known in self.revisions.items()]
+        return ", ".join(f"trained by revision {a} of {part}, this version has {b}" for part, a, b in pairs if a != b)
 
     @property
     def outdated(self) -> bool:
@@ -165,6 +210,8 @@ class Result:
             if not isinstance(found, dict) or part not in found:
                 raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no {path!r}: {part!r} is missing")
             found = found[part]
+        if type(found) not in _MAYBE:
+            raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no number {path!r}")
         return float("nan") if found is None else float(found)
 
     def current_measures(self) -> dict[str, Any]:
@@ -196,7 +243,7 @@ def described(path: Path | None) -> About | None:
     """Return what a store's description says of its data, None where there is none or it is damaged."""
     try:
         return None if path is None else About.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -207,26 +254,78 @@ def _load_arrays(path: Path) -> Arrays:
         raise UnreadableResult(f"{path}: {error}") from error
 
 
+def digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record's content as canonical JSON, less that of its own checksum."""
+    sums = {suffix: known for suffix, known in content["sha256"].items() if suffix != ".json"}
+    text = json.dumps({**content, "sha256": sums}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _wrong(found: Any, expected: Any) -> str:
+    """Return what of a part of a record is not as `_RECORD` says: its place, the value, what it must be; or nothing."""
+    kind, fields = type(found), expected[-1]
+    if kind in expected:
+        return f" is {found}, not finite" if kind in (int, float) and not math.isfinite(found) else ""
+    if kind is list and any(one(found) for one in expected if one in (_numbers, _pairs)):
+        return ""
+    if not type(fields) is kind is dict:
+        kinds = ("null" if one is type(None) else getattr(one, "__name__", "dict").strip("_") for one in expected)
+        return f" is {found!s:.60}, not {' or '.join(kinds)}"
+    lacking = fields.keys() - found.keys() - {"*", "?", *fields.get("?", ())}
+    if lacking:
+        return f".{min(lacking)} is missing"
+    others = fields.get("*")
+    for name, one in found.items():
+        parts = fields.get(name, others)
+        if parts and (wrong := _wrong(one, parts)):
+            return f".{name}{wrong}"
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _settings(model: str, values: str) -> Settings:
+    """Return the settings that a JSON text holds."""
+    return make_settings(model, json.loads(values))
+
+
 def read(path: Path) -> Result:
-    """Read one result; UnreadableResult names the file and what is wrong with it."""
+    """Read one result; UnreadableResult names the file and what is wrong with it, NewerResult where it is of later."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}, expected {SCHEMA}; update mixnam to read it")
+        if type(content) is not dict or type(content.get("schema")) is not int:
+            raise ValueError("it holds no record with a schema")
+        if content["schema"] > SCHEMA:
+            raise NewerResult(
+                f"{path}: schema {content['schema']}, expected {SCHEMA}: a later version wrote it; update mixnam, or "
+                "name another directory with --results"
+            )
+        if (content["schema"], content.get("status")) != (SCHEMA, "ok"):
+            raise ValueError(
+                f"schema {content['schema']} and status {content.get('status')!r:.60}, expected 1 and 'ok'"
+            )
+        wrong = _wrong(content, (_RECORD,))
+        if wrong:
+            raise ValueError(wrong.removeprefix("."))
         spec = content["spec"]
-        settings = make_settings(spec["model"], spec["settings"])
+        settings = _settings(spec["model"], json.dumps(spec["settings"]))
         run = RunSpec.stored(spec["dataset"], settings, spec["split"], spec["seed"])
-        if content["status"] != "ok":
-            raise ValueError(f"status {content['status']!r}, expected 'ok'")
         names = ("metrics", "measures", "history", "cost", "provenance", "key", "revisions")
-        sums = {suffix: str(known) for suffix, known in dict(content.get("sha256", {})).items()}
-        result = Result(run, **{k: content[k] for k in names}, sha256=sums, folder=path.parent)
-        # the data that it was trained on may not be those at hand, or there may be none
+        result = Result(run, **{k: content[k] for k in names}, sha256=content.get("sha256", {}), folder=path.parent)
         if (path.parent.parent.name, path.parent.name) != (run.dataset, run.model):
             raise ValueError(f"its content is of {run.dataset} and {run.model}, not of its folders")
-        own = run.key_for(result.provenance["data_sha256"])
-        if result.key != path.stem or (not result.superseded and result.key != own):
-            raise ValueError(f"its content belongs to key {result.key} ({run}), not to its name")
+        if result.revisions.keys() != run.revisions.keys():
+            raise ValueError(
+                f"its revisions are of {', '.join(result.revisions) or 'nothing'}, not of {', '.join(run.revisions)}"
+            )
+        # the data that it was trained on may not be those at hand, or there may be none
+        own = run.key_for(result.provenance["data_sha256"], result.revisions)
+        if not result.key == path.stem == own:
+            raise ValueError(f"its content belongs to key {own} ({run}), not to its name")
+        known = result.sha256.get(".json")
+        if known is not None and known != digest(content):
+            raise ValueError(
+                f"its content was changed after it was stored (SHA-256 {digest(content)[:12]}, not {known[:12]})"
+            )
         return result
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnreadableResult(f"{path}: {type(error).__name__}: {error}") from error
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise UnreadableResult(f"{path}: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -86,15 +86,15 @@ class RunSpec:
             )
         return self.key_for(checksum)
 
-    def key_for(self, data: str) -> str:
-        """Return the key of this run on data of a given checksum."""
+    def key_for(self, data: str, revisions: Mapping[str, int] | None = None) -> str:
+        """Return the key of this run on data of a given checksum, by today's revisions or by others."""
         identity = {
             "data": data,
             "model": self.model,
             "settings": self.settings.changed(),
             "split": self.split,
             "seed": self.seed,
-            "revisions": self.revisions,
+            "revisions": revisions or self.revisions,
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -75,13 +75,51 @@ class State:
         torch.save(content | {"adam": vars(self.optimizer)}, temporary)
         os.replace(temporary, path)
 
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint of the same members, or take what it says of them where all had ended."""
+    def load(self, path: Path, one: dict[str, Any]) -> None:
+        """Go on from a checkpoint of the same members, or take what it says of them where all had ended.
+
+        Of other members nothing is taken. `one` is what becomes of a member. Raises ValueError, or what reading does,
+        for what is no state of such members; nothing is taken then.
+        """
         content = torch.load(path, map_location=self.flat.device, weights_only=True)
-        theirs = content["names"]
+        own = {k: v for k, v in vars(self).items() if k != "optimizer"} | {"adam": vars(self.optimizer)}
+        if type(content) is not dict or content.keys() != own.keys() or type(content["names"]) is not list:
+            raise ValueError("it holds other parts than a state of training")
+        theirs, ended = content["names"], content["members"] == []
+        if theirs != self.names and not (ended and set(self.names) <= set(theirs)):
+            return
+        done, members = content["done"], content["members"]
+        whole = range(len(self.shares) if theirs == self.names else len(theirs))
+        fitting = {k: _alike(content[k], like, len(members)) for k, like in own.items() if k not in ("names", "done")}
+        fitting["shares"] = _alike(content["shares"], self.shares, len(whole))
+        if "snapshots" in fitting:  # there are none at the start
+            fitting["snapshots"] &= all(_alike(snapshot, self.flat, len(members)) for snapshot in content["snapshots"])
+        fitting["members"] &= sorted({*members}.intersection(whole)) == members
+        fitting["done"] = type(done) is dict and all(_alike(entry, one, 1) for entry in done.values())
+        fitting["done"] &= {*whole} - {*members} <= {*done} <= {*whole}
+        if fitting["scores"] and fitting["done"]:
+            told = [*content["scores"], *(entry["scores"] for entry in done.values())]
+            fitting["scores"] = {(*map(type, pair),) for pairs in told for pair in pairs} <= {(int, float)}
+        wrong = [name for name, fits in fitting.items() if not fits]
+        if wrong:
+            raise ValueError(f"its {', '.join(wrong)} are of other types or shapes")
         if theirs == self.names:
             vars(self.optimizer).update(content.pop("adam"))
             vars(self).update(content)
-        elif not content["members"] and set(self.names) <= set(theirs):
-            self.done = {i: content["done"][theirs.index(name)] for i, name in enumerate(self.names)}
+        else:
+            self.done = {i: done[theirs.index(name)] for i, name in enumerate(self.names)}
             self.members = []
+
+
+def _alike(found: Any, like: Any, rows: int) -> bool:
+    """Return whether a value has another's types and shapes, but with so many rows."""
+    if type(found) is not type(like):
+        return False
+    if isinstance(like, Tensor):
+        shape = (rows, *like.shape[1:]) if len(like) else like.shape
+        return (found.dtype, found.layout, found.shape) == (like.dtype, like.layout, shape) and not found.requires_grad
+    if isinstance(like, dict):
+        return found.keys() == like.keys() and all(_alike(found[k], like[k], rows) for k in like)
+    if not isinstance(like, list) or not like:
+        return True
+    return len(found) == rows and all(type(entry) is type(like[0]) for entry in found)

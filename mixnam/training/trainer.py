@@ -262,11 +262,11 @@ class Trainer:
         state = self.state
         if checkpoint is not None and checkpoint.exists():
             try:
-                state.load(checkpoint)
+                state.load(checkpoint, vars(self._trained(0)))
                 self._select()
             except torch.OutOfMemoryError:
                 raise
-            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            except (OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, pickle.PickleError) as error:
                 warnings.warn(f"{checkpoint} cannot be read, training starts afresh: {error}", stacklevel=2)
         before, started, saved, said = state.seconds, time.perf_counter(), time.perf_counter(), 0.0
         left = self._advanced(len(self.seeds) * self.last_epoch(), advance)

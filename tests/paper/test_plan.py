@@ -1,4 +1,4 @@
-"""The reference run trains what is lacking in order of value, within its time, into files that merge by copying."""
+"""The reference run trains what is lacking in order of value, within its time, into files that can be merged."""
 
 import dataclasses
 import shutil
@@ -18,6 +18,7 @@ from mixnam.paper import running
 from mixnam.paper.experiments import specs_of
 from mixnam.paper.plan import Step
 from mixnam.paper.running import train_missing
+from mixnam.runs.merging import merge
 from mixnam.runs.store import Store
 from mixnam.training.trainer import Trainer
 
@@ -161,7 +162,7 @@ def test_what_another_process_trains_is_left_to_it(small):
     assert keys(out) == {spec.key for spec in items[1:]}
 
 
-def test_what_is_lacking_is_trained_into_another_directory_and_merges_by_copying(small, tmp_path):
+def test_what_is_lacking_is_trained_into_another_directory_and_can_be_merged(small, tmp_path):
     (out, known), lines = small, []
     wanted = {spec.key: spec for item in lacking([known]) for spec in item.specs}
     trained, left = go(out, known, lines)
@@ -172,11 +173,7 @@ def test_what_is_lacking_is_trained_into_another_directory_and_merges_by_copying
     # weights are kept of the first seeds at each penalty alone: they are large
     kept = {path.name.split(".")[0] for path in out.root.rglob("*.weights.safetensors")}
     assert kept == {key for key, spec in wanted.items() if reference.keeps_weights(spec)}
-    # the command that the run prints: hidden files stay behind
-    known.root.mkdir()
-    for path in out.root.glob("*"):
-        if not path.name.startswith("."):
-            shutil.copytree(path, known.root / path.name)
+    assert merge(out.root, known).came.total() == len(wanted)
     assert keys(known) == set(wanted)
     assert not known.problems
     assert lacking([known]) == []

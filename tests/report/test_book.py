@@ -46,6 +46,7 @@ def test_a_notebook_has_parameters_then_the_check_and_no_outputs():
         checked = f"from mixnam.report.parameters import check_parameters\n\nparameters = check_parameters({given})"
         assert code[1].source == checked, path
         assert all(not cell.outputs and cell.execution_count is None for cell in code), path
+        assert notebook.cells[-1].source.endswith("display(Markdown(layout.set_aside(parameters)))"), path
         assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1, path
 
 
@@ -222,7 +223,7 @@ def test_readme_and_book_name_only_commands_that_exist():
     text = "".join(p.read_text() for p in (ROOT / "README.md", ROOT / "book" / "rerun.md", ROOT / "CONTRIBUTING.md"))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", text)) <= targets
-    commands = {"table", "run", "claim", "search", "status", "verify", "measure"}
+    commands = {"table", "run", "claim", "search", "status", "verify", "measure", "merge"}
     assert set(re.findall(r"python -m mixnam ([a-z]+)", text)) <= commands
     assert all((ROOT / name).exists() for name in re.findall(r"notebooks/[a-z_]+\.ipynb", text))
 

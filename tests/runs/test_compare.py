@@ -80,7 +80,7 @@ def test_elsewhere_scores_of_test_rows_and_shares_decide_and_all_else_is_told(na
     assert (f"{part.kind} {part.name}", part.verdict) == (name, DIFFERENT)
     assert part.distance > part.tolerance
     assert found.verdict == (DIFFERENT if name.startswith(DECIDE) else WITHIN)
-    assert f": {name} " in found.text and found.text.endswith("other torch: None against 2.13")
+    assert f": {name} " in found.text and found.text.endswith("other torch: 2 against 2.13")
 
 
 def test_the_last_bit_counts_where_bits_repeat_and_is_rounding_elsewhere():
@@ -180,13 +180,13 @@ def test_cost_and_provenance_explain_and_are_not_compared():
 @every(
     "change, reason",
     [
-        ({"provenance": {"versions": {"python": "3.12"}}}, "other python: 3.11 against 3.12"),
+        ({"provenance": {"versions": {"python": "3.12", "torch": "2"}}}, "other python: 3.11 against 3.12"),
         ({"provenance": {"device": "another CPU"}}, "other device: a CPU against another CPU"),
-        ({"provenance": {"threads": 2}}, "other threads: None against 2"),
+        ({"provenance": {"threads": 2}}, "other threads: 1 against 2"),
         ({"provenance": {"device_type": "cuda"}}, "on a GPU, where bits may differ each time"),
         ({"cost": {"stack": 5}}, "other stack: 1 against 5"),
         (
-            {"provenance": {"versions": {"python": "3.12"}, "device": "a GPU", "device_type": "cuda"}},
+            {"provenance": {"versions": {"python": "3.12", "torch": "2"}, "device": "a GPU", "device_type": "cuda"}},
             "other device: a CPU against a GPU; other python: 3.11 against 3.12",
         ),
     ],

@@ -127,7 +127,9 @@ def test_measures_of_an_older_revision_are_left_out(tmp_path):
 
 def test_a_superseded_result_is_no_run_of_todays_code(tmp_path):
     store, old = Store(tmp_path), result(score=0.5)
-    store.put(dataclasses.replace(old, key="f" * 64, revisions=old.revisions | {"mixture": 0}))
+    revisions = old.revisions | {"mixture": 0}
+    key = old.spec.key_for(old.provenance["data_sha256"], revisions)
+    store.put(dataclasses.replace(old, key=key, revisions=revisions))
     assert len(list(store)) == 1
     assert frame(store).empty
     assert results_of(store, "housing", old.spec.settings, 10) == []

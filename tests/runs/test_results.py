@@ -13,7 +13,7 @@ from mixnam.models import REVISIONS, MixNAMSettings
 from mixnam.paper.running import run
 from mixnam.report.layout import progress
 from mixnam.report.parameters import Parameters
-from mixnam.runs.results import UnreadableResult, read
+from mixnam.runs.results import NewerResult, UnreadableResult, read
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -161,7 +161,9 @@ def test_arrays_and_weights_of_schema_1_load():
 def test_a_later_schema_asks_for_an_update(tmp_path):
     path = Store(tmp_path).put(fresh(MIXNAM)).path(".json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
-    with pytest.raises(UnreadableResult, match="schema 2, expected 1; update mixnam"):
+    with pytest.raises(
+        NewerResult, match="schema 2, expected 1: a later version wrote it; update mixnam, or name another"
+    ):
         read(path)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -12,13 +13,15 @@ import time
 import generated
 import numpy as np
 import pytest
+import torch
 from every import every
 from filelock import Timeout
-from untrained import MIXNAM, NAM, Crash, crash_at, fresh, same_arrays
+from untrained import LINEAR, MIXNAM, NAM, Crash, crash_at, fresh, same_arrays
 
+from mixnam.data import catalogue
 from mixnam.data.table import DataMissing
 from mixnam.models import LinearSettings, NAMSettings
-from mixnam.runs.results import Result, UnreadableResult, read
+from mixnam.runs.results import NewerResult, Result, UnreadableResult, digest, read
 from mixnam.runs.spec import RunSpec
 from mixnam.runs.store import Store
 
@@ -73,12 +76,17 @@ def test_weights_are_stored_for_seed_or_fold_0(spec, kept, tmp_path):
 
 def test_an_old_revisions_result_stays_and_is_known_as_superseded(tmp_path):
     store, today = Store(tmp_path), fresh(MIXNAM)
-    old = store.put(dataclasses.replace(today, key="f" * 64, revisions=today.revisions | {"training": 0}))
+    revisions = today.revisions | {"training": 3}
+    key = MIXNAM.key_for(today.provenance["data_sha256"], revisions)
+    old = store.put(dataclasses.replace(today, key=key, revisions=revisions))
     assert old.superseded
     assert store.get(MIXNAM) is None
     assert [result.key for result in store] == [old.key]
+    reason = "trained by revision 3 of training, this version has 1"
+    assert store.set_aside() == [f"diabetes/MixNAM/{key}.json: {reason}"] and store.problems == []
     assert not store.put(today).superseded
     assert {result.superseded for result in store} == {True, False}
+    assert store.set_aside() == []  # something has replaced it
 
 
 def edited(**changes):
@@ -97,44 +105,83 @@ def spec_edited(**changes):
     return edit
 
 
-def without(name):
+def without(part, name=""):
+    """Leave out a part, or of a part what has a name; no checksum tells."""
+
     def edit(content):
         content = json.loads(content)
-        del content[name]
+        del content["sha256"][".json"]
+        whole, left_out = (content[part], name) if name else (content, part)
+        del whole[left_out]
         return json.dumps(content).encode()
 
     return edit
 
 
+def with_part(part, **changes):
+    """Change what a part holds by name; no checksum tells."""
+
+    def edit(content):
+        content = json.loads(content)
+        del content["sha256"][".json"]
+        content[part] |= changes
+        return json.dumps(content).encode()
+
+    return edit
+
+
+#: Ways to spoil a record, and what is said of each.
 BAD_JSON = {
-    "cut off": lambda content: content[: len(content) // 2],
-    "empty": lambda content: b"",
-    "a list": lambda content: b"[]",
-    "a number": lambda content: b"1",
-    "binary": lambda content: bytes(range(256)),
-    "a later schema": edited(schema=2),
-    "no schema": without("schema"),
-    "no metrics": without("metrics"),
-    "no spec": without("spec"),
-    "an unknown model": spec_edited(model="MLP"),
-    "an unknown data set": spec_edited(dataset="boston"),
-    "an unknown setting": spec_edited(settings={"lr": 0.1}),
-    "a setting out of range": spec_edited(settings={"width": 0}),
-    "settings that are none": spec_edited(settings=None),
-    "checksums that are none": edited(sha256=5),
-    "a wrong seed": spec_edited(seed="0"),
+    "cut off": (lambda content: content[: len(content) // 2], ""),
+    "empty": (lambda content: b"", "Expecting value"),
+    "a list": (lambda content: b"[]", "it holds no record"),
+    "a number": (lambda content: b"1", "it holds no record"),
+    "binary": (lambda content: bytes(range(256)), "can't decode byte"),
+    "deep": (lambda content: b"[" * 100_000, "recursion"),
+    "no schema": (without("schema"), "it holds no record with a schema"),
+    "a failure": (edited(status="failed"), "status 'failed', expected"),
+    "no metrics": (without("metrics"), "metrics is missing"),
+    "no spec": (without("spec"), "spec is missing"),
+    "an unknown model": (spec_edited(model="MLP"), "MLP has no setting"),
+    "an unknown data set": (spec_edited(dataset="boston"), "boston and MixNAM, not of its folders"),
+    "an unknown setting": (spec_edited(settings={"lr": 0.1}), "no setting 'lr'"),
+    "a setting out of range": (spec_edited(settings={"width": 0}), "width must be >= 1"),
+    "settings that are none": (spec_edited(settings=None), "spec.settings is None, not dict"),
+    "checksums that are none": (edited(sha256=5), "sha256 is 5, not dict"),
+    "a seed that is text": (spec_edited(seed="0"), "spec.seed is 0, not int"),
+    "another seed": (spec_edited(seed=3), "its content belongs to key .*seed 3"),
+    "provenance that is a list": (edited(provenance=[]), r"provenance is \[\], not dict"),
+    "no preset": (without("provenance", "preset"), "provenance.preset is missing"),
+    "versions that are numbers": (with_part("provenance", versions={"torch": 2}), "versions.torch is 2, not str"),
+    "costs that are a list": (edited(cost=[]), r"cost is \[\], not dict"),
+    "no time": (without("cost", "fit_seconds"), "cost.fit_seconds is missing"),
+    "a time that is null": (with_part("cost", fit_seconds=None), "cost.fit_seconds is None, not int or float"),
+    "metrics in a list": (with_part("metrics", test=[0.5]), r"metrics.test is \[0.5\], not dict"),
+    "a metric that is text": (with_part("metrics", test={"rmse": "0"}), "metrics.test.rmse is 0, not int or float"),
+    "a metric that is null": (with_part("metrics", test={"rmse": None}), "metrics.test.rmse is None"),
+    "a metric that is NaN": (with_part("metrics", test={"rmse": math.nan}), "metrics.test.rmse is nan, not finite"),
+    "a metric beyond all numbers": (with_part("metrics", test={"rmse": 10**400}), "int too large"),
+    "an infinite measure": (with_part("measures", additivity={"marginal": math.inf}), "marginal is inf, not finite"),
+    "a NaN in a list": (
+        with_part("measures", importance={"per_feature": [math.nan]}),
+        "per_feature is .*, not numbers",
+    ),
+    "a history of triples": (with_part("history", validation_scores=[[1, 2, 3]]), "scores is .*, not pairs"),
+    "no revisions": (edited(revisions={}), "its revisions are of nothing, not of preprocessing, training, mixture"),
+    "an edit that its types allow": (edited(metrics={}), "its content was changed after it was stored"),
 }
 
 
-@every("how, damage", BAD_JSON.items())
-def test_an_unreadable_file_is_reported_and_the_rest_is_used(how, damage, tmp_path):
+@every("how, case", BAD_JSON.items())
+def test_an_unreadable_file_is_reported_and_the_rest_is_used(how, case, tmp_path):
+    damage, why = case
     store = Store(tmp_path)
     path = store.put(fresh(MIXNAM)).path(".json")
     store.put(fresh(NAM))
     bad = damage(path.read_bytes())
     path.write_bytes(bad)
 
-    with pytest.raises(UnreadableResult, match=path.name):
+    with pytest.raises(UnreadableResult, match=rf"{path.name}: .*{why}"):
         read(path)
     with pytest.warns(UserWarning, match=f"set aside.*{path.name}"):
         assert store.get(MIXNAM) is None
@@ -149,7 +196,22 @@ def test_an_unreadable_file_is_reported_and_the_rest_is_used(how, damage, tmp_pa
     assert store.get(MIXNAM).metrics["test"]["rmse"] == 0.25
     assert path.with_name(f"{MIXNAM.key}.json.unreadable").read_bytes() == bad
     assert len(list(store)) == 2
-    assert len(store.problems) == 1
+    assert store.problems == []
+
+
+def test_a_later_versions_record_is_neither_renamed_nor_overwritten(tmp_path):
+    store = Store(tmp_path)
+    path = store.put(fresh(MIXNAM)).path(".json")
+    path.write_bytes(edited(schema=2)(path.read_bytes()))
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.warns(UserWarning, match="set aside.*schema 2"):
+        assert store.get(MIXNAM) is None
+    for act in (lambda: store.lock(MIXNAM), lambda: store.put(fresh(MIXNAM))):
+        with pytest.raises(NewerResult, match="update mixnam, or name another directory with --results"):
+            act()
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+    with store.lock(NAM):
+        pass
 
 
 @every(
@@ -176,7 +238,8 @@ def test_the_json_holds_the_checksums_of_the_files_beside_it(tmp_path):
     for spec, suffixes in ((MIXNAM, [".safetensors", ".weights.safetensors"]), (NAM, [".safetensors"])):
         result = Store(tmp_path).put(fresh(spec))
         files = {suffix: hashlib.sha256(result.path(suffix).read_bytes()).hexdigest() for suffix in suffixes}
-        assert result.sha256 == json.loads(result.path(".json").read_text())["sha256"] == files
+        assert result.sha256 == json.loads(result.path(".json").read_text())["sha256"]
+        assert result.sha256 == files | {".json": digest(result.to_json())}
 
 
 def test_arrays_of_another_result_are_set_aside_and_named(tmp_path):
@@ -195,13 +258,12 @@ def test_arrays_of_another_result_are_set_aside_and_named(tmp_path):
     same_arrays(store.get(MIXNAM).arrays, fresh(MIXNAM).arrays)
 
 
-def test_weights_are_held_against_their_checksum_when_they_are_loaded_and_may_be_gone(tmp_path):
+def test_weights_are_held_against_their_checksum_and_may_be_gone(tmp_path):
     result = Store(tmp_path).put(fresh(MIXNAM))
     path = result.path(".weights.safetensors")
     shutil.copy(result.path(".safetensors"), path)
-    found = Store(tmp_path).get(MIXNAM)
-    with pytest.raises(UnreadableResult, match=rf"{MIXNAM.key}\.weights\.safetensors: it is not the file"):
-        _ = found.weights
+    with pytest.warns(UserWarning, match=rf"set aside.*{MIXNAM.key}\.weights\.safetensors: it is not the file"):
+        assert Store(tmp_path).get(MIXNAM) is None
     path.unlink()
     assert Store(tmp_path).get(MIXNAM) is not None
 
@@ -275,6 +337,40 @@ def test_what_a_killed_process_left_is_gone_when_the_result_is_stored(tmp_path):
     result = Store(tmp_path).put(made)
     files = [result.path(suffix).name for suffix in (".json", ".safetensors", ".weights.safetensors")]
     assert names(tmp_path / "diabetes" / "MixNAM") == sorted(files)
+
+
+def test_tidying_removes_what_killed_processes_left_and_nothing_else(tmp_path, monkeypatch):
+    store, process = Store(tmp_path), FORK.Process(target=int)
+    process.start()
+    process.join(60)
+    dead, own, data = process.pid, os.getpid(), catalogue.checksum("diabetes")
+    for spec in (MIXNAM, LINEAR):
+        store.put(fresh(spec))
+    older = json.loads(store.get(LINEAR).path(".json").read_text())
+    older["measures"]["revision"] -= 1
+    older["sha256"][".json"] = digest(older)
+    store.get(LINEAR).path(".json").write_text(json.dumps(older))
+    stacks = {name: tmp_path / ".unfinished" / f"stack-{name}.pt" for name in ("done", "open", "damaged")}
+    left = [f"diabetes/MixNAM/.{MIXNAM.key}{suffix}.PID.tmp" for suffix in (".json", ".weights.safetensors")]
+    left += [f"diabetes/.{data}.json.PID.tmp", f".unfinished/{MIXNAM.key}.PID.tmp", ".unfinished/stack-a.PID.tmp"]
+    gone = [tmp_path / name.replace("PID", str(dead)) for name in left]
+    kept = [tmp_path / name.replace("PID", str(own)) for name in left]
+    gone += [tmp_path / ".unfinished" / f"{MIXNAM.key}.pt", stacks["done"]]
+    kept += [tmp_path / ".unfinished" / f"{spec.key}.pt" for spec in (NAM, LINEAR)]  # one waits for today's measures
+    kept += [stacks["open"], stacks["damaged"], tmp_path / "diabetes" / "notes.tmp"]
+    for path in gone + kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    torch.save({"names": [MIXNAM.key]}, stacks["done"])
+    torch.save({"names": [MIXNAM.key, NAM.key]}, stacks["open"])
+    held = tmp_path / "diabetes" / "NAM" / f".{NAM.key}.json.{dead}.tmp"  # of another machine, which holds the lock
+    held.parent.mkdir()
+    held.write_text("")
+    with store.lock_of(NAM.key):
+        store.tidy()
+    assert [path.name for path in gone if path.exists()] == []
+    assert [path.name for path in (*kept, held) if not path.exists()] == []
+    assert store.get(MIXNAM) is not None
 
 
 def hold(root, told):
@@ -367,6 +463,7 @@ def test_results_for_data_that_are_not_at_hand_are_found(tmp_path, monkeypatch):
             content = json.loads((store.folder(spec) / f"{made.key}.json").read_text())
             content["spec"]["split"], content["key"] = f"fold{fold}", spec_of.key_for(data)
             content["provenance"]["data_sha256"] = data
+            content["sha256"][".json"] = digest(content)
             path = store.folder(spec) / f"{content['key']}.json"
             path.write_text(json.dumps(content))
             shutil.copy(store.folder(spec) / f"{made.key}.safetensors", path.with_suffix(".safetensors"))

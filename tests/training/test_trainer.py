@@ -483,13 +483,75 @@ def test_predictions_in_parts_equal_predictions_at_once(build, seeds):
     torch.testing.assert_close(torch.cat(parts, dim=1), whole)
 
 
-def test_an_unreadable_checkpoint_is_reported_and_training_starts_afresh(tmp_path):
-    settings, fold = settings_list(MixNAMSettings, **SMALL), data(3)
-    (expected,) = trainer(settings[0], part(fold, 0), [4]).run()
-    (tmp_path / "run.pt").write_bytes(b"PK cut off")
-    with pytest.warns(UserWarning, match=r"run\.pt cannot be read, training starts afresh"):
-        (found,) = trainer(settings[0], part(fold, 0), [4]).run(checkpoint=tmp_path / "run.pt")
-    assert_same(found.tensors, expected.tensors)
+def with_parts(**changes):
+    """Change parts of a checkpoint's content, each by a function of it."""
+    return lambda content: content | {name: change(content[name]) for name, change in changes.items()}
+
+
+#: Checkpoints of three members, of whom one has left the stack, that are none or do not fit, and what is said of them.
+BAD_CHECKPOINTS = {
+    "a list": (lambda content: [content], "other parts than a state"),
+    "a tensor": (lambda content: content["flat"], "other parts than a state"),
+    "a missing part": (lambda content: {k: v for k, v in content.items() if k != "epoch"}, "other parts"),
+    "a method's name": (lambda content: content | {"keep": 1}, "other parts"),
+    "a float for an epoch": (with_parts(epoch=float), "its epoch are of other types"),
+    "text for seconds": (with_parts(seconds=str), "its seconds are"),
+    "members in a tensor": (with_parts(members=torch.tensor), ""),
+    "a member too many": (with_parts(members=lambda members: [*members, 7]), "members"),
+    "a member that is done": (with_parts(members=lambda members: [0]), "its done are"),
+    "weights of fewer members": (with_parts(flat=lambda flat: flat[:0]), "its flat are of other types or shapes"),
+    "weights of fewer columns": (with_parts(best=lambda best: best[:, 1:]), "its best are"),
+    "weights in single precision": (with_parts(flat=torch.Tensor.float), "its flat are"),
+    "other moments": (with_parts(adam=lambda adam: adam | {"first": adam["first"][:, 1:]}), "its adam are"),
+    "steps that are text": (with_parts(adam=lambda adam: adam | {"steps": "3"}), "its adam are"),
+    "averages that nobody asked for": (with_parts(averaged=lambda _: torch.ones(2, 4)), "its averaged are"),
+    "scores that are no pairs": (with_parts(scores=lambda scores: [[1.0]] * len(scores)), "'float' object is not"),
+    "scores of text": (with_parts(scores=lambda scores: [[("1", "2")]] * len(scores)), "its scores are"),
+    "whole numbers for the best": (with_parts(best_score=lambda best: [0 for _ in best]), "its best_score are"),
+    "shares of fewer": (with_parts(shares=lambda shares: shares[:1]), "its shares are"),
+    "nobody done": (with_parts(done=lambda done: {}), "its done are"),
+    "done without tensors": (with_parts(done=lambda done: {i: {} for i in done}), "its done are"),
+}
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory):
+    """A stack that was killed after one of its members had left, its checkpoint, and what it would have given."""
+    settings, fold, path = settings_list(MixNAMSettings, **SMALL), data(3), tmp_path_factory.mktemp("stack") / "run.pt"
+    with pytest.MonkeyPatch.context() as patch:
+        script(patch, dict(enumerate([EARLY, EARLY, LATE])))
+        one = named(settings, fold)
+        kill(patch, one, 6, 1)
+        with pytest.raises(Killed):
+            one.run(checkpoint=path, checkpoint_seconds=0)
+    return settings, fold, torch.load(path, weights_only=True), trainer(settings, fold, range(3)).run()
+
+
+def named(settings, fold):
+    one = trainer(settings, fold, range(3))
+    one.state.names = ["a", "b", "c"]
+    return one
+
+
+@every("how, case", {"cut off": (None, ""), **BAD_CHECKPOINTS}.items())
+def test_a_checkpoint_that_cannot_be_used_is_reported_and_training_starts_afresh(how, case, unfinished, tmp_path):
+    (spoil, why), (settings, fold, content, expected) = case, unfinished
+    if spoil is None:
+        (tmp_path / "run.pt").write_bytes(b"PK cut off")
+    else:
+        torch.save(spoil(dict(content)), tmp_path / "run.pt")
+    with pytest.warns(UserWarning, match=rf"run\.pt cannot be read, training starts afresh: .*{why}"):
+        found = named(settings, fold).run(checkpoint=tmp_path / "run.pt")
+    for first, second in zip(found, expected, strict=True):
+        assert_identical(first, second)
+
+
+def test_the_checkpoint_that_those_are_made_from_is_used(unfinished, tmp_path):
+    settings, fold, content, _ = unfinished
+    torch.save(content, tmp_path / "run.pt")
+    one = named(settings, fold)
+    one.state.load(tmp_path / "run.pt", vars(one._trained(0)))
+    assert one.state.epoch == content["epoch"] and len(one.state.members) == 1
 
 
 def test_averages_follow_the_weights_and_running_statistics():
