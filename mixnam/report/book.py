@@ -6,10 +6,11 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,11 @@ def table_of_contents(names: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def unlinked(text: str, absent: Collection[str]) -> str:
+    """Return Markdown, or JSON that holds some, without its links to pages that are absent from a book."""
+    return re.sub(rf"\[([^\[\]]+)\]\((?:{'|'.join(absent)})(?:\.html)?(?:#[^)]*)?\)", r"\1", text)
+
+
 def assemble(executed: Path, out: Path, names: Sequence[str]) -> None:
     """Put a book together in `out`: hand-written pages from `book/`, executed notebooks from `executed`."""
     source = root() / "book"
@@ -122,9 +128,13 @@ def assemble(executed: Path, out: Path, names: Sequence[str]) -> None:
         shutil.rmtree(out, ignore_errors=True)
         ignored = shutil.ignore_patterns("results", "_build", "*.ipynb", "_toc.yml")
         shutil.copytree(source, out, ignore=ignored)
+    absent = all_pages(REFERENCE).keys() - all_pages(names).keys()
+    for text in out.glob("*.md") if absent else ():
+        text.write_text(unlinked(text.read_text(encoding="utf-8"), absent), encoding="utf-8")
     for page, (notebook, dataset) in all_pages(names).items():
         title = catalogue.entry(dataset).title if page != notebook else ""
-        write_file(out / f"{page}.ipynb", clean(executed / f"{page}.ipynb", title))
+        content = clean(executed / f"{page}.ipynb", title)
+        write_file(out / f"{page}.ipynb", unlinked(content.decode(), absent).encode() if absent else content)
     write_file(out / "_toc.yml", table_of_contents(names).encode())
 
 

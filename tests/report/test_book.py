@@ -311,3 +311,14 @@ def test_what_a_book_cannot_have_is_refused(capsys):
 def test_every_claim_names_a_page_of_the_book():
     known = {notebook for notebook, _ in book.experiment_pages(["housing"]).values()}
     assert {c.page for c in claims()} <= known
+
+
+def test_a_book_of_few_data_sets_has_no_links_to_pages_of_others():
+    absent = book.all_pages(book.REFERENCE).keys() - book.all_pages(["diabetes"]).keys()
+    assert {"ahead", "accuracy_housing"} <= absent and "method" not in absent
+    sources = [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    whole = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    told = book.unlinked(whole, absent)
+    assert "](ahead)" in whole and not [page for page in absent if f"]({page}" in told]
+    assert told.count("](rules)") == whole.count("](rules)") > 0
+    assert book.unlinked("[a](ahead.html), [b](ahead#c), [d](rules)", absent) == "a, b, [d](rules)"
