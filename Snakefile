@@ -8,7 +8,8 @@ DEVICE = config.get("device", "auto")
 RUN = config.get("run", f"runs/{PRESET}")
 EXPERIMENTS = experiment_pages(DATASETS.split(","))
 # MB and minutes of a page that trains: more than twice what the reference's models took, one after another on one core
-MEMORY, MINUTES = {"smoke": (4000, 30), "paper": (8000, 2880)}.get(PRESET, (4000, 300))
+MEMORY = config.get("memory", {"paper": 8000}.get(PRESET, 4000))
+MINUTES = config.get("minutes", {"smoke": 30, "paper": 2880}.get(PRESET, 300))
 EXECUTE = f"python -m mixnam.report.execute --preset {PRESET} --device {DEVICE} --results {RUN}/results"
 
 
