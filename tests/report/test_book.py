@@ -223,7 +223,7 @@ def test_readme_and_book_name_only_commands_that_exist():
     text = "".join((ROOT / page).read_text() for page in pages)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z][a-z-]+)", text)) <= targets
-    commands = {"table", "run", "claim", "search", "status", "verify", "measure"}
+    commands = {"table", "run", "claim", "search", "status", "verify", "measure", "merge"}
     assert set(re.findall(r"python -m mixnam ([a-z]+)", text)) <= commands
     assert all((ROOT / name).exists() for name in re.findall(r"notebooks/[a-z_]+\.ipynb", text))
 
