@@ -1,5 +1,5 @@
-# Notebooks run in parallel, one thread each, and train what is lacking; `make report` trains before. On a cluster:
-#   snakemake --executor slurm --jobs 20 --config preset=paper device=cuda
+# Notebooks run in parallel, one thread each, and train what is lacking; `make report` trains before. On a cluster each
+# is a job: see profiles/slurm and book/cluster.md.
 from mixnam.report.book import BACK, FRONT, USE, experiment_pages
 
 PRESET = config.get("preset", "quick")
@@ -7,6 +7,9 @@ DATASETS = config.get("datasets", "housing")
 DEVICE = config.get("device", "auto")
 RUN = config.get("run", f"runs/{PRESET}")
 EXPERIMENTS = experiment_pages(DATASETS.split(","))
+# MB and minutes of a page that trains: more than twice what the reference's models took, one after another on one core
+MEMORY = config.get("memory", {"paper": 8000}.get(PRESET, 4000))
+MINUTES = config.get("minutes", {"smoke": 30, "paper": 2880}.get(PRESET, 300))
 EXECUTE = f"python -m mixnam.report.execute --preset {PRESET} --device {DEVICE} --results {RUN}/results"
 
 
@@ -52,6 +55,8 @@ for page, (notebook, dataset) in EXPERIMENTS.items():
         threads: 1
         retries: 1
         resources:
+            mem_mb=MEMORY,
+            runtime=MINUTES,
             gpu=int(DEVICE == "cuda"),
         shell:
             f"{EXECUTE} {{params.notebook}} {{output}} --dataset={{params.dataset}}"

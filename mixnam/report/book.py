@@ -36,7 +36,7 @@ USE = ("guide", "estimators")
 BACK = ("speed", "searches", "evidence", "status")
 #: Data sets of the reference, those with results in `book/results`: each has an accuracy page.
 REFERENCE = ("housing", "income", "support2", "bike", "diabetes", "breast_cancer")
-HAND_WRITTEN = ("limits", "api", "rules", "method", "baselines", "rerun", "data", "glossary")
+HAND_WRITTEN = ("limits", "api", "rules", "method", "baselines", "rerun", "cluster", "data", "glossary")
 LEAST_DISK_GB, LEAST_MEMORY_GB, LEAST_PYTHON = 3, 3, (3, 11)
 #: Experiments that run on the first of the chosen data sets alone, and those that make their own data.
 FOCUSED = ("mixnam_d", "mixnam_e", "expert_scaling", "routing", "ablations", "complexity")

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import json
 import math
 import multiprocessing
 import os
@@ -21,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 from every import every
+from repeated import outcomes
 
 from mixnam import __main__ as command_line
 from mixnam.data import catalogue
@@ -73,25 +73,6 @@ def no_training(monkeypatch):
 def forget(folder, *specs):
     for spec in specs:
         (Store(folder).folder(spec) / f"{spec.key}.json").unlink()
-
-
-def files(folder):
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(path): folder / path for path in paths if path.parts[0] not in (".locks", ".unfinished")}
-
-
-def outcomes(folder):
-    """What must be the same bytes in every repetition: all but times and circumstances."""
-    found = {}
-    for name, path in files(folder).items():
-        if path.suffix == ".json":
-            content = json.loads(path.read_text())
-            content = {k: v for k, v in content.items() if k not in ("cost", "provenance")}
-            content.get("sha256", {}).pop(".json", None)  # which covers all of the record
-            found[name] = json.dumps(content)
-        else:
-            found[name] = path.read_bytes()
-    return found
 
 
 def test_nothing_is_trained_twice(reference, no_training):
@@ -197,25 +178,6 @@ def other_process(folder, log):
     finally:
         process.kill()
         process.join()
-
-
-def test_a_killed_run_goes_on_to_the_same_results_and_leaves_nothing_else(reference, tmp_path):
-    folder, log = tmp_path / "results", tmp_path / "log"
-    for count in (1, 5):  # among the quick ones, and among the MixNAMs
-        with other_process(folder, log) as (process, _):
-            deadline = time.monotonic() + 120
-            while len(list(folder.glob("*/*/*.json"))) < count:
-                assert process.is_alive(), log.read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
-            process.kill()  # SIGKILL: it cannot clean up
-        assert process.exitcode == -9
-        assert len(list(Store(folder))) < len(SPECS)
-    lines = []
-    outcome = run(folder, progress=lines.append)
-    assert 0 < sum(line.endswith(": training") for line in lines) <= len(SPECS) - 5
-    assert [result.spec for result in outcome.results] == SPECS
-    assert outcomes(folder) == outcomes(reference)
 
 
 def test_two_processes_share_the_work_and_train_nothing_twice(reference, tmp_path):
