@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mixnam.runs.spec import RunSpec
     from mixnam.runs.store import Store
 
-__version__ = "0.11.0"
+__version__ = "0.12.0"
 
 _PLACES = {
     "data.catalogue": ("load_data", "register"),
