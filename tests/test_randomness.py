@@ -1,5 +1,6 @@
 """Draws are a pure function of seed, stream, step and index, and look like independent noise."""
 
+import itertools
 import math
 
 import numpy as np
@@ -251,6 +252,9 @@ def test_parts_across_the_chunks_of_the_whole_are_its_slices(lead):
     for size in (1, 2, 4, 301):
         part = randomness.keep_part(key, 0.35, start, torch.empty(size))
         assert torch.equal(part, whole[start : start + size])
+    assert torch.equal(
+        randomness.keep_part(key, 0.35, lead, torch.empty(3, 65537)).flatten(), whole[lead:][: 3 * 65537]
+    )
 
 
 @every("drop", [0.0, 1 / 65536, 0.5 / 65536, 1.5 / 65536, 0.1, 0.5, 1 - 2.0**-16, 1 - 2.0**-18])
@@ -271,6 +275,15 @@ def test_parts_one_after_the_other_make_the_whole_whatever_their_sizes():
         assert torch.equal(part, whole[at : at + size])
         at += size
     assert at == 1000
+
+
+def test_masks_drawn_ahead_are_those_of_their_steps():
+    rates, ahead = {"dropout": torch.tensor([0.25], dtype=torch.float64)}, {}
+    for step, shape, seed in itertools.product([0, 1, 15, 16, 40, 39, 3, 3], [(9, 7), (4,)], [5, 6]):
+        found, expected = (Draws([seed], step, rates, ahead=a).keep("s", "dropout", shape, torch.float32)
+                           for a in (ahead, None))  # fmt: skip
+        assert torch.equal(found, expected)
+        found.zero_()  # as who takes it may
 
 
 @every("seeds", [[5], [5, 0, 7]])

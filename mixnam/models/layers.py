@@ -19,6 +19,10 @@ from torch import Tensor
 from mixnam import randomness
 
 Tensors = dict[str, Tensor]
+#: One member's masks of steps that follow each other, by seed, stream and shape.
+Ahead = dict[tuple[int, str, tuple[int, ...]], tuple[range, Tensor]]
+#: Masks of at most so many values are drawn for so many steps at once: the calls take longer than the numbers.
+SMALL, STEPS = 1 << 14, 16
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Draws:
 
     Attributes: `seeds`, one a member; `step`, counted from the start of training; `rates`, by setting name, the dropout
     probabilities that are not 0 for every member, each (M,); `table`, the keys (M,) by stream, where they lie ready on
-    the device; `asked`, the streams drawn from so far.
+    the device; `asked`, the streams drawn from so far; `ahead`, what holds small masks of one member on a processor
+    that were drawn before their steps come.
     """
 
     seeds: Sequence[int]
@@ -76,6 +81,7 @@ class Draws:
     rates: Tensors
     table: Mapping[str, Tensor] | None = None
     asked: list[str] = field(default_factory=list)
+    ahead: Ahead | None = None
 
     def keys(self, stream: str) -> Sequence[int] | Tensor:
         """Return each member's key for a stream in this step."""
@@ -91,8 +97,20 @@ class Draws:
             return None
         keys, drop = self.keys(stream), self.rates[rate]
         if len(keys) == 1 and drop.device.type == "cpu":
+            if self.ahead is not None and math.prod(shape) <= SMALL:
+                return self._ahead(self.ahead, stream, drop, tuple(shape), dtype)
             return randomness.keep_part(int(keys[0]), float(drop), 0, torch.empty(1, *shape, dtype=dtype))
         return randomness.keep_mask(keys, drop, shape, dtype)
+
+    def _ahead(self, ahead: Ahead, stream: str, drop: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Return one member's mask of this step, drawn together with those of the steps that follow."""
+        seed, step = self.seeds[0], self.step
+        found = ahead.get((seed, stream, shape))
+        if found is None or step not in found[0]:
+            steps = range(step, step + STEPS)
+            keys = [randomness.key(seed, stream, s) for s in steps]
+            found = ahead[seed, stream, shape] = steps, randomness.keep_mask(keys, drop.expand(STEPS), shape, dtype)
+        return found[1][step - found[0].start, None].clone()
 
     def dropout(self, x: Tensor, stream: str, rate: str) -> Tensor:
         """Return x with a random share set to 0 and the rest scaled by 1/(1-p); x is (M, ...)."""

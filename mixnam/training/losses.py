@@ -67,31 +67,29 @@ def _by_hand(
     # a short last axis is slow: few experts come first, (C, B, n)
     axis, order, back = (0, (2, 0, 1), (1, 2, 0)) if count <= 16 else (2, (0, 1, 2), (0, 1, 2))
     e = experts[0].permute(order).contiguous()
-    relevance = network.relevance(network.for_all(scores).unflatten(2, (n, count)))
+    relevance = network.relevance(network.for_all(scores).view(1, rows, n, count))
     mask = network.expert_mask(relevance, draws)
     weight = relevance = relevance[0].permute(order).contiguous()
     if mask is not None:
-        mask = mask[0].permute(order).contiguous()
-        weight = relevance * mask
-    contributions = (weight * e).sum(dim=axis)  # Equations (3) and (7)
+        weight = relevance * mask[0].permute(order)
+    weighted = weight * e
+    contributions = weighted.sum(dim=axis)  # Equations (3) and (7)
     prediction = bias + contributions.sum(dim=1)
     mean = prediction if task == "regression" else prediction.sigmoid()
     error = (mean - y[0]).mul_((2 if task == "regression" else 1) / rows)
-    penalised = contributions * (2 * gamma / contributions.numel())
+    d_contributions = torch.add(error[:, None], contributions, alpha=2 * gamma / contributions.numel())
     if weights is not None:
         error.mul_(weights[0])
-        penalised.mul_(weights[0, :, None])
-    d_contributions = (error[:, None] + penalised).unsqueeze(axis)
+        d_contributions.mul_(weights[0, :, None])
+    d_contributions = d_contributions.unsqueeze(axis)
     d_experts = weight * d_contributions
     if count > 1:
         deviation = e - e.mean(dim=axis, keepdim=True)
         if weights is not None:
             deviation.mul_(weights[0, :, None].unsqueeze(axis))
         d_experts.add_(deviation, alpha=2 * spread / (contributions.numel() * (count - 1)))
-    d_relevance = e * d_contributions
-    if mask is not None:
-        d_relevance.mul_(mask)
-    d_scores = relevance * (d_relevance - (relevance * d_relevance).sum(dim=axis, keepdim=True))
+    # the softmax's gradient, where relevance times its own gradient is `weighted` times that of the contribution
+    d_scores = weighted.addcmul_(relevance, contributions.unsqueeze(axis), value=-1).mul_(d_contributions)
     d_experts, d_scores = d_experts.permute(back), d_scores.permute(back)
     d_scores = d_scores.sum(dim=1) if scores.shape[2] == count else d_scores.reshape(rows, -1)
     return d_experts[None], d_scores[None], error.sum()[None]

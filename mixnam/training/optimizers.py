@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 Number = float | Tensor  # a tensor without axes where a captured step reads it
 
@@ -31,9 +30,9 @@ class AdamW:
         self.steps += 1
         if self.fused and not fixed and len(flat) == 1 and flat.device.type == "cpu":
             b1, b2 = self.betas
-            adamw(
-                [flat], [gradient], [self.first], [self.second], [], [torch.tensor(float(self.steps - 1))],
-                fused=True, amsgrad=False, maximize=False, beta1=b1, beta2=b2, eps=self.epsilon,
+            torch._fused_adamw_(  # as torch.optim calls it, in a third of the time
+                [flat], [gradient], [self.first], [self.second], [], [torch.tensor(float(self.steps))],
+                amsgrad=False, maximize=False, beta1=b1, beta2=b2, eps=self.epsilon,
                 lr=float(rate), weight_decay=float(decay),
             )  # fmt: skip
         else:

@@ -21,7 +21,7 @@ from mixnam.models import PER_MEMBER, Network, NetworkSettings
 from mixnam.models.base import EVALUATED
 from mixnam.models.encoding import EDGES
 from mixnam.models.fast.blocked import Blocked, evaluate
-from mixnam.models.layers import Draws, Tensors
+from mixnam.models.layers import Ahead, Draws, Tensors
 from mixnam.models.settings import EncodedSettings
 from mixnam.training.graphs import Captured
 from mixnam.training.losses import Task, head_gradients, loss
@@ -128,6 +128,7 @@ class Trainer:
         if "averaging" in numbers and any(numbers["averaging"]):
             self.state.averaged, self.state.averaged_buffers = flat.clone(), {k: b.clone() for k, b in buffers.items()}
         self.streams: list[str] = []  # of random numbers that a step draws from
+        self.ahead: Ahead = {}
         self.captured: Captured | None = None
         self.begin()
         self._select()
@@ -171,15 +172,17 @@ class Trainer:
 
     def gradient(self, chosen: Tensor, draws: Draws) -> Tensor:
         """Return the gradient (M, P) of the members' losses on the training rows `chosen`, (M, B)."""
-        flat, y = self.state.flat, self.fold.y[self.member_column, chosen]
-        weights = None if self.fold.weights is None else self.fold.weights[self.member_column, chosen]
+        flat = self.state.flat
         if self.blocked is not None:
-            experts, scores = self.blocked.forward(flat, chosen[0], draws)
+            y, weights = (t if t is None else t.index_select(1, chosen[0]) for t in (self.fold.y, self.fold.weights))
+            assert y is not None
+            experts, scores = self.blocked.forward(flat, self.state.buffers, chosen[0], draws)
             network, bias = self.blocked.network, flat[:, -1]
             gradients = head_gradients(network, experts, scores, bias, y, self.task, self.values, draws, weights)
             return self.blocked.backward(*gradients)
         leaf = flat.detach().requires_grad_(True)
-        x = self.fold.x[self.member_column, chosen]
+        x, y = self.fold.x[self.member_column, chosen], self.fold.y[self.member_column, chosen]
+        weights = None if self.fold.weights is None else self.fold.weights[self.member_column, chosen]
         outputs = self.network(self.tensors(leaf, self.state.buffers), x, draws)
         losses = loss(outputs, y, self.task, self.values, weights)
         return torch.autograd.grad(losses.sum(), leaf)[0]
@@ -187,7 +190,7 @@ class Trainer:
     def step(self, chosen: Tensor, rate: float) -> None:
         """Take one step on the training rows `chosen`, (M, B), with learning rates times `rate`."""
         state, step = self.state, self.state.optimizer.steps
-        draws = Draws([self.seeds[m] for m in state.members], step, self.rates)
+        draws = Draws([self.seeds[m] for m in state.members], step, self.rates, ahead=self.ahead)
         gradient = self.gradient(chosen, draws)
         rates, decay = self.learning_rates(step) * rate, self.values["weight_decay"][:, None]
         state.optimizer.step(state.flat, gradient, rates, decay, self.fixed(step))
@@ -220,7 +223,7 @@ class Trainer:
         """Return the validation score of each member in the stack with such weights and buffers; lower is better."""
         members = self.state.members
         if self.evaluated is not None:
-            prediction = self.evaluated.predict(weights)
+            prediction = self.evaluated.predict(weights, buffers)
         else:
             tensors = self.tensors(weights, buffers)
             prediction = predict(self.network, tensors, self.fold.x_validation[members])

@@ -26,6 +26,7 @@ CPU = torch.device("cpu")
 SMALL = {"layers": 2, "width": 5, "experts": 3, "active_experts": 3}
 SPARSE = {"layers": 3, "width": 6, "experts": 5, "active_experts": 2}
 PIECES = {"encoding": "piecewise_linear", "bins": 6}
+BATCHED = {"normalization": "batch_norm"}
 RECIPE = PIECES | {"activation": "silu", "shared_normalization": False}
 #: settings and number of features; widths that 4 does not divide begin a block's masks amid a draw
 NETWORKS = {
@@ -55,6 +56,12 @@ NETWORKS = {
     "recipe, sparse shared, one feature": (MixNAMSettings(**SPARSE, **RECIPE, router="shared"), 1),
     "recipe, diagonal": (MixNAMDSettings(**SMALL, **RECIPE), 3),
     "recipe, even": (MixNAMESettings(**SPARSE, **RECIPE), 4),
+    "batch": (MixNAMSettings(**SMALL, **BATCHED), 4),
+    "batch, one layer": (MixNAMSettings(**SMALL | {"layers": 1, "width": 7}, **BATCHED), 3),
+    "batch, width 2": (MixNAMSettings(**SMALL | {"width": 2}, **BATCHED), 3),
+    "batch, sparse shared, one feature": (MixNAMSettings(**SPARSE, **BATCHED, router="shared"), 1),
+    "batch, norms": (MixNAMESettings(**SPARSE, **BATCHED, shared_normalization=False), 3),
+    "batch, recipe": (MixNAMDSettings(**SMALL, **BATCHED, **RECIPE), 4),
 }
 ROWS, BATCH = 23, 9
 TOLERANCE = 1e-8  # of weights after 200 steps: Adam blows up the rounding of small gradients, to 2e-10 at most here
@@ -120,14 +127,18 @@ def assert_close(found, expected):
 
 
 def assert_agrees(engine, network, tensors, flat, x, chosen, rates):
-    """Compare experts and scores, and the gradient of a random sum of them, with the general formulation."""
-    draws, leaf = drawing(rates), flat.clone().requires_grad_(True)
-    tensors, rows = named(network, leaf, tensors), x[chosen][None]
-    general = network(tensors, rows, draws()).experts
-    general_scores = network._scores(tensors, network.encode(tensors, rows, draws()))
-    experts, scores = engine.forward(flat, chosen, draws())
+    """Compare experts, scores and buffers, and the gradient of a random sum of both, with the general formulation."""
+    draws, leaf, rows = drawing(rates), flat.clone().requires_grad_(True), x[chosen][None]
+    # each has statistics of its own, which training moves
+    ours, once, again = (tensors | {name: tensors[name].clone() for name in network.buffers} for _ in range(3))
+    general = network(named(network, leaf, once), rows, draws()).experts
+    again = named(network, leaf, again)
+    general_scores = network._scores(again, network.encode(again, rows, draws()))
+    experts, scores = engine.forward(flat, ours, chosen, draws())
     assert_close(experts, general)
     assert_close(scores, general_scores)
+    for name in network.buffers:
+        assert_close(ours[name], once[name])
     if not engine.keep:
         return
     kept = experts.clone(), scores.clone()
@@ -146,10 +157,12 @@ SIZES = [(1 << 16, 1 << 18), (53, 40), (1 << 16, 200), (17, 1 << 18)]
 SIZED = [(case, *size, False) for case in NETWORKS for size in SIZES[:2]]
 SIZED += [(case, *size, False) for case in ("dense", "one feature", "shared", "diagonal") for size in SIZES[2:]]
 SIZED += [(case, *SIZES[1], True) for case in ("one layer", "shared", "diagonal sparse", "even", "norms", "pieces")]
-SIZED += [(case, *SIZES[1], True) for case in NETWORKS if case.startswith(("recipe", "one bin"))]
+SIZED += [(case, *SIZES[1], True) for case in NETWORKS if case.startswith(("recipe", "one bin", "batch"))]
+#: nothing is dropped where values are gathered
+MODES = {"dropout": {"dropout": 0.3}, "evaluation": None, "gathered": {}}
 
 
-@every("mode", ["dropout", "evaluation", "gathered"])
+@every("mode", MODES)
 @every("case, block, head, gaps", SIZED)
 def test_experts_scores_and_gradients_equal_the_general_formulation(build, case, block, head, gaps, mode):
     settings, n = NETWORKS[case]
@@ -163,7 +176,7 @@ def test_experts_scores_and_gradients_equal_the_general_formulation(build, case,
     if block == 17 and mode != "gathered":
         assert engine.limit < engine.columns.most  # or one block would hold all rows
     for chosen in batches():
-        assert_agrees(engine, network, tensors, flat, x, chosen, {"dropout": 0.3} if mode == "dropout" else None)
+        assert_agrees(engine, network, tensors, flat, x, chosen, MODES[mode])
 
 
 @given(st.data())
@@ -176,7 +189,7 @@ def test_any_shape_equals_the_general_formulation(build, data):
     shape["active_experts"] = integer(1, experts)
     kind = data.draw(st.sampled_from(["dense", "shared", "diagonal", "even"]))
     router = {"router": "shared"} if kind == "shared" else {}
-    for name, value in {"bins": integer(1, 9), **RECIPE}.items():
+    for name, value in {"bins": integer(1, 9), **BATCHED, **RECIPE}.items():
         if name == "bins" or data.draw(st.booleans()):
             shape[name] = value
     settings = {"diagonal": MixNAMDSettings, "even": MixNAMESettings}.get(kind, MixNAMSettings)(**shape, **router)
@@ -185,7 +198,7 @@ def test_any_shape_equals_the_general_formulation(build, data):
     counts = st.one_of(st.none(), st.integers(1, min(6, rows)))
     x, gaps = table(rows, data.draw(st.lists(counts, min_size=n, max_size=n))), data.draw(st.booleans())
     x = x.masked_fill(normal(rows, n, seed=5) > 0.5, torch.nan) if gaps else x
-    rates = None if gather else data.draw(st.sampled_from([None, {"dropout": 0.5}, {"dropout": 0.05}]))
+    rates = data.draw(st.sampled_from([None, {}] if gather else [None, {"dropout": 0.5}, {"dropout": 0.05}]))
     network, tensors = build(settings, n, gaps=gaps)
     tensors = fitted(network, tensors, x)
     sizes = {"block": integer(1, 200), "head": integer(1, 400)}
@@ -194,23 +207,23 @@ def test_any_shape_equals_the_general_formulation(build, data):
         assert_agrees(engine, network, tensors, joined(network, tensors), x, chosen, rates)
 
 
-@every("case", ["dense", "silu"])
+@every("case", ["dense", "silu", "batch"])
 def test_masks_do_not_depend_on_the_blocks(build, case):
     settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     flat, x, found = joined(network, tensors), table(ROWS, [None] * n), []
     for block in (1 << 16, 15, 35, 60):  # blocks of all rows, and of 3, 7 and 12: no multiple of 4 times 5 values
         engine = Blocked(network, x, BATCH, keep=True, gather=False, block=block)
-        experts, scores = engine.forward(flat, torch.arange(BATCH), drawing({"dropout": 0.4})())
+        experts, scores = engine.forward(flat, tensors, torch.arange(BATCH), drawing({"dropout": 0.4})())
         found.append((experts, scores, engine.backward(experts, scores, flat[:, -1]).clone()))
     for other in found[1:]:
         for first, second in zip(found[0], other, strict=True):
             assert_close(first, second)
     # and they are masks: a code is 0 more often than without
-    assert not torch.allclose(found[0][0], engine.forward(flat, torch.arange(BATCH))[0])
+    assert not torch.allclose(found[0][0], engine.forward(flat, tensors, torch.arange(BATCH))[0])
 
 
-@every("case", ["dense sparse", "recipe"])
+@every("case", ["dense sparse", "recipe", "batch, recipe"])
 def test_rates_and_modes_may_change_from_call_to_call(build, case):
     settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
@@ -223,23 +236,25 @@ def test_rates_and_modes_may_change_from_call_to_call(build, case):
         assert_agrees(engine, network, tensors, flat, x, torch.arange(BATCH - i % 2), rates)
 
 
-@every("case", ["diagonal", "recipe"])
+@every("case", ["diagonal", "recipe", "batch"])
 def test_the_gradient_of_one_batch_does_not_linger_in_the_next(build, case):
     settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
     flat = joined(network, tensors)
     for x in (few(n), table(ROWS, [None] * n)):
         engine = Blocked(network, x, BATCH, keep=True, gather=True, edges=fitted(network, tensors, x).get(EDGES))
-        experts, scores = engine.forward(flat, torch.arange(BATCH))
+        experts, scores = engine.forward(flat, tensors, torch.arange(BATCH))
         assert engine.backward(experts, scores, flat[:, -1]).abs().max() > 0
-        engine.forward(flat, torch.arange(4))
+        engine.forward(flat, tensors, torch.arange(4))
         nothing = [torch.zeros_like(t[:, :4]) for t in (experts, scores)]
         assert torch.equal(engine.backward(*nothing, torch.zeros(1)), torch.zeros_like(flat))
 
 
 @every("block", [1 << 16, 25])
 @every("gather", [True, False])
-@every("case", ["dense sparse", "one feature", "shared", "diagonal", "even", "recipe", "recipe, diagonal"])
+@every(
+    "case", ["dense sparse", "one feature", "shared", "diagonal", "even", "recipe", "recipe, diagonal", "batch, norms"]
+)
 def test_predictions_for_a_table_equal_the_general_formulation(build, case, gather, block):
     settings, n = NETWORKS[case]
     network, tensors = build(settings, n)
@@ -247,7 +262,7 @@ def test_predictions_for_a_table_equal_the_general_formulation(build, case, gath
         tensors = fitted(network, tensors, x)
         for batch in (BATCH, 100):
             engine = Blocked(network, x, batch, keep=False, gather=gather, edges=tensors.get(EDGES), block=block)
-            assert_close(engine.predict(joined(network, tensors)), network(tensors, x[None]).prediction)
+            assert_close(engine.predict(joined(network, tensors), tensors), network(tensors, x[None]).prediction)
 
 
 def test_sampled_predictions_of_mixnam_d_are_those_of_the_same_parts(build):
@@ -256,7 +271,7 @@ def test_sampled_predictions_of_mixnam_d_are_those_of_the_same_parts(build):
     x = table(ROWS, [None, 2, 3])
     engine = Blocked(network, x, BATCH, keep=False, gather=True)
     expected = torch.cat([network(tensors, part).prediction for part in x[None].split(BATCH, dim=1)], dim=1)
-    assert_close(engine.predict(joined(network, tensors)), expected)
+    assert_close(engine.predict(joined(network, tensors), tensors), expected)
 
 
 @every("members", [1, 2])
@@ -264,7 +279,6 @@ def test_sampled_predictions_of_mixnam_d_are_those_of_the_same_parts(build):
     "settings",
     [
         *(settings for settings, _ in NETWORKS.values()),
-        MixNAMSettings(**SMALL, normalization="batch_norm"),
         NAMSettings(hidden=(3,), **PIECES),
         NAMSettings(hidden=(3,)),
         MLPSettings(hidden=(3,)),
@@ -307,7 +321,7 @@ def test_predictions_encode_each_value_once_and_hold_the_activations_of_one_bloc
 
 
 @every("case", [case for case in NETWORKS if case not in ("many experts", "width 1")])
-def test_a_mixture_with_layer_norm_is_covered_as_one_member_on_a_processor(case):
+def test_a_mixture_is_covered_as_one_member_on_a_processor(case):
     settings, n = NETWORKS[case]
     network = make_network(settings, n)
     assert Blocked.covers(network, 1, CPU)
@@ -318,8 +332,6 @@ def test_a_mixture_with_layer_norm_is_covered_as_one_member_on_a_processor(case)
 @every(
     "settings",
     [
-        MixNAMSettings(**SMALL, normalization="batch_norm"),
-        MixNAMDSettings(**SMALL, normalization="batch_norm", shared_normalization=False),
         NAMSettings(hidden=(3,)),
         MLPSettings(hidden=(3,)),
     ],
@@ -442,6 +454,14 @@ CASES = {
     "recipe, gathered": (MixNAMSettings(**SPARSE, **MEAN, **RECIPE), "regression"),
     "recipe, diagonal": (MixNAMDSettings(**SMALL, **MEAN, **RECIPE, temperature=1.0), "regression"),
     "recipe, even": (MixNAMESettings(**SPARSE, **MEAN, **RECIPE), "classification"),
+    "batch": (MixNAMSettings(**SMALL, **NOISY, **BATCHED), "classification"),
+    "batch, gathered": (MixNAMSettings(**SMALL, **MEAN, **BATCHED, shared_normalization=False), "regression"),
+    "batch, silu": (MixNAMESettings(**SPARSE, **NOISY, **BATCHED, activation="silu"), "regression"),
+    "gaps, batch, recipe": (MixNAMSettings(**SPARSE, **NOISY, **BATCHED, **RECIPE, averaging=0.97), "regression"),
+    "gaps, batch, diagonal, gathered": (
+        MixNAMDSettings(**SMALL, **MEAN, **BATCHED, **RECIPE, temperature=1.0),
+        "classification",
+    ),
     "gaps": (MixNAMSettings(**SPARSE, **NOISY), "regression"),
     "gaps, gathered": (MixNAMSettings(**SMALL, **QUIET, router="shared"), "classification"),
     "gaps, diagonal, gathered": (MixNAMDSettings(**SMALL, **QUIET, temperature=1.0), "regression"),
@@ -515,7 +535,7 @@ def assert_same_training(found, expected):
         ours, theirs = (found.tensors(getattr(state, kind), state.buffers) for state in states)
         assert_same(ours, theirs, TOLERANCE)
         prediction = found.network(ours, found.fold.x_validation).prediction
-        assert_close(found.evaluated.predict(getattr(found.state, kind)), prediction)
+        assert_close(found.evaluated.predict(getattr(found.state, kind), found.state.buffers), prediction)
     for moment in ("first", "second"):
         ours, theirs = (getattr(state.optimizer, moment) for state in states)
         torch.testing.assert_close(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE / 10)
@@ -525,6 +545,7 @@ def assert_same_training(found, expected):
 LONG = [
     "dense", "dense, gathered", "diagonal", "even", "shared, gathered", "recipe", "recipe, diagonal", "recipe, even",
     "gaps", "gaps, diagonal, gathered", "gaps, recipe, gathered", "gaps, recipe, even",
+    "batch", "batch, gathered", "gaps, batch, recipe", "gaps, batch, diagonal, gathered",
 ]  # fmt: skip
 
 
@@ -558,7 +579,7 @@ def test_torch_s_fused_optimizer_alone_changes_nothing():
     assert_same(*(one.tensors(one.state.flat, {}) for one in (found, expected)), TOLERANCE)
 
 
-@every("case", ["dense, classes", "dense, gathered", "diagonal", "recipe", "recipe, gathered"])
+@every("case", ["dense, classes", "dense, gathered", "diagonal", "recipe", "recipe, gathered", "batch, gathered"])
 def test_runs_return_the_same_epochs_scores_and_weights(monkeypatch, case):
     settings, task = CASES[case]
     settings = type(settings)(**settings.all() | {"epochs": 12})

@@ -4,7 +4,6 @@ import pytest
 import torch
 from every import every
 
-from mixnam.training import optimizers
 from mixnam.training.optimizers import AdamW
 
 STEPS = 30
@@ -87,7 +86,7 @@ def test_one_member_on_a_processor_takes_torch_s_own_step(monkeypatch, decay, dt
 @every("members", [1, 3])
 @every("as_tensors", [True, False])
 def test_an_update_with_corrections_given_equals_torch(monkeypatch, members, as_tensors):
-    monkeypatch.setattr(optimizers, "adamw", refuse)
+    monkeypatch.setattr(torch, "_fused_adamw_", refuse)
     flat, rates, decays = normal(members, 11, seed=77), column(1.0, 0.1, 5.0)[:members], column(0.0, 0.3, 2.0)[:members]
     addresses = flat.data_ptr()
     ours, singles = AdamW(flat), [Reference(flat[m : m + 1], decays[m : m + 1]) for m in range(members)]
@@ -129,7 +128,7 @@ def test_both_paths_go_on_from_each_other():
 
 
 def test_a_stack_of_several_is_updated_with_the_step_s_corrections(monkeypatch):
-    monkeypatch.setattr(optimizers, "adamw", refuse)
+    monkeypatch.setattr(torch, "_fused_adamw_", refuse)
     flat = normal(2, 11, seed=77)
     ours, theirs = AdamW(flat), Reference(flat, column(0.2, 0.2))
     for step, gradient in enumerate(gradients(2)):

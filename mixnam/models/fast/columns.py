@@ -56,7 +56,8 @@ class Columns:
     """
 
     def __init__(self, x: Tensor, batch: int, gather: bool) -> None:
-        self.x = x
+        self.x, self.by_column = x, x.T.contiguous()
+        self.dense: dict[int, tuple[Piece, ...]] = {}
         count, features = x.shape
         batch = min(batch, count)
         self.most = batch * features
@@ -78,14 +79,16 @@ class Columns:
 
     def rows(self, chosen: Tensor) -> Rows:
         """Return what to encode for the batch of rows `chosen`, (B,); valid until the next call."""
-        x, batch = self.x[chosen], len(chosen)
+        batch = len(chosen)
         if not self.gathers:
-            pieces = tuple(Piece(i * batch, (i + 1) * batch, i) for i in range(x.shape[1]))
-            return Rows(x.T.flatten(), pieces, None, batch)
+            if batch not in self.dense:
+                features = range(len(self.by_column))
+                self.dense[batch] = tuple(Piece(i * batch, (i + 1) * batch, i) for i in features)
+            return Rows(self.by_column.index_select(1, chosen).view(-1), self.dense[batch], None, batch)
         index, parts = self.codes[chosen], list(self.pieces)
         for i in self.direct:
             start = parts[i].start
             parts[i] = Piece(start, start + batch, i)
-            self.values[start : start + batch] = x[:, i]
+            self.values[start : start + batch] = self.by_column[i, chosen]
             index[:, i] = torch.arange(start, start + batch)
         return Rows(self.values, tuple(parts), index, batch)
