@@ -212,6 +212,21 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(suffix, tmp_path):
         assert store.get(MIXNAM) is None
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@every("make", [os.mkdir, getattr(os, "mkfifo", None)])
+def test_what_is_no_file_is_not_in_the_way_of_a_checkpoint(make, tmp_path):
+    store = Store(tmp_path)
+    for stack in (False, True):
+        path = store.checkpoint(MIXNAM, stack)
+        path.parent.mkdir(exist_ok=True)
+        make(path)
+    store.tidy()
+    for stack in (False, True):
+        path = store.checkpoint(MIXNAM, stack)
+        assert not path.exists()
+        assert path.with_suffix(".pt.unreadable").exists()
+
+
 def test_a_later_versions_record_is_neither_renamed_nor_overwritten(tmp_path):
     store = Store(tmp_path)
     path = store.put(fresh(MIXNAM)).path(".json")
