@@ -216,7 +216,7 @@ def measure(arguments: argparse.Namespace) -> int:
     """Take measures and curves of stored results again, from their weights."""
     store = Store(arguments.results)
     for stored in chosen(store, arguments.keys):
-        with store.lock_of(stored.key):
+        with running.held(store.lock_of(stored.key), -1.0, str(stored.spec), say):
             store.put(measure_again(stored, arguments.device))
         print(f"{stored.key[:12]} {stored.spec}: measured again")
     return 1 if store.problems else 0
