@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -215,7 +216,7 @@ def measure(arguments: argparse.Namespace) -> int:
     """Take measures and curves of stored results again, from their weights."""
     store = Store(arguments.results)
     for stored in chosen(store, arguments.keys):
-        with store.lock_of(stored.key):
+        with running.held(store.lock_of(stored.key), -1.0, str(stored.spec), say):
             store.put(measure_again(stored, arguments.device))
         print(f"{stored.key[:12]} {stored.spec}: measured again")
     return 1 if store.problems else 0
@@ -246,6 +247,8 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def merge(arguments: argparse.Namespace) -> int:
     """Take others' results, as `run reference --out` writes them, into a directory; nothing is executed."""
+    if any(Store(arguments.directory)):
+        running.check_writable(arguments.results)
     told = merging.merge(arguments.directory, Store(arguments.results))
     print(f"{arguments.directory} into {arguments.results}: {told}")
     return 1 if told.set_aside else 0
@@ -315,4 +318,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # one line, as errors are
     raise SystemExit(main())

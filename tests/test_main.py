@@ -317,6 +317,18 @@ def test_status_tells_records_without_a_checksum_results_of_unknown_tables_and_o
     assert f"{reason}; not comparable" in capsys.readouterr().out
 
 
+def test_merge_says_once_that_its_directory_cannot_be_written(run, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert main(["merge", str(run), "--results", str(file)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: results directory {file} cannot be written: it is a file; name another with --results\n"
+    )
+    (tmp_path / "empty").mkdir()
+    assert main(["merge", str(tmp_path / "empty"), "--results", str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("command", ["verify", "measure"])
 def test_other_data_are_not_compared_with_nor_measured(command, run, tmp_path, capsys):
     result = stored(Store(run), "diabetes", "MixNAM", "smoke")[0]

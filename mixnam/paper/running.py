@@ -50,7 +50,7 @@ class Failure(NamedTuple):
         """Return what an error says; of a kind that is not expected with its name, and the place in the code."""
         text = " ".join(str(error).split()).removeprefix(f"{spec}: ")
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-            text = f"memory is too short ({text}); train fewer models at a time, or smaller ones"
+            text = f"memory is too short{text and f' ({text})'}; train fewer models at a time, or smaller ones"
         elif not isinstance(error, (FloatingPointError, DataError, UnreadableResult, ImportError)):
             calls = traceback.extract_tb(error.__traceback__)
             ours = [call for call in calls if Path(call.filename).is_relative_to(Path(__file__).parents[1])] or calls

@@ -25,6 +25,8 @@ from mixnam.runs.results import Result
 from mixnam.runs.spec import RunSpec
 
 NOTHING = " "  # as Markdown: where a text is empty, notebooks show the name of its class
+#: So many files that were set aside does a page name.
+MOST = 20
 METRIC_LABELS = {"rmse": "test RMSE", "mse": "test MSE", "auc": "test AUC"}
 
 
@@ -251,9 +253,10 @@ def set_aside(parameters: Parameters) -> str:
     found = [f"{told(root)}: {line}" for root, store in stores.items() for line in store.set_aside()]
     if not found:
         return NOTHING
-    short = (literal(re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1*", line)) for line in found)
+    short = (literal(re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1*", line)) for line in found[:MOST])
     lines = [f"- {line}".replace("/", "/<wbr>") for line in short]  # a phone's line is shorter than a file's name
-    return "\n".join([f"**Set aside.** Not used on this page: {plural(len(lines), 'stored result')}.\n", *lines])
+    lines += ["- `python -m mixnam status --results DIRECTORY` lists the others"] if len(found) > MOST else []
+    return "\n".join([f"**Set aside.** Not used on this page: {plural(len(found), 'stored result')}.\n", *lines])
 
 
 def commit(provenance: Mapping[str, Any]) -> str:

@@ -170,6 +170,10 @@ def check_parameters(namespace: Mapping[str, Any], dataset: bool = True) -> Para
     default = os.environ.get("MIXNAM_RESULTS") or f"runs/{given['preset']}/results"
     where = Path(given["results"] or default)
     given["results"] = where if where.is_absolute() else root() / where
-    if os.path.isfile(given["results"]):
-        raise ValueError(f"parameter results must be a directory, got the file {given['results']}; name another")
+    try:
+        wrong = "the file " if given["results"].is_file() else None
+    except OSError as error:  # the name is too long
+        wrong = f"({error.strerror}) "
+    if wrong:
+        raise ValueError(f"parameter results must be a directory, got {wrong}{given['results']}; name another")
     return Parameters(**given)

@@ -64,7 +64,10 @@ _RECORD = {
 
 
 class UnreadableResult(Exception):
-    """A result file that cannot be used; the message names the file and why."""
+    """A result file that cannot be used; the message names the file and why, in one line that can be printed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split())[:500].encode("utf-8", "backslashreplace").decode())
 
 
 class NewerResult(UnreadableResult):
@@ -186,9 +189,10 @@ class Result:
         if known is None:
             return
         try:
+            _check_file(path)
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise UnreadableResult(f"{path}: {error}") from error
         if found != known:
             raise UnreadableResult(
@@ -282,6 +286,12 @@ def _wrong(found: Any, expected: Any) -> str:
     return ""
 
 
+def _check_file(path: Path) -> None:
+    """Raise ValueError for what is there and no file, such as a pipe, which reading would wait for."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+
+
 @lru_cache(maxsize=4096)
 def _settings(model: str, values: str) -> Settings:
     """Return the settings that a JSON text holds."""
@@ -291,6 +301,7 @@ def _settings(model: str, values: str) -> Settings:
 def read(path: Path) -> Result:
     """Read one result; UnreadableResult names the file and what is wrong with it, NewerResult where it is of later."""
     try:
+        _check_file(path)
         content = json.loads(path.read_text(encoding="utf-8"))
         if type(content) is not dict or type(content.get("schema")) is not int:
             raise ValueError("it holds no record with a schema")

@@ -264,7 +264,7 @@ class Store:
                 with contextlib.suppress(OSError), self.lock_of(key).acquire(timeout=0):  # unless another holds it
                     sweep([left])
         for state in self.root.glob(".unfinished/*.pt"):
-            if all(map(self._stored, _members(state))):
+            if state.is_file() and all(map(self._stored, _members(state))):
                 with contextlib.suppress(OSError):
                     state.unlink()
 
@@ -276,7 +276,7 @@ class Store:
     def checkpoint(self, spec: RunSpec, stack: bool = False) -> Path:
         """Return where an unfinished training of `spec` keeps its state, or of the `stack` it belongs to.
 
-        What a killed process left half written beside it is removed.
+        What a killed process left half written beside it is removed; what is there and no file is renamed.
         """
         name = spec.key
         if stack:
@@ -284,6 +284,8 @@ class Store:
             name = "stack-" + hashlib.sha256(identity.encode()).hexdigest()
         path = self.root / ".unfinished" / f"{name}.pt"
         sweep(path.parent.glob(f"{name}.*.tmp"))
+        if path.exists() and not path.is_file():
+            os.replace(path, path.with_suffix(".pt.unreadable"))
         return path
 
 

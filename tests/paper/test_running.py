@@ -326,6 +326,7 @@ def failing(monkeypatch):
     "error, cause",
     [
         (FloatingPointError(f"{LINEAR[1]}: training\ndiverged"), "training diverged"),
+        (MemoryError(), "memory is too short; train fewer models at a time, or smaller ones"),
         (MemoryError("no 3 GiB"), r"memory is too short \(no 3 GiB\); train fewer models at a time, or smaller ones"),
         (ModuleNotFoundError("no xgboost; remedy: pip install it"), "no xgboost; remedy: pip install it"),
         (DataError("the file is gone; put it back"), "the file is gone; put it back"),

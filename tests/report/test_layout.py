@@ -126,3 +126,16 @@ def test_the_results_behind_a_page_are_those_of_its_rows(run):
     said = layout.footer("accuracy", run)
     assert all(f"{key}.json" in said for key in keys)
     assert f"{len(own)} of {2 * len(own)} runs of this page at the smoke preset" in said
+
+
+def test_a_page_names_a_few_of_many_files_that_were_set_aside(tmp_path, recwarn):
+    page = Parameters("diabetes", "smoke", "cpu", tmp_path / "results", False, tmp_path / "reference")
+    folder = tmp_path / "results" / "diabetes" / "NAM"
+    folder.mkdir(parents=True)
+    for number in range(layout.MOST + 5):
+        (folder / f"{number}.json").write_text("{")
+    page.runs(experiments.cases("complexity", "smoke"))
+    said = layout.set_aside(page)
+    assert f"{layout.MOST + 5} stored results." in said
+    assert said.count("\n- ") == layout.MOST + 1
+    assert said.endswith("`python -m mixnam status --results DIRECTORY` lists the others")

@@ -41,6 +41,8 @@ def test_a_file_is_no_directory_of_results():
         ValueError, match=r"parameter results must be a directory, got the file .*README\.md; name another"
     ):
         check_parameters(GOOD | {"results": "README.md"})
+    with pytest.raises(ValueError, match=r"results must be a directory, got \(File name too long\) .*a{300}; "):
+        check_parameters(GOOD | {"results": "a" * 300})
 
 
 def test_a_users_table_has_the_columns_of_its_rerun_alone(tmp_path):

@@ -167,6 +167,8 @@ BAD_JSON = {
         "per_feature is .*, not numbers",
     ),
     "a history of triples": (with_part("history", validation_scores=[[1, 2, 3]]), "scores is .*, not pairs"),
+    "a text of two lines that cannot be printed": (edited(status="\n# \ud800"), r"status '.n# .ud800'"),
+    "a part's name of two lines": (with_part("metrics", **{"a\nb \ud800": 1}), r"metrics.a b .ud800 is 1, not dict"),
     "no revisions": (edited(revisions={}), "its revisions are of nothing, not of preprocessing, training, mixture"),
     "an edit that its types allow": (edited(metrics={}), "its content was changed after it was stored"),
 }
@@ -197,6 +199,32 @@ def test_an_unreadable_file_is_reported_and_the_rest_is_used(how, case, tmp_path
     assert path.with_name(f"{MIXNAM.key}.json.unreadable").read_bytes() == bad
     assert len(list(store)) == 2
     assert store.problems == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@every("suffix", [".json", ".safetensors", ".weights.safetensors"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(suffix, tmp_path):
+    store = Store(tmp_path)
+    path = store.put(fresh(MIXNAM)).path(suffix)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.warns(UserWarning, match=rf"{MIXNAM.key}{suffix}: it is no file"):
+        assert store.get(MIXNAM) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+@every("make", [os.mkdir, getattr(os, "mkfifo", None)])
+def test_what_is_no_file_is_not_in_the_way_of_a_checkpoint(make, tmp_path):
+    store = Store(tmp_path)
+    for stack in (False, True):
+        path = store.checkpoint(MIXNAM, stack)
+        path.parent.mkdir(exist_ok=True)
+        make(path)
+    store.tidy()
+    for stack in (False, True):
+        path = store.checkpoint(MIXNAM, stack)
+        assert not path.exists()
+        assert path.with_suffix(".pt.unreadable").exists()
 
 
 def test_a_later_versions_record_is_neither_renamed_nor_overwritten(tmp_path):
