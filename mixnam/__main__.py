@@ -123,7 +123,7 @@ def _end(failed: running.Failures, missing: int = 0) -> int:
 
 
 def run_reference(arguments: argparse.Namespace) -> int:
-    """Train within a budget what the results at hand lack, into a directory that can be copied over them."""
+    """Train within a budget what the results at hand lack, into a directory that can be merged into them."""
     if arguments.budget is None or arguments.out is None:
         raise ValueError("`run reference` needs --budget, such as 25m, and --out, a directory for its results")
     if arguments.dataset != "housing" or arguments.seeds is not None or arguments.models:
@@ -249,9 +249,9 @@ def merge(arguments: argparse.Namespace) -> int:
     """Take others' results, as `run reference --out` writes them, into a directory; nothing is executed."""
     if any(Store(arguments.directory)):
         running.check_writable(arguments.results)
-    told = merging.merge(arguments.directory, Store(arguments.results))
-    print(f"{arguments.directory} into {arguments.results}: {told}")
-    return 1 if told.set_aside else 0
+    merged = merging.merge(arguments.directory, Store(arguments.results))
+    print(f"{arguments.directory} into {arguments.results}: {merged}")
+    return 1 if merged.set_aside else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -303,7 +303,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         planned = vars(arguments).get("experiment") == "reference"  # whose steps have presets of their own
         arguments.preset = arguments.preset or ("" if planned else "quick")
     try:
-        code: int = arguments.function(arguments)
+        with warnings.catch_warnings():
+            if arguments.function in (status, verify, measure, merge):  # which list it
+                warnings.filterwarnings("ignore", "set aside")
+            code: int = arguments.function(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read this has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -48,7 +48,7 @@ class Failure(NamedTuple):
     @classmethod
     def of(cls, spec: RunSpec, error: Exception) -> Failure:
         """Return what an error says; of a kind that is not expected with its name, and the place in the code."""
-        text = " ".join(str(error).split()).removeprefix(f"{spec}: ")
+        text = " ".join(str(error).split()).removeprefix(f"{spec}: ")[:500]
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             text = f"memory is too short{text and f' ({text})'}; train fewer models at a time, or smaller ones"
         elif not isinstance(error, (FloatingPointError, DataError, UnreadableResult, ImportError)):
@@ -65,7 +65,7 @@ Failures = dict[RunSpec, Failure]
 def failed_lines(failures: Failures) -> list[str]:
     """Return what a command ends with: a line a model that was not trained, under a line that counts them."""
     lines = [f"failed: {spec}: {failure.cause}" for spec, failure in failures.items()]
-    return [f"{len(lines)} failed, and the others went on:", *lines] if lines else []
+    return [f"{len(lines)} failed:", *lines] if lines else []
 
 
 @dataclass

@@ -268,8 +268,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif arguments.command == "report":
         assemble(run / "notebooks", run / "book", names)
         for store in (root() / "book" / "results", run / "results"):  # a rerun's own result wins
-            for path in filter(Path.is_file, store.glob("*/*/*.json")):
-                write_file(run / "book" / "results" / path.relative_to(store), path.read_bytes())
+            for path in (result.path(".json") for result in Store(store)):
+                write_file(run / "book" / "results" / path.relative_to(store.absolute()), path.read_bytes())
         build(run / "book")
     else:
         pages = arguments.command == "rerun"

@@ -12,7 +12,7 @@ from safetensors.numpy import load
 
 from mixnam.data import catalogue
 from mixnam.runs.files import write_file
-from mixnam.runs.results import NewerResult, Result, about_file, described, digest
+from mixnam.runs.results import NewerResult, Result, UnreadableResult, about_file, described, digest
 from mixnam.runs.store import Store
 
 #: Arrays with an entry a row of the data.
@@ -42,10 +42,10 @@ class Merged:
 
 
 def merge(source: Path, store: Store) -> Merged:
-    """Take the results of a directory into a store, with what describes their data; ValueError where it holds none.
+    """Take the results of a directory into a store, with what describes their data.
 
     A result of the same key stays, unless its measures are outdated or it cannot be read. Results of other revisions
-    are set aside.
+    are set aside. Raises ValueError where the directory holds none, OSError where the store cannot be written.
     """
     others, told = Store(source), Merged()
     for result in others:
@@ -59,7 +59,7 @@ def merge(source: Path, store: Store) -> Merged:
             said = "another process is at work on it"
         except NewerResult as error:
             said = str(error)
-        except (OSError, SafetensorError) as error:
+        except UnreadableResult as error:
             told.set_aside.append(f"{name}/{result.key}: {error}")
             continue
         told.came[name] += said == "came"
@@ -80,8 +80,11 @@ def _take(result: Result, store: Store) -> str:
         same = digest(ours.to_json()) == digest(result.to_json())
         return "there" if same else "ours has other content and is kept"
     suffixes = (".safetensors", ".weights.safetensors", ".json")
-    files = {suffix: result.path(suffix).read_bytes() for suffix in suffixes if result.path(suffix).exists()}
-    arrays = [load(content) for suffix, content in files.items() if suffix != ".json"]  # early ones have no checksum
+    try:
+        files = {suffix: result.path(suffix).read_bytes() for suffix in suffixes if result.path(suffix).exists()}
+        arrays = [load(content) for suffix, content in files.items() if suffix != ".json"]  # early ones: no checksum
+    except (OSError, SafetensorError) as error:
+        raise UnreadableResult(str(error)) from error
     if catalogue.credentialed(result.spec.dataset) and not _ROWS.isdisjoint(arrays[0]):
         return "it holds rows of data that are not open"
     _describe(result, store)

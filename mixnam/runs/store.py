@@ -294,7 +294,8 @@ def _members(path: Path) -> list[str]:
     if not path.name.startswith("stack-"):
         return [path.stem]
     try:
-        return list(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["names"])
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return list(content["names"]) if isinstance(content, dict) else [path.stem]
     except Exception:  # whatever is in the way of reading it
         return [path.stem]
 

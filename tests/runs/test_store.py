@@ -171,6 +171,10 @@ BAD_JSON = {
     "a part's name of two lines": (with_part("metrics", **{"a\nb \ud800": 1}), r"metrics.a b .ud800 is 1, not dict"),
     "no revisions": (edited(revisions={}), "its revisions are of nothing, not of preprocessing, training, mixture"),
     "an edit that its types allow": (edited(metrics={}), "its content was changed after it was stored"),
+    "no checksum of its own": (
+        with_part("provenance", versions={"mixnam": "0.12.0", "torch": "2.13.0"}),
+        "it has no checksum of its own",
+    ),
 }
 
 
