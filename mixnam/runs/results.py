@@ -214,7 +214,7 @@ class Result:
             if not isinstance(found, dict) or part not in found:
                 raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no {path!r}: {part!r} is missing")
             found = found[part]
-        if type(found) not in _MAYBE:
+        if not isinstance(found, _MAYBE):
             raise KeyError(f"result {self.key[:12]} ({self.spec}) holds no number {path!r}")
         return float("nan") if found is None else float(found)
 

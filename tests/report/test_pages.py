@@ -19,6 +19,7 @@ from mixnam.paper import running
 from mixnam.report import book, layout, searches, speed
 from mixnam.report.parameters import Parameters
 from mixnam.runs.files import root
+from mixnam.runs.results import digest
 
 ATTACK = "<img src=x onerror=\"document.title='ran'\"><script>document.title='ran'</script>"
 #: What a page must show as it stands: markup, mathematics, emphasis, code, a link, a directive, an escape.
@@ -122,6 +123,7 @@ def hostile_book(tmp_path_factory):
             origin = content["provenance"]
             origin |= {"device": f"{HOSTILE} device\n\n{ATTACK}", "git_commit": ATTACK, "data_source": HOSTILE}
             origin["versions"] |= {"torch": f"{HOSTILE} torch"}
+            content["sha256"][".json"] = digest(content)
             path.write_text(json.dumps(content))
         parameters = Parameters("hostile", "smoke", "cpu", project.other.root, False)
         out = folder / "book"

@@ -392,7 +392,7 @@ def test_a_run_taken_up_from_a_checkpoint_warms_up_and_goes_on_as_without_graphs
     epochs(before, 4)
     with monkeypatch.context() as patch:
         on_a_gpu(patch, gpu)
-        after.state.load(tmp_path / "run.pt")
+        after.state.load(tmp_path / "run.pt", vars(after._trained(0)))
         after._select()
         epochs(after, 4)
     assert gpu.steps()[:4] == ["launch 8"] * 3 + ["launch 3"]
